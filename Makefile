@@ -1,0 +1,54 @@
+# Two commands: `make run` (set up, then a whole session on the embedded defaults) and
+# `make test` (set up, then every check). The rest is for daily work: `make help`.
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+TORCH ?= torch==2.13.0
+STUDY ?= first-light
+TRIALS ?= 4
+
+.PHONY: help setup run test check format lock deploy clean
+.DEFAULT_GOAL := help
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## Make the virtual environment and install the locked packages
+
+# pip, not another installer: where a CPU build of torch lies on the machine's disk, only
+# pip's find-links setting sees it; elsewhere pip takes the index's build (CUDA on Linux).
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null || { echo "make: Nightlab needs Python 3.11, found '$(PYTHON)': install it, or name one with 'make PYTHON=/path/to/python3.11 …'." >&2; exit 1; }
+	@command -v git >/dev/null || { echo "make: Nightlab needs git, found none on the PATH: install it." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip check
+	@touch $@
+
+run: setup ## A session at the quick preset: a baseline and four trials, no model, no network
+	$(BIN)/nightlab research --study $(STUDY) --preset quick --trials $(TRIALS)
+
+check: setup ## Formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check ## Every check: formatting, lint, types, tests
+	$(BIN)/pytest
+
+format: setup ## Put the code in its form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Resolve requirements.lock anew (needs uv, which only resolves here: it never installs)
+	{ printf '%s\n' '# Every package that Nightlab runs and is tested with, pinned with hashes. Made by `make lock`;' \
+	    '# installed with --no-deps, since the set is whole (docs/decisions/0002-one-lock-file.md).'; \
+	  uv pip compile pyproject.toml --group development --python-version 3.11 --universal \
+	    --generate-hashes --no-annotate --no-header --quiet; } > requirements.lock.new
+	mv requirements.lock.new requirements.lock
+
+clean: ## Remove what make made (studies stay: they are in git and mlruns/)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,3 @@
+"""Nightlab: an overnight research lab for small language models."""
+
+__version__ = "0.1.0"
