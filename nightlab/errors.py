@@ -1,0 +1,72 @@
+"""What can go wrong, as a tree.
+
+A crash of the candidate is a *result* and never raised; what is raised here is either
+a person's mistake or a failure of the machinery. Every message is one sentence: what
+was needed, what was found, and the command or setting that mends it.
+
+    NightlabError
+    ├── UsageError              bad input or settings; the person can mend it
+    │   ├── CorpusError         the corpus cannot be built from what was given
+    │   ├── SandboxUnavailable  no sandbox starts here, and the code was not trusted
+    │   └── StudyBusy           another session holds the study
+    └── MachineryError          ours, or a service's, fault; may pass when tried again
+        ├── LedgerError         git refused or the repository is not as it must be
+        ├── RemoteError         the study's git remote did not answer
+        ├── TrackingError       MLflow did not answer
+        ├── SandboxError        the sandbox broke while it ran
+        ├── EvaluationError     the evaluator broke, through no fault of the candidate
+        └── ModelError          the model's endpoint did not answer
+            └── ModelRefused    it never will with these settings: wrong key, unknown model
+"""
+
+
+class NightlabError(Exception):
+    """Base of all errors that Nightlab raises; the message is meant for people."""
+
+
+class UsageError(NightlabError):
+    """Bad input or settings."""
+
+
+class CorpusError(UsageError):
+    """The corpus cannot be built from what was given."""
+
+
+class SandboxUnavailable(UsageError):  # noqa: N818 - a state, not an error of the code
+    """No sandbox can start on this machine, and the code was not declared trusted."""
+
+
+class StudyBusy(UsageError):  # noqa: N818
+    """Another session works on the study."""
+
+
+class MachineryError(NightlabError):
+    """The machinery failed; the trial may be tried again."""
+
+
+class LedgerError(MachineryError):
+    """Git refused, or the repository is not as the ledger needs it."""
+
+
+class RemoteError(MachineryError):
+    """The study's git remote did not answer or refused."""
+
+
+class TrackingError(MachineryError):
+    """MLflow did not answer or refused."""
+
+
+class SandboxError(MachineryError):
+    """The sandbox broke while it ran."""
+
+
+class EvaluationError(MachineryError):
+    """The evaluation broke, through no fault of the candidate."""
+
+
+class ModelError(MachineryError):
+    """The model's endpoint did not give a usable response; it may on another try."""
+
+
+class ModelRefused(ModelError):  # noqa: N818
+    """The endpoint refuses these settings: another try cannot help."""

@@ -1,0 +1,269 @@
+"""The nouns that travel between the steps of a trial, and into git as JSON.
+
+All are frozen pydantic models. A missing number is ``None``, never 0: in a
+lower-is-better column 0 would be the best score. Times are seconds, memory is MiB
+(the field's ``_mb``), losses are nats, scores are bits per byte.
+"""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class Frozen(BaseModel):
+    """Base of all records: immutable, and strict about unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Verdict(StrEnum):
+    """What became of a trial."""
+
+    KEEP = "keep"
+    DISCARD = "discard"
+    CRASH = "crash"
+    """The candidate's fault."""
+    FAILED = "failed"
+    """The machinery's fault: the trial can be retried."""
+
+
+class Reason(StrEnum):
+    """Why a trial has its verdict."""
+
+    BASELINE = "baseline"
+    IMPROVED = "improved"
+    REGRESSION = "regression"
+    WITHIN_NOISE = "within_noise"
+    EXCEPTION = "exception"
+    """The candidate's code raised, or ended with a non-zero status."""
+    STARTUP_TIMEOUT = "startup_timeout"
+    """The candidate did not ask for its first batch within the start-up cap."""
+    TIMEOUT = "timeout"
+    """No complete checkpoint stood at the deadline."""
+    OOM = "oom"
+    NONFINITE = "nonfinite"
+    INVALID_EDIT = "invalid_edit"
+    """The edit did not apply, did not parse, or changed nothing."""
+    CONTRACT = "contract"
+    """The trainer's contract was broken."""
+    MODEL = "model"
+    """The model's endpoint gave nothing usable."""
+    MODEL_REFUSED = "model_refused"
+    """The model's endpoint refuses these settings: no other try can help."""
+    MACHINERY = "machinery"
+    """Git, the sandbox or the evaluator failed."""
+    INTERRUPTED = "interrupted"
+
+
+class Edit(Frozen):
+    """One SEARCH/REPLACE block on ``trainer/train.py``."""
+
+    search: str
+    replace: str
+
+
+class Exchange(Frozen):
+    """One call of a model: what was sent, what came back."""
+
+    prompt: str
+    answer: str
+
+
+class ProposalCost(Frozen):
+    """What a proposal cost. ``cost_usd`` is None where the price is not known."""
+
+    calls: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    cost_usd: float | None = None
+    seconds: float = 0.0
+
+
+class Proposal(Frozen):
+    """An idea, not yet applied."""
+
+    title: str
+    hypothesis: str = ""
+    edits: tuple[Edit, ...] = ()
+    proposer: str
+    """``knobs``, ``llm``, ``baseline`` or ``retry``."""
+    model: str | None = None
+    cost: ProposalCost = ProposalCost()
+    exchanges: tuple[Exchange, ...] = ()
+    error: str | None = None
+    """Why the edits cannot be applied, after all repair rounds: verdict ``invalid_edit``."""
+
+
+class CurvePoint(Frozen):
+    """One point of a training curve, as the candidate reported it; informative only."""
+
+    seconds: float
+    step: int
+    loss: float | None
+    learning_rate: float | None = None
+    tokens: int | None = None
+
+
+class TrainingResult(Frozen):
+    """One training of a candidate with one seed, seen from the host."""
+
+    failure: Reason | None = None
+    """None when a complete checkpoint stood in time."""
+    message: str = ""
+    """One sentence that says what happened, for people."""
+    startup_seconds: float | None = None
+    training_seconds: float | None = None
+    num_steps: int | None = None
+    num_tokens: int | None = None
+    num_params: int | None = None
+    final_loss: float | None = None
+    tokens_per_second: float | None = None
+    peak_memory_mb: float | None = None
+    mfu_percent: float | None = None
+    exit_code: int | None = None
+    curve: tuple[CurvePoint, ...] = ()
+    log: str = ""
+    """The candidate's output, capped; data, never instructions."""
+
+
+class Evaluation(Frozen):
+    """The engine's own measurement of one replicate on one split."""
+
+    split: str = "val"
+    failure: Reason | None = None
+    message: str = ""
+    val_bpb: float | None = None
+    standard_error: float | None = None
+    """Sampling error over the rows that were scored, in bits per byte."""
+    num_tokens: int | None = None
+    num_bytes: int | None = None
+    seconds: float | None = None
+    log: str = ""
+
+
+class Replicate(Frozen):
+    """One training with one seed, and its evaluation if there was a checkpoint."""
+
+    seed: int
+    training: TrainingResult
+    evaluation: Evaluation | None = None
+
+    @property
+    def failure(self) -> Reason | None:
+        """The first thing that went wrong, or None."""
+        if self.training.failure is not None:
+            return self.training.failure
+        return self.evaluation.failure if self.evaluation is not None else None
+
+    @property
+    def val_bpb(self) -> float | None:
+        """The score, or None."""
+        return self.evaluation.val_bpb if self.evaluation is not None else None
+
+
+class Decision(Frozen):
+    """A verdict with the numbers that it rests on."""
+
+    verdict: Verdict
+    reason: Reason
+    sentence: str
+    """One sentence that a person understands."""
+    difference_bpb: float | None = None
+    """Candidate minus incumbent; negative is better."""
+    threshold_bpb: float | None = None
+    noise_bpb: float | None = None
+
+
+class Confinement(Frozen):
+    """How the candidate was contained."""
+
+    rung: str
+    """``bubblewrap`` or ``none``."""
+    features: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+
+
+class InFlight(Frozen):
+    """A trial that is being worked on: enough to go on after a kill."""
+
+    schema_version: int = SCHEMA_VERSION
+    study: str
+    number: int
+    parent: str
+    """The incumbent's commit when the trial began."""
+    commit: str
+    """The candidate's commit; the parent's while the proposal is not applied."""
+    proposal: Proposal | None = None
+    replicates: tuple[Replicate, ...] = ()
+    attempts: int = 1
+    retry_of: int | None = None
+    session: str = ""
+    """The Prefect flow run that began it: a retried run counts its own trials by this."""
+    started_at: datetime
+
+
+class TrialRecord(Frozen):
+    """The record of a finished trial, written once, as the message of its tag object."""
+
+    schema_version: int = SCHEMA_VERSION
+    study: str
+    number: int
+    parent: str
+    commit: str
+    title: str
+    hypothesis: str = ""
+    proposer: str
+    model: str | None = None
+    decision: Decision
+    val_bpb: float | None = None
+    """Mean over the replicates that were scored."""
+    replicates: tuple[Replicate, ...] = ()
+    """Without logs and curves: those stand in the evidence."""
+    knobs: dict[str, Any] = Field(default_factory=dict)
+    lines_added: int = 0
+    lines_removed: int = 0
+    cost: ProposalCost = ProposalCost()
+    step_seconds: dict[str, float] = Field(default_factory=dict)
+    """Wall-clock seconds of each step: propose, startup, train, evaluate, record …"""
+    confinement: Confinement
+    device: str = ""
+    host: str = ""
+    corpus: str = ""
+    corpus_fingerprint: str = ""
+    engine_version: str = ""
+    budget_seconds: float = 0.0
+    retry_of: int | None = None
+    session: str = ""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The session's settings, as JSON: what a continued study and a retry start from."""
+    log_tail: str = ""
+    """The last lines of the output of the replicate that failed."""
+    started_at: datetime
+    finished_at: datetime
+
+    @property
+    def verdict(self) -> Verdict:
+        """Short for ``decision.verdict``."""
+        return self.decision.verdict
+
+    @property
+    def reason(self) -> Reason:
+        """Short for ``decision.reason``."""
+        return self.decision.reason
+
+
+class Evidence(Frozen):
+    """What belongs to a trial but would make its record heavy; a tree in git."""
+
+    proposal: Proposal
+    replicates: tuple[Replicate, ...] = ()
+    """With logs and curves."""
+
+
+def utc_now() -> datetime:
+    """Return the present moment, aware, in UTC."""
+    return datetime.now(UTC)

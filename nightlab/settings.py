@@ -1,0 +1,191 @@
+"""Settings: what a session is asked to do, and where this machine keeps things.
+
+``SessionSettings`` is one pydantic model, so that the command line, Prefect's form and
+the tests all validate alike. No key ever stands in it: Prefect stores and shows flow
+parameters, so keys come from the environment or a Prefect Secret block.
+``Places`` is the only reader of Nightlab's own environment variables.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from nightlab.errors import UsageError
+from nightlab.records import Frozen
+
+TRAINER_FILE = "trainer/train.py"
+
+
+class Preset(Frozen):
+    """Sizes that belong together: a machine, a budget, a corpus and an evaluation."""
+
+    budget_seconds: float
+    startup_seconds: float
+    """Cap on start-up (imports, compilation, warm-up), which is outside the budget."""
+    sequence_length: int
+    vocab_size: int
+    evaluation_tokens: int
+    corpus_megabytes: int
+    """How much text the corpus takes in, at most."""
+    memory_mb: int
+    """Address-space data limit of the candidate; 0 for no limit (CUDA reserves hugely)."""
+    knobs: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    """Constants of train.py that a new study starts with, where they differ."""
+
+
+PRESETS: dict[str, Preset] = {
+    "quick": Preset(
+        budget_seconds=20,
+        startup_seconds=90,
+        sequence_length=256,
+        vocab_size=2048,
+        evaluation_tokens=32_768,
+        corpus_megabytes=16,
+        memory_mb=6_000,
+    ),
+    "laptop": Preset(
+        budget_seconds=300,
+        startup_seconds=180,
+        sequence_length=256,
+        vocab_size=2048,
+        evaluation_tokens=262_144,
+        corpus_megabytes=64,
+        memory_mb=12_000,
+        knobs={"WIDTH": 128, "COMPILE": True},
+    ),
+    "h100": Preset(
+        budget_seconds=300,
+        startup_seconds=300,
+        sequence_length=2048,
+        vocab_size=8192,
+        evaluation_tokens=20_971_520,
+        corpus_megabytes=4_000,
+        memory_mb=0,
+        knobs={
+            "DEPTH": 8,
+            "WIDTH": 512,
+            "HEAD_WIDTH": 128,
+            "DEVICE_BATCH_SIZE": 128,
+            "TOTAL_BATCH_TOKENS": 262_144,
+            "WINDOW_PATTERN": "SSSL",
+            "COMPILE": True,
+        },
+    ),
+}
+
+
+class SessionSettings(BaseModel):
+    """One session of a study: everything that a person may set, and nothing secret."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str = Field("first-light", description="Name of the study; an existing one goes on")
+    remote: str | None = Field(
+        None, description="Git remote to fetch the study from and push it to, such as 'origin'"
+    )
+    preset: Literal["quick", "laptop", "h100"] = Field(
+        "quick", description="Sizes: budget, sequence length, vocabulary, evaluation"
+    )
+    trials: int | None = Field(
+        None, ge=0, description="Trials in this session besides the baseline; empty for no limit"
+    )
+    hours: float | None = Field(None, gt=0, description="Start no trial after this many hours")
+    max_cost_usd: float | None = Field(
+        None, ge=0, description="Start no trial once the model has cost this much in this session"
+    )
+    budget_seconds: float | None = Field(
+        None, gt=0, description="Training seconds of one replicate; empty for the preset's"
+    )
+    startup_seconds: float | None = Field(
+        None, gt=0, description="Cap on a candidate's start-up; empty for the preset's"
+    )
+    proposer: Literal["auto", "knobs", "llm"] = Field(
+        "auto", description="auto takes llm when a model is configured, else knobs"
+    )
+    model: str | None = Field(None, description="Model for litellm, such as 'openai/gpt-5'")
+    api_base: str | None = Field(None, description="Base address of the model's endpoint")
+    api_key_secret: str | None = Field(
+        None, description="Name of a Prefect Secret block that holds the model's key"
+    )
+    model_timeout_seconds: float = Field(90, gt=0, description="Longest wait for one answer")
+    corpus: str = Field(
+        "embedded", description="embedded, path:DIR, or climbmix (climbmix:URL for a mirror)"
+    )
+    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    seed: int = Field(0, ge=0, description="Seed from which every replicate's seed is drawn")
+    trust_candidate: bool = Field(
+        False, description="Run candidates without a sandbox: only for code that you trust"
+    )
+    program: str = Field("program.md", description="The research brief, in the repository")
+
+    @field_validator("study")
+    @classmethod
+    def _study_is_a_ref(cls, value: str) -> str:
+        if not value or not all(c.isascii() and (c.isalnum() or c in "-_") for c in value):
+            raise ValueError(
+                "a study's name needs letters, digits, '-' and '_' only "
+                f"(it becomes a git branch); found {value!r}"
+            )
+        return value
+
+    @property
+    def sizes(self) -> Preset:
+        """The preset, with what was set by hand in place."""
+        by_hand = {
+            "budget_seconds": self.budget_seconds,
+            "startup_seconds": self.startup_seconds,
+        }
+        given = {name: value for name, value in by_hand.items() if value is not None}
+        return PRESETS[self.preset].model_copy(update=given)
+
+
+class Places(Frozen):
+    """Where this machine keeps things. Nothing is written outside of these and git."""
+
+    root: Path
+    """The clone: its git, its trainer/, its program.md."""
+    cache: Path
+    """Corpora, compile caches, locks, Prefect's own files."""
+    tracking_uri: str
+    """MLflow's store; a file in mlruns/ unless an address is set."""
+    mlruns: Path
+    """Reports, and MLflow's store where it is local."""
+
+    @classmethod
+    def find(cls, root: Path | None = None, env: Mapping[str, str] | None = None) -> "Places":
+        """Find the clone from ``root`` (default: the working directory) upwards.
+
+        Raises:
+            UsageError: there is no Nightlab clone there.
+        """
+        environment = os.environ if env is None else env
+        start = (root or Path.cwd()).resolve()
+        for folder in (start, *start.parents):
+            if (folder / TRAINER_FILE).is_file() and (folder / ".git").exists():
+                break
+        else:
+            raise UsageError(
+                "Nightlab runs inside a git clone of itself (a folder with .git and "
+                f"{TRAINER_FILE}), and found none at {start} or above: cd into your clone."
+            )
+        cache = environment.get("NIGHTLAB_CACHE")
+        mlruns = folder / "mlruns"
+        local = f"sqlite:///{mlruns / 'mlflow.db'}"
+        tracking = environment.get("NIGHTLAB_TRACKING_URI") or environment.get(
+            "MLFLOW_TRACKING_URI"
+        )
+        return cls(
+            root=folder,
+            cache=Path(cache).expanduser() if cache else platformdirs.user_cache_path("nightlab"),
+            tracking_uri=tracking or local,
+            mlruns=mlruns,
+        )
+
+    @property
+    def tracking_is_local(self) -> bool:
+        """Whether MLflow's store is the file in ``mlruns/``."""
+        return self.tracking_uri == f"sqlite:///{self.mlruns / 'mlflow.db'}"

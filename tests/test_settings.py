@@ -1,0 +1,63 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from nightlab.errors import UsageError
+from nightlab.settings import PRESETS, Places, SessionSettings
+
+
+def make_clone(folder: Path) -> Path:
+    (folder / "trainer").mkdir(parents=True)
+    (folder / "trainer" / "train.py").write_text("")
+    (folder / ".git").mkdir()
+    return folder
+
+
+def test_a_budget_that_is_set_replaces_the_presets() -> None:
+    settings = SessionSettings(preset="laptop", budget_seconds=12)
+    assert settings.sizes.budget_seconds == 12
+    assert settings.sizes.vocab_size == PRESETS["laptop"].vocab_size
+    assert SessionSettings(preset="laptop").sizes == PRESETS["laptop"]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a/b", "..", "ünder", "a\n"])
+def test_a_study_that_cannot_be_a_branch_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="letters, digits"):
+        SessionSettings(study=name)
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(ValidationError, match="trails"):
+        SessionSettings.model_validate({"trails": 4})
+
+
+def test_no_setting_can_hold_a_key() -> None:
+    names = SessionSettings.model_fields
+    assert not [name for name in names if "key" in name and not name.endswith("_secret")]
+
+
+def test_the_clone_is_found_from_a_folder_inside_it(tmp_path: Path) -> None:
+    root = make_clone(tmp_path / "clone")
+    inner = root / "a" / "b"
+    inner.mkdir(parents=True)
+    places = Places.find(inner, env={})
+    assert places.root == root
+    assert places.tracking_uri == f"sqlite:///{root}/mlruns/mlflow.db"
+    assert places.tracking_is_local
+
+
+def test_outside_of_a_clone_the_error_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cd into your clone"):
+        Places.find(tmp_path, env={})
+
+
+def test_the_environment_moves_the_cache_and_the_tracking_server(tmp_path: Path) -> None:
+    root = make_clone(tmp_path / "clone")
+    places = Places.find(
+        root, env={"NIGHTLAB_CACHE": str(tmp_path / "c"), "NIGHTLAB_TRACKING_URI": "http://m:5000"}
+    )
+    assert places.cache == tmp_path / "c"
+    assert places.tracking_uri == "http://m:5000"
+    assert not places.tracking_is_local
+    assert Places.find(root, env={"MLFLOW_TRACKING_URI": "http://m:1"}).tracking_uri == "http://m:1"
