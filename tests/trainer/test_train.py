@@ -1,0 +1,505 @@
+"""The trainer, seen from outside: every check runs in a process of its own.
+
+A child gets ``load(**constants)``, which loads train.py by path and sets constants as a
+preset or a knob would, and ``TestRun``, a runtime without host and clock, whose budget is a
+number of batches. It prints one JSON value, which the test judges.
+"""
+
+import ast
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+import textwrap
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nightlab.settings import PRESETS
+
+TRAINER = Path(__file__).parents[2] / "trainer"
+TRAIN_FILE = TRAINER / "train.py"
+
+PRELUDE = """
+import importlib.util, json, math, sys
+import torch
+import torch.nn.functional as F
+import runtime
+
+CPU = runtime.Spec(vocab_size=50, sequence_length=32, device="cpu")
+SMALL = {
+    "DEPTH": 3, "WIDTH": 32, "HEAD_WIDTH": 16, "DEVICE_BATCH_SIZE": 4,
+    "TOTAL_BATCH_TOKENS": 128, "TRAINING_PRECISION": "float32", "ORTHOGONAL_PRECISION": "float32",
+}
+
+def load(**constants):
+    spec = importlib.util.spec_from_file_location("candidate", TRAIN_FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for name, value in {**SMALL, **constants}.items():
+        assert hasattr(module, name), name
+        setattr(module, name, value)
+    return module
+
+def filled(module, spec=CPU, seed=0):
+    "A model with large random weights: a fresh one has zeros, which hide mistakes."
+    model = module.build_model(spec).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            values = torch.randn(parameter.shape, generator=generator)
+            parameter.copy_(0.5 * values.to(parameter.device))
+    return model
+
+def some_tokens(batch=2, length=32, seed=1):
+    return torch.randint(50, (batch, length), generator=torch.Generator().manual_seed(seed))
+
+class TestRun:
+    "Rows count upwards by 1 from a random token, modulo the vocabulary: easy to learn."
+
+    def __init__(self, steps, rows_per_step, spec=CPU, seed=0):
+        self.spec, self.seed, self.steps, self.rows = spec, seed, steps, rows_per_step
+        self.fraction, self.reports, self.saved, self.rehearsed = 0.0, [], None, 0
+
+    def synthetic_batch(self, batch_size):
+        rows = torch.randint(self.spec.vocab_size, (batch_size, self.spec.sequence_length + 1))
+        rows = rows.to(self.spec.device)
+        return rows[:, :-1], rows[:, 1:]
+
+    def rehearse_save(self, model):
+        self.rehearsed += 1
+
+    def batches(self, batch_size):
+        length, generator = self.spec.sequence_length, torch.Generator().manual_seed(7)
+        for step in range(self.steps):
+            first = torch.randint(self.spec.vocab_size, (self.rows, 1), generator=generator)
+            rows = (first + torch.arange(length + 1)) % self.spec.vocab_size
+            for part in rows.to(self.spec.device).split(batch_size):
+                self.fraction = (step + 1) / self.steps
+                yield part[:, :-1], part[:, 1:]
+
+    def report(self, step, loss, tokens, **others):
+        assert math.isfinite(loss)
+        self.reports.append({"step": step, "loss": loss, "tokens": tokens, **others})
+
+    def save(self, model):
+        self.saved = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+"""
+
+
+def in_child(body: str) -> Any:
+    """Run ``body`` after the prelude; return the JSON value that it gives to ``answer``."""
+    program = "\n".join(
+        [
+            f"TRAIN_FILE = {str(TRAIN_FILE)!r}",
+            PRELUDE,
+            "def answer(value): print(json.dumps(value))",
+            textwrap.dedent(body),
+        ]
+    )
+    environment = {**os.environ, "PYTHONPATH": str(TRAINER), "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_logits_have_the_contracts_form_in_every_precision() -> None:
+    seen = in_child("""
+        module = load()
+        model = filled(module)
+        model.head.weight.data *= 10
+        seen = []
+        for dtype in (torch.float32, torch.bfloat16):
+            model.compute_dtype = dtype
+            for batch, length in ((2, 32), (5, 7), (1, 1)):
+                with torch.no_grad():
+                    logits = model(some_tokens(batch, length))
+                seen.append([list(logits.shape), str(logits.dtype), logits.abs().max().item()])
+        answer({"seen": seen, "cap": module.LOGIT_CAP})
+    """)
+    shapes = [[2, 32, 50], [5, 7, 50], [1, 1, 50]]
+    assert [shape for shape, _, _ in seen["seen"]] == shapes * 2
+    assert {dtype for _, dtype, _ in seen["seen"]} == {"torch.float32"}
+    largest = [value for _, _, value in seen["seen"]]
+    assert max(largest) <= seen["cap"]
+    assert max(largest) > 0.9 * seen["cap"], "the weights of this test must reach the cap"
+
+
+@pytest.mark.parametrize("pattern", ["L", "SL", "SSSL"])
+def test_a_token_changes_no_logits_before_it_nor_in_other_rows(pattern: str) -> None:
+    changes = in_child(f"""
+        model = filled(load(WINDOW_PATTERN={pattern!r}, DEPTH=4))
+        changes = []
+        for position in (0, 13, 31):
+            tokens = some_tokens()
+            other = tokens.clone()
+            other[0, position] = (other[0, position] + 1) % 50
+            with torch.no_grad():
+                change = (model(tokens) - model(other)).abs().amax(-1)
+            before = change[0, :position].max().item() if position else 0.0
+            changes.append([before, change[0, position].item(), change[1].max().item()])
+        answer(changes)
+    """)
+    for before, at, other_row in changes:
+        assert before == 0
+        assert other_row == 0
+        assert at > 0.01
+
+
+def test_the_model_equals_a_naive_reference_with_windows() -> None:
+    """The reference goes head by head and query by query, in float64, from the definition."""
+    result = in_child("""
+        module = load(WINDOW_PATTERN="SL", DEPTH=4, SHORT_WINDOW_SHARE=0.25, LOGIT_CAP=30.0,
+                      VALUE_EMBEDDING_EVERY=2, ATTENTION_SHARPNESS=1.3)
+        model = filled(module)
+        tokens = some_tokens(2)
+        weights = {name: value.double() for name, value in model.state_dict().items()}
+
+        def rms(x):
+            return x / (x.square().mean(-1, keepdim=True) + 1e-7).sqrt()
+
+        def turned(x):  # [time, 16]; pairs are (i, i + 8), turned as complex numbers
+            rates = module.ROPE_BASE ** (-torch.arange(8).double() / 8)
+            angles = torch.outer(torch.arange(len(x)).double(), rates)
+            turns = torch.polar(torch.ones_like(angles), angles)
+            pairs = torch.complex(x[:, :8], x[:, 8:]) * turns
+            return torch.cat([pairs.real, pairs.imag], -1)
+
+        def attend(q, k, v, window):
+            q, k = rms(turned(q)), rms(turned(k))
+            rows = []
+            for t in range(len(q)):
+                first = max(0, t - window + 1)
+                scores = k[first:t + 1] @ q[t] * 1.3 / 4
+                rows.append(torch.softmax(scores, 0) @ v[first:t + 1])
+            return torch.stack(rows)
+
+        def reference(row, windows):
+            start = x = rms(weights["embedding.weight"][row])
+            for i, window in enumerate(windows):
+                name = f"blocks.{i}."
+                x = weights["residual_lambda"][i] * x + weights["input_lambda"][i] * start
+                y = rms(x)
+                q, k, v = (y @ weights[f"{name}attention.{part}.weight"].T
+                           for part in ("query", "key", "value"))
+                if i in (1, 3):
+                    table = weights[f"value_embeddings.{i}.weight"]
+                    v = v + weights["value_lambda"][i] * table[row]
+                heads = [attend(q[:, h], k[:, h], v[:, h], window)
+                         for h in (slice(0, 16), slice(16, 32))]
+                x = x + torch.cat(heads, -1) @ weights[name + "attention.output.weight"].T
+                hidden = torch.relu(rms(x) @ weights[name + "feed_forward.expand.weight"].T) ** 2
+                x = x + hidden @ weights[name + "feed_forward.contract.weight"].T
+            return 30 * torch.tanh(rms(x) @ weights["head.weight"].T / 30)
+
+        with torch.no_grad():
+            logits = model(tokens)
+            blocks = module.window_blocks(32, 8, "cpu")
+            model.window_blocks, model.training = blocks, True
+            flexible = model(tokens)
+        def distance(windows):
+            expected = torch.stack([reference(row, windows) for row in tokens])
+            return (logits - expected).abs().max().item()
+        answer({"windowed": distance([8, 32, 8, 32]), "full": distance([32] * 4),
+                "flexible": (logits - flexible).abs().max().item()})
+    """)
+    assert result["windowed"] < 1e-2
+    assert result["flexible"] < 1e-2
+    assert result["full"] > 0.1, "the windows must matter for this test to mean anything"
+
+
+def test_weights_load_strictly_into_a_fresh_model() -> None:
+    result = in_child("""
+        module = load(WINDOW_PATTERN="SL")
+        model = filled(module)
+        fresh = module.build_model(CPU).eval()
+        fresh.load_state_dict(model.state_dict(), strict=True)
+        with torch.no_grad():
+            difference = (model(some_tokens()) - fresh(some_tokens())).abs().max().item()
+        answer({"difference": difference, "parameters": sorted(dict(model.named_parameters())),
+                "names": sorted(model.state_dict())})
+    """)
+    assert result["difference"] == 0
+    assert result["names"] == result["parameters"], "tables are computed, not saved"
+
+
+def test_training_learns_reports_and_saves() -> None:
+    result = in_child("""
+        module = load(DEPTH=2, VALUE_EMBEDDING_EVERY=1)
+        run = TestRun(steps=60, rows_per_step=4)
+        model = module.train(run)
+        fresh = module.build_model(CPU)
+        fresh.load_state_dict(run.saved, strict=True)
+        answer({"reports": run.reports, "rehearsed": run.rehearsed,
+                "parameters": sum(p.numel() for p in model.parameters())})
+    """)
+    reports = result["reports"]
+    assert [report["step"] for report in reports] == list(range(1, 61))
+    assert [report["tokens"] for report in reports] == [128 * step for step in range(1, 61)]
+    assert reports[0]["loss"] == pytest.approx(math.log(50), abs=0.05)
+    assert reports[-1]["loss"] < 0.5
+    assert reports[0]["num_params"] == result["parameters"]
+    rates = [report["learning_rate"] for report in reports]
+    assert rates[0] == max(rates)
+    assert rates[-1] == pytest.approx(0.05 * rates[0])
+    assert result["rehearsed"] == 1
+    # 2 blocks of 12 · 32² weights, the head of 32 · 50, attention over 32 positions.
+    assert reports[0]["flops_per_token"] == 6 * (2 * 12 * 32**2 + 32 * 50) + 2 * 12 * 32 * 32
+
+
+def test_accumulation_and_compilation_change_speed_and_not_the_training() -> None:
+    """Compiled with the backend that only captures graphs: the real one takes a minute."""
+    losses = in_child("""
+        import functools
+        def losses(seed=0, **constants):
+            run = TestRun(steps=5, rows_per_step=4, seed=seed)
+            load(WINDOW_PATTERN="SL", **constants).train(run)
+            assert not [name for name in run.saved if "_orig_mod" in name]
+            return [report["loss"] for report in run.reports]
+        result = {"once": losses(), "again": losses(), "seed": losses(seed=1)}
+        result["accumulated"] = losses(DEVICE_BATCH_SIZE=1)
+        torch.compile = functools.partial(torch.compile, backend="eager", fullgraph=True)
+        result["compiled"] = losses(COMPILE=True)
+        answer(result)
+    """)
+    assert losses["once"] == losses["again"]
+    assert losses["once"] != losses["seed"]
+    # Adam divides rounding noise by its own size where gradients are near 0: hence the room.
+    assert losses["accumulated"] == pytest.approx(losses["once"], abs=2e-2)
+    assert losses["compiled"] == pytest.approx(losses["once"], abs=1e-3)
+
+
+def test_warm_up_leaves_weights_and_optimisers_as_they_were() -> None:
+    result = in_child("""
+        module = load()
+        torch.manual_seed(0)
+        model = module.build_model(CPU)
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        optimizers = module.build_optimizers(model, torch.float32)
+        module.warm_up(TestRun(1, 4), model, optimizers)
+        answer({"same": all(torch.equal(value, before[name])
+                            for name, value in model.state_dict().items()),
+                "state": sum(len(optimizer.state) for optimizer in optimizers),
+                "gradients": [name for name, p in model.named_parameters() if p.grad is not None]})
+    """)
+    assert result == {"same": True, "state": 0, "gradients": []}
+
+
+@pytest.mark.parametrize("every", [0, 2])
+def test_every_parameter_is_in_exactly_one_optimizer_group(every: int) -> None:
+    result = in_child(f"""
+        module = load(VALUE_EMBEDDING_EVERY={every})
+        model = module.build_model(CPU)
+        optimizers = module.build_optimizers(model, torch.float32)
+        grouped = [id(parameter) for optimizer in optimizers
+                   for group in optimizer.param_groups for parameter in group["params"]]
+        names = {{id(parameter): name for name, parameter in model.named_parameters()}}
+        muon = [names[id(parameter)] for group in optimizers[1].param_groups
+                for parameter in group["params"]]
+        answer({{"grouped": sorted(names[key] for key in grouped), "all": sorted(names.values()),
+                 "muon": muon}})
+    """)
+    assert result["grouped"] == result["all"]
+    assert all(name.startswith("blocks.") for name in result["muon"])
+    assert len(result["muon"]) == 3 * 6
+
+
+def test_muon_steps_have_singular_values_near_one() -> None:
+    result = in_child("""
+        module = load()
+        torch.manual_seed(0)
+        outcomes = []
+        for rows, columns in ((32, 32), (96, 24), (24, 96)):
+            matrices = torch.randn(3, rows, columns)
+            left, values, right = torch.linalg.svd(matrices, full_matrices=False)
+            matrices[2] = left[2] * torch.logspace(0, -1.5, values.shape[-1]) @ right[2]
+            for dtype in (torch.float32, torch.bfloat16):
+                result = module.orthogonalise(1000 * matrices, dtype).float()
+                kept = (left.mT @ result @ right.mT).diagonal(dim1=-2, dim2=-1)
+                after = torch.linalg.svdvals(result)
+                outcomes.append([str(dtype), after.min().item(), after.max().item(),
+                                 kept.min().item()])
+        zero = module.orthogonalise(torch.zeros(1, 8, 8), torch.float32)
+        answer({"outcomes": outcomes, "zero": zero.abs().max().item()})
+    """)
+    for dtype, smallest, largest, kept in result["outcomes"]:
+        room = 0.15 if dtype == "torch.float32" else 0.3
+        assert 1 - room < smallest <= largest < 1 + room, result["outcomes"]
+        assert kept > 1 - room - 0.05, "the singular vectors must stay the matrix's own"
+    assert result["zero"] == 0
+
+
+def test_the_processor_decides_the_precision_unless_it_is_set() -> None:
+    result = in_child("""
+        module = load()
+        def chosen(float32, bfloat16, setting="probe"):
+            seconds = {torch.float32: float32, torch.bfloat16: bfloat16}
+            module.matrix_product_seconds = seconds.__getitem__
+            return str(module.choose_dtype("cpu", setting))
+        measured = module.matrix_product_seconds(torch.float32)
+        answer({"measured": measured, "slow": chosen(1.0, 200.0), "equal": chosen(1.0, 0.9),
+                "fast": chosen(4.0, 1.0), "set": chosen(4.0, 1.0, "float32")})
+    """)
+    assert result.pop("measured") > 0
+    assert result == {
+        "slow": "torch.float32",
+        "equal": "torch.float32",
+        "fast": "torch.bfloat16",
+        "set": "torch.float32",
+    }
+
+
+def test_constants_that_do_not_go_together_are_refused_with_a_sentence() -> None:
+    messages = in_child("""
+        def message(**constants):
+            try:
+                load(**constants).build_model(CPU)
+            except ValueError as error:
+                return str(error)
+        answer([
+            message(WIDTH=40),
+            message(WIDTH=8),
+            message(HEAD_WIDTH=1),
+            message(DEPTH=0),
+            message(WINDOW_PATTERN="SX"),
+            message(WARM_UP_SHARE=0.6, WARM_DOWN_SHARE=0.6),
+            message(TOTAL_BATCH_TOKENS=64),
+            message(TOTAL_BATCH_TOKENS=200),
+            message(TRAINING_PRECISION="half"),
+        ])
+    """)
+    needles = [
+        "WIDTH must be a multiple of HEAD_WIDTH",
+        "WIDTH must be a multiple of HEAD_WIDTH",
+        "HEAD_WIDTH must be even",
+        "DEPTH must be at least 1",
+        "WINDOW_PATTERN must be letters S",
+        "must fit into one budget",
+        "TOTAL_BATCH_TOKENS 64 is smaller than one device batch of 128 tokens",
+        "TOTAL_BATCH_TOKENS must be whole device batches of 128 tokens",
+        "TRAINING_PRECISION must be probe",
+    ]
+    for message, needle in zip(messages, needles, strict=True):
+        assert message is not None
+        assert needle in message
+
+
+def test_training_through_the_runtime_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"vocab_size": 300}))
+    tokens = np.random.default_rng(0).integers(0, 300, 50_000).astype("<u2")
+    tokens.tofile(tmp_path / "train.bin")
+    command = [sys.executable, str(TRAINER / "runtime.py"), "--corpus", str(tmp_path)]
+    command += ["--seconds", "2", "--output", str(tmp_path / "out"), str(TRAIN_FILE)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "checkpoint.pt").is_file()
+    assert re.search(r"step +1 +loss 5\.\d+", done.stdout), done.stdout
+
+
+# --- Knobs: read as text, as the proposer does ---------------------------------------------
+
+NUMBER = r"-?[\d_]+(?:\.\d+)?(?:e-?\d+)?"
+RANGE = re.compile(rf"# ({NUMBER})\.\.({NUMBER})( log| step {NUMBER})?(;.*)?$")
+CHOICE = re.compile(r"# one of (.+?)(;.*)?$")
+
+
+def constants() -> dict[str, tuple[Any, str]]:
+    """Value and trailing comment of every top-level UPPERCASE constant that is a literal."""
+    source = TRAIN_FILE.read_text()
+    comments = {
+        token.start[0]: token.string
+        for token in tokenize.generate_tokens(iter(source.splitlines(keepends=True)).__next__)
+        if token.type == tokenize.COMMENT
+    }
+    found = {}
+    for node in ast.parse(source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
+                found[name] = (value, comments.get(node.lineno, ""))
+    return found
+
+
+def allows(comment: str, value: Any) -> bool | None:
+    """Whether a comment's range or choice allows a value; None when it declares neither."""
+    if choice := CHOICE.match(comment):
+        return value in ast.literal_eval(f"({choice[1]},)")
+    if span := RANGE.match(comment):
+        low, high = float(span[1]), float(span[2])
+        if span[3] == " log":
+            assert low > 0, comment
+        if span[3] and span[3].startswith(" step"):
+            assert (value - low) % float(span[3].split()[1]) == 0, comment
+        return bool(low <= value <= high)
+    return None
+
+
+def test_defaults_lie_in_the_ranges_of_their_knobs() -> None:
+    knobs = {
+        name: allows(comment, value)
+        for name, (value, comment) in constants().items()
+        if allows(comment, value) is not None
+    }
+    assert [name for name, allowed in knobs.items() if not allowed] == []
+    assert {"DEPTH", "WIDTH", "MATRIX_LEARNING_RATE", "WINDOW_PATTERN"} <= knobs.keys()
+    assert not {"COMPILE", "DEVICE_BATCH_SIZE", "TRAINING_PRECISION"} & knobs.keys()
+    for name, (value, comment) in constants().items():
+        if ".." in comment or "one of" in comment:
+            assert name in knobs, f"{name}: the comment {comment!r} is meant as a range"
+        if span := RANGE.match(comment):
+            is_integer = not any(mark in span[1] + span[2] for mark in ".e")
+            assert is_integer == isinstance(value, int), name
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_presets_set_constants_that_exist_and_go_together(preset: str) -> None:
+    sizes = PRESETS[preset]
+    found = constants()
+    for name, value in sizes.knobs.items():
+        assert name in found
+        assert allows(found[name][1], value) is not False, f"{name} = {value}"
+    in_child(f"""
+        module = load()
+        for name in SMALL:
+            SMALL[name] = getattr(importlib.import_module("train"), name)
+        spec = runtime.Spec({sizes.vocab_size}, {sizes.sequence_length}, "cpu")
+        load(**{dict(sizes.knobs)!r}).check_settings(spec)
+        answer(None)
+    """)
+
+
+@pytest.mark.gpu
+def test_training_on_a_gpu_compiled_with_windows() -> None:
+    result = in_child("""
+        if not torch.cuda.is_available():
+            answer(None)
+            sys.exit()
+        spec = runtime.Spec(vocab_size=512, sequence_length=256, device="cuda")
+        module = load(WINDOW_PATTERN="SL", DEPTH=4, WIDTH=128, HEAD_WIDTH=64, COMPILE=True,
+                      TRAINING_PRECISION="probe", ORTHOGONAL_PRECISION="probe",
+                      DEVICE_BATCH_SIZE=8, TOTAL_BATCH_TOKENS=4096)
+        run = TestRun(steps=60, rows_per_step=16, spec=spec)
+        module.train(run)
+        fresh = module.build_model(spec).eval()
+        fresh.load_state_dict(run.saved, strict=True)
+        with torch.no_grad():
+            logits = fresh(next(run.batches(3))[0])
+        answer({"losses": [report["loss"] for report in run.reports], "type": str(logits.dtype),
+                "shape": list(logits.shape)})
+    """)
+    if result is None:
+        pytest.skip("needs a CUDA device")
+    assert result["losses"][-1] < 0.5 < result["losses"][0]
+    assert result["type"] == "torch.float32"
+    assert result["shape"] == [3, 256, 512]
