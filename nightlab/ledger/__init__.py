@@ -1,0 +1,34 @@
+"""The ledger: candidates, records and evidence of a study, kept in git.
+
+Git is the truth and MLflow a view of it, so everything that a study is can be rebuilt
+from these refs of one repository:
+
+    refs/heads/nightlab/<study>              incumbents, a straight line of commits
+    refs/nightlab/<study>/trials/<NNNN>      annotated tag on the candidate: the record
+    refs/nightlab/<study>/evidence/<NNNN>    commit whose tree holds logs, curves, prompts
+    refs/nightlab/<study>/inflight/<NNNN>    annotated tag on the candidate being worked on
+    refs/nightlab/<study>/session            on a remote only: who works on the study
+
+Nothing here touches the user's checkout, index or HEAD: all writing is plumbing.
+"""
+
+from nightlab.ledger.candidates import LineCounts
+from nightlab.ledger.export import results_tsv
+from nightlab.ledger.recovery import Recovery
+from nightlab.ledger.remote import Remote
+from nightlab.ledger.session import Session, hold_session
+from nightlab.ledger.store import Ledger, studies
+from nightlab.ledger.summary import StudySummary, study_summary
+
+__all__ = [
+    "Ledger",
+    "LineCounts",
+    "Recovery",
+    "Remote",
+    "Session",
+    "StudySummary",
+    "hold_session",
+    "results_tsv",
+    "studies",
+    "study_summary",
+]

@@ -1,0 +1,34 @@
+"""A study as the table of the original project, whose notebooks then read it."""
+
+from collections.abc import Iterable
+
+from nightlab.ledger.candidates import one_line
+from nightlab.records import TrialRecord
+
+COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
+
+
+def results_tsv(records: Iterable[TrialRecord]) -> str:
+    """Return ``results.tsv``: a header and one line a trial, in the given order.
+
+    A missing number is an empty cell, never 0: in a column where lower is better a
+    crash would otherwise show the best score.
+    """
+    lines = ["\t".join(COLUMNS)]
+    for record in records:
+        memory_mb = peak_memory_mb(record)
+        cells = (
+            record.commit[:7],
+            "" if record.val_bpb is None else f"{record.val_bpb:.6f}",
+            "" if memory_mb is None else f"{memory_mb / 1024:.1f}",
+            record.verdict.value,
+            one_line(record.title),
+        )
+        lines.append("\t".join(cells))
+    return "\n".join(lines) + "\n"
+
+
+def peak_memory_mb(record: TrialRecord) -> float | None:
+    """Return the most memory that a replicate of the trial took, in MiB, or None."""
+    peaks = [replicate.training.peak_memory_mb for replicate in record.replicates]
+    return max((peak for peak in peaks if peak is not None), default=None)

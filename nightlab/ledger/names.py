@@ -1,0 +1,57 @@
+"""The names of a study's refs."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+BRANCHES = "refs/heads/nightlab/"
+
+
+@dataclass(frozen=True, slots=True)
+class StudyRefs:
+    """The names of one study's refs; see the package's docstring for what each holds."""
+
+    study: str
+
+    @property
+    def branch(self) -> str:
+        """Full name of the study's branch."""
+        return f"{BRANCHES}{self.study}"
+
+    @property
+    def root(self) -> str:
+        """Prefix of all other refs of the study, without a slash at its end."""
+        return f"refs/nightlab/{self.study}"
+
+    @property
+    def session(self) -> str:
+        """On a remote: who works on the study."""
+        return f"{self.root}/session"
+
+    def trial(self, number: int) -> str:
+        """Ref of a trial's record."""
+        return f"{self.root}/trials/{number:04d}"
+
+    def evidence(self, number: int) -> str:
+        """Ref of a trial's evidence."""
+        return f"{self.root}/evidence/{number:04d}"
+
+    def inflight(self, number: int) -> str:
+        """Ref of a trial's in-flight mark."""
+        return f"{self.root}/inflight/{number:04d}"
+
+    def kind(self, ref: str) -> str | None:
+        """Return ``branch``, ``trials``, ``evidence``, ``inflight``, or None for no such ref."""
+        if ref == self.branch:
+            return "branch"
+        match = re.fullmatch(rf"{re.escape(self.root)}/(trials|evidence|inflight)/\d+", ref)
+        return match[1] if match else None
+
+    def numbers(self, refs: Iterable[str], kind: str) -> list[int]:
+        """Return the numbers of the refs of one kind, ascending."""
+        return sorted(number_of(ref) for ref in refs if self.kind(ref) == kind)
+
+
+def number_of(ref: str) -> int:
+    """Return the trial's number at the end of a ref."""
+    return int(ref.rpartition("/")[2])

@@ -1,0 +1,277 @@
+"""The ledger of one study: what was tried, what stands, what is under way."""
+
+from pathlib import Path
+
+from nightlab.errors import LedgerError, UsageError
+from nightlab.ledger import candidates
+from nightlab.ledger.candidates import LineCounts
+from nightlab.ledger.documents import (
+    evidence_files,
+    from_json,
+    message_of,
+    read_evidence,
+    to_json,
+    without_bulk,
+)
+from nightlab.ledger.names import BRANCHES, StudyRefs, number_of
+from nightlab.ledger.plumbing import Plumbing
+from nightlab.ledger.recovery import Recovery, recover
+from nightlab.records import Evidence, InFlight, TrialRecord, Verdict
+from nightlab.settings import TRAINER_FILE
+
+
+def studies(root: Path) -> tuple[str, ...]:
+    """Return the names of the studies in a repository, in alphabetical order.
+
+    Raises:
+        LedgerError: there is no repository at ``root``.
+    """
+    names = (ref.removeprefix(BRANCHES) for ref in Plumbing(root).refs(BRANCHES))
+    return tuple(sorted(name for name in names if "/" not in name))
+
+
+class Ledger:
+    """The refs of one study.
+
+    Args:
+        root: the repository: a clone (shallow or not), a worktree, or a bare repository.
+        study: the study's name, as ``SessionSettings`` allows it.
+
+    Raises:
+        LedgerError: there is no repository at ``root``; and from every method, whatever
+            git refuses.
+    """
+
+    def __init__(self, root: Path, study: str) -> None:
+        self.root = root
+        self.study = study
+        self.branch = f"nightlab/{study}"
+        self.refs = StudyRefs(study)
+        self.plumbing = Plumbing(root)
+
+    # The branch and its candidates
+
+    def exists(self) -> bool:
+        """Say whether the study has begun."""
+        return self.plumbing.resolve(self.refs.branch) is not None
+
+    def create(self, source: str | None = None, message: str = "") -> str:
+        """Begin the study at HEAD, and return the commit that its branch then stands at.
+
+        Args:
+            source: what ``trainer/train.py`` starts with, where it differs from HEAD's.
+            message: title of the commit that ``source`` makes.
+
+        Raises:
+            LedgerError: the study exists, or the repository has no commit.
+        """
+        if self.exists():
+            raise LedgerError(
+                f"Study {self.study!r} needs to be new and its branch {self.branch} exists: "
+                "continue it, or choose another name."
+            )
+        commit = self.plumbing.resolve("HEAD^{commit}")
+        if commit is None:
+            raise LedgerError(
+                f"A study starts from the commit that is checked out, and {self.root} has none: "
+                "make a first commit with `git commit`."
+            )
+        if source is not None and source != self.source(commit):
+            commit = self.write_candidate(commit, source, message or f"Begin study {self.study}")
+        self.plumbing.transaction([f"create {self.refs.branch} {commit}"])
+        return commit
+
+    def incumbent(self) -> str:
+        """Return the commit that stands now, the head of the study's branch.
+
+        Raises:
+            LedgerError: the study has not begun.
+        """
+        commit = self.plumbing.resolve(self.refs.branch)
+        if commit is None:
+            known = ", ".join(studies(self.root)) or "none"
+            raise LedgerError(
+                f"Study {self.study!r} has no branch {self.branch} here (studies: {known}): "
+                "begin it with `nightlab research`, or fetch it with --remote."
+            )
+        return commit
+
+    def checked_out_at(self) -> Path | None:
+        """Return the worktree that has the study's branch checked out, if one has."""
+        where = self.plumbing.line("for-each-ref", "--format=%(worktreepath)", self.refs.branch)
+        return Path(where) if where else None
+
+    def source(self, commit: str, path: str = TRAINER_FILE) -> str:
+        """Return a file's text at a commit."""
+        return candidates.read_source(self.plumbing, commit, path)
+
+    def write_candidate(self, parent: str, source: str, title: str, body: str = "") -> str:
+        """Commit ``source`` as ``trainer/train.py`` on top of ``parent``; return the commit.
+
+        No ref names the commit until it is marked or recorded.
+        """
+        return candidates.write_candidate(
+            self.plumbing, parent, TRAINER_FILE, source, title=title, body=body
+        )
+
+    def diff(self, record: TrialRecord) -> str:
+        """Return the unified diff of a trial's candidate against its parent."""
+        return candidates.diff(self.plumbing, record.parent, record.commit, TRAINER_FILE)
+
+    def line_counts(self, parent: str, commit: str) -> LineCounts:
+        """Count the lines of ``trainer/train.py`` that changed between two commits."""
+        return candidates.line_counts(self.plumbing, parent, commit, TRAINER_FILE)
+
+    # Trials
+
+    def next_number(self) -> int:
+        """Return the number after the highest record or in-flight mark."""
+        refs = self.plumbing.refs(self.refs.root)
+        taken = self.refs.numbers(refs, "trials") + self.refs.numbers(refs, "inflight")
+        return max(taken, default=-1) + 1
+
+    def mark(self, mark: InFlight) -> None:
+        """Create or replace the in-flight mark of a trial; its candidate is then reachable.
+
+        Raises:
+            LedgerError: the trial has its record.
+        """
+        self._own(mark)
+        if self.plumbing.resolve(self.refs.trial(mark.number)) is not None:
+            raise LedgerError(
+                f"Trial {mark.number} of study {self.study!r} is recorded and cannot be in "
+                "flight again: retry it under a new number."
+            )
+        name = f"nightlab/{self.study}/inflight/{mark.number:04d}"
+        tag = self.plumbing.write_tag(name, mark.commit, to_json(mark))
+        self.plumbing.transaction([f"update {self.refs.inflight(mark.number)} {tag}"])
+
+    def marks(self) -> tuple[InFlight, ...]:
+        """Return the marks of all trials in flight, in order."""
+        refs = self._of_kind("inflight")
+        tags = self.plumbing.contents(list(refs.values()))
+        return tuple(
+            from_json(InFlight, message_of(tag), ref) for ref, tag in zip(refs, tags, strict=True)
+        )
+
+    def finish(self, record: TrialRecord, evidence: Evidence) -> None:
+        """Write a trial's record and evidence, drop its mark and, for a keep, move the branch.
+
+        One transaction of refs, in an order from which ``recover`` can always go on.
+
+        Raises:
+            LedgerError: the trial has its record already, or the branch does not stand at
+                the record's parent. Nothing was changed then.
+        """
+        self._own(record)
+        number = record.number
+        if self.plumbing.resolve(self.refs.trial(number)) is not None:
+            raise LedgerError(
+                f"Trial {number} of study {self.study!r} is recorded, and a record is written "
+                "once: retry it under a new number."
+            )
+        name = f"nightlab/{self.study}/trials/{number:04d}"
+        folder = self._write_evidence(evidence, number)
+        tag = self.plumbing.write_tag(name, record.commit, to_json(without_bulk(record)))
+        commands = [
+            f"create {self.refs.evidence(number)} {folder}",
+            f"create {self.refs.trial(number)} {tag}",
+        ]
+        if record.verdict is Verdict.KEEP:
+            commands += self._branch_commands(record)
+        mark = self.plumbing.resolve(self.refs.inflight(number))
+        if mark is not None:
+            commands.append(f"delete {self.refs.inflight(number)} {mark}")
+        self.plumbing.transaction(commands)
+
+    def _branch_commands(self, record: TrialRecord) -> list[str]:
+        if record.number == 0:
+            return [f"verify {self.refs.branch} {record.commit}"]
+        if not self.plumbing.is_ancestor(record.parent, record.commit):
+            raise LedgerError(
+                f"Trial {record.number} of study {self.study!r} can be kept only on top of its "
+                f"parent {record.parent[:7]}, and {record.commit[:7]} is not: retry the trial."
+            )
+        return [f"update {self.refs.branch} {record.commit} {record.parent}"]
+
+    def _write_evidence(self, evidence: Evidence, number: int) -> str:
+        entries = [
+            ("100644", "blob", self.plumbing.write_blob(content), name)
+            for name, content in evidence_files(evidence).items()
+        ]
+        tree = self.plumbing.write_tree(entries)
+        title = f"Evidence of trial {number} of study {self.study}\n"
+        return self.plumbing.write_commit(tree, [], title)
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """Return the records of all finished trials, in order.
+
+        Raises:
+            LedgerError: a record is unreadable, or was written by a newer Nightlab.
+        """
+        return self._read_records(self._of_kind("trials"))
+
+    def record(self, number: int) -> TrialRecord:
+        """Return one trial's record.
+
+        Raises:
+            UsageError: the trial has none.
+        """
+        ref = self.refs.trial(number)
+        tag = self.plumbing.resolve(ref)
+        if tag is None:
+            known = [number_of(name) for name in self._of_kind("trials")]
+            found = ", ".join(map(str, known)) if known else "no recorded trial yet"
+            raise UsageError(
+                f"Study {self.study!r} has no record of a trial {number}; it has {found}."
+            )
+        return self._read_records({ref: tag})[0]
+
+    def evidence(self, number: int) -> Evidence:
+        """Return what a trial left besides its record: prompts, answers, logs, curves.
+
+        Raises:
+            UsageError: the trial has none.
+        """
+        ref = self.refs.evidence(number)
+        if self.plumbing.resolve(ref) is None:
+            raise UsageError(
+                f"Study {self.study!r} has no evidence of a trial {number}: "
+                f"`nightlab show {self.study}` lists its trials."
+            )
+        listing = self.plumbing.run("ls-tree", "-z", ref).decode()
+        entries = [entry.split("\t", 1) for entry in listing.split("\0") if entry]
+        contents = self.plumbing.contents([header.split()[2] for header, _ in entries])
+        names = [name for _, name in entries]
+        return read_evidence(dict(zip(names, contents, strict=True)), ref)
+
+    def recover(self, quiet_seconds: float) -> Recovery:
+        """Finish or undo what a killed session left half done; see ``recovery``.
+
+        Only for the holder of the study's session: ``hold_session`` calls it.
+        """
+        return recover(self.plumbing, self.refs, self.records, quiet_seconds)
+
+    def _read_records(self, refs: dict[str, str]) -> tuple[TrialRecord, ...]:
+        records = []
+        for ref, tag in zip(refs, self.plumbing.contents(list(refs.values())), strict=True):
+            record = from_json(TrialRecord, message_of(tag), ref)
+            if record.number != number_of(ref) or record.study != self.study:
+                raise LedgerError(
+                    f"{ref} needs to hold trial {number_of(ref)} of study {self.study!r}, and "
+                    f"holds trial {record.number} of {record.study!r}: the ref was copied by hand."
+                )
+            records.append(record)
+        return tuple(records)
+
+    def _of_kind(self, kind: str) -> dict[str, str]:
+        refs = self.plumbing.refs(f"{self.refs.root}/{kind}")
+        mine = [ref for ref in refs if self.refs.kind(ref) == kind]
+        return {ref: refs[ref] for ref in sorted(mine, key=number_of)}
+
+    def _own(self, document: InFlight | TrialRecord) -> None:
+        if document.study != self.study:
+            raise LedgerError(
+                f"The ledger of study {self.study!r} was given trial {document.number} of "
+                f"study {document.study!r}."
+            )

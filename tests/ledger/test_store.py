@@ -1,0 +1,355 @@
+"""The ledger of one study, on real repositories."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nightlab.errors import LedgerError, UsageError
+from nightlab.ledger import Ledger, studies
+from nightlab.records import Verdict
+
+
+def test_a_study_begins_at_head(ledger, root, git, check_health):
+    assert not ledger.exists()
+    assert ledger.next_number() == 0
+    assert ledger.create() == git(root, "rev-parse", "HEAD") == ledger.incumbent()
+    assert ledger.exists()
+    assert studies(root) == ("first-light",)
+    check_health(root)
+
+
+def test_a_study_that_starts_with_other_source_has_one_commit_more(ledger, root, git, check_health):
+    commit = ledger.create("DEPTH = 8\r\n", "Preset\nlaptop")
+    assert git(root, "rev-parse", f"{commit}^") == git(root, "rev-parse", "HEAD")
+    assert git(root, "diff", "--name-only", "HEAD", commit) == "trainer/train.py"
+    assert ledger.source(commit) == "DEPTH = 8\r\n"
+    assert git(root, "log", "-1", "--format=%s", commit) == "Preset laptop"
+    check_health(root)
+
+
+def test_a_study_begins_once(ledger):
+    ledger.create()
+    with pytest.raises(LedgerError, match="needs to be new"):
+        ledger.create()
+
+
+def test_an_unknown_study_names_those_that_exist(ledger, root):
+    ledger.create()
+    with pytest.raises(LedgerError, match=r"studies: first-light.*nightlab research"):
+        Ledger(root, "other").incumbent()
+
+
+def test_no_commit_and_no_repository_are_said(tmp_path, git):
+    with pytest.raises(LedgerError, match="git init"):
+        Ledger(tmp_path, "x")
+    git(tmp_path, "init", "-q")
+    with pytest.raises(LedgerError, match="git commit"):
+        Ledger(tmp_path, "x").create()
+
+
+def test_a_candidate_changes_one_file_and_touches_nothing_else(ledger, root, git, check_health):
+    parent = ledger.create()
+    (root / "trainer" / "train.py").write_text("the user's own edit\n")
+    git(root, "add", "trainer/train.py")
+    before = git(root, "status", "--porcelain=v2", "--branch"), (root / ".git/index").read_bytes()
+    commit = ledger.write_candidate(parent, "DEPTH = 4\nWIDTH = 128\n", "Wider\nnow", "Because.")
+    after = git(root, "status", "--porcelain=v2", "--branch"), (root / ".git/index").read_bytes()
+    assert before == after
+    assert git(root, "log", "-1", "--format=%B", commit) == "Wider now\n\nBecause."
+    assert git(root, "show", f"{commit}:program.md") == "Learn."
+    counts = ledger.line_counts(parent, commit)
+    assert (counts.added, counts.removed) == (1, 1)
+    git(root, "checkout", "-q", "-f", "main")
+    check_health(root)
+
+
+def test_a_candidate_keeps_the_files_mode_and_odd_neighbours(ledger, root, git):
+    (root / "trainer" / "train.py").chmod(0o755)
+    (root / "trainer" / "odd \t n\u00e4me").write_text("x")
+    git(root, "add", ".")
+    git(root, "-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "-m", "odd")
+    commit = ledger.write_candidate(ledger.create(), "y = 1\n", "t")
+    assert git(root, "diff", "--raw", "HEAD", commit).startswith(":100755 100755")
+    assert git(root, "diff", "--name-only", "HEAD", commit) == "trainer/train.py"
+
+
+def test_a_source_that_is_no_text_is_refused(ledger):
+    with pytest.raises(LedgerError, match="lone surrogate"):
+        ledger.write_candidate(ledger.create(), "x = '\ud83d'\n", "t")
+
+
+def test_a_trial_from_mark_to_record(ledger, root, git, make, check_health):
+    parent = ledger.create()
+    commit = ledger.write_candidate(parent, "DEPTH = 5\n", "Deeper")
+    mark = make.mark(0, parent, commit, replicates=(make.replicate(),))
+    ledger.mark(make.mark(0, parent, parent))
+    ledger.mark(mark)
+    assert ledger.marks() == (mark,)
+    assert ledger.next_number() == 1
+    record = make.record(0, parent, commit)
+    evidence = make.evidence(7, 3, 7)
+    ledger.finish(record, evidence)
+    assert ledger.marks() == ()
+    assert ledger.evidence(0) == evidence
+    stored = ledger.record(0)
+    assert ledger.records() == (stored,)
+    assert stored.replicates[0].training.log == ""
+    assert stored.replicates[0].training.curve == ()
+    assert stored.model_copy(update={"replicates": record.replicates}) == record
+    assert "+DEPTH = 5" in ledger.diff(stored)
+    assert git(root, "cat-file", "-t", "refs/nightlab/first-light/trials/0000") == "tag"
+    assert git(root, "rev-parse", "refs/nightlab/first-light/trials/0000^{commit}") == commit
+    check_health(root)
+
+
+def test_evidence_is_files_that_a_person_reads(ledger, root, git, make):
+    ledger.create()
+    make.trial(ledger)
+    ref = "refs/nightlab/first-light/evidence/0000"
+    assert git(root, "ls-tree", "--name-only", ref).split() == [
+        "answer-1.md",
+        "answer-2.md",
+        "manifest.json",
+        "prompt-1.md",
+        "prompt-2.md",
+        "proposal.json",
+        "replicate-0.json",
+        "replicate-0.log",
+    ]
+    assert git(root, "show", f"{ref}:prompt-1.md") == "Improve \u00fc."
+    assert json.loads(git(root, "show", f"{ref}:replicate-0.json"))["training"]["curve"]
+    assert git(root, "rev-list", "--count", ref) == "1"
+
+
+def test_only_a_keep_moves_the_branch(ledger, make):
+    start = ledger.create()
+    make.trial(ledger, Verdict.KEEP)
+    assert ledger.incumbent() == start
+    make.trial(ledger, Verdict.CRASH)
+    assert ledger.incumbent() == start
+    kept = make.trial(ledger, Verdict.KEEP)
+    assert ledger.incumbent() == kept.commit
+    assert kept.number == 2
+
+
+def test_a_keep_on_a_parent_that_no_longer_stands_changes_nothing(ledger, make, root, git):
+    start = ledger.create()
+    make.trial(ledger, Verdict.KEEP)
+    late = ledger.write_candidate(start, "DEPTH = 9\n", "late")
+    make.trial(ledger, Verdict.KEEP)
+    ledger.mark(make.mark(2, start, late))
+    before = git(root, "for-each-ref")
+    with pytest.raises(LedgerError, match="but expected"):
+        ledger.finish(make.record(2, start, late, Verdict.KEEP), make.evidence())
+    assert git(root, "for-each-ref") == before
+    stray = ledger.write_candidate(start, "DEPTH = 10\n", "stray")
+    with pytest.raises(LedgerError, match="on top of its parent"):
+        ledger.finish(make.record(2, late, stray, Verdict.KEEP), make.evidence())
+    assert git(root, "for-each-ref") == before
+
+
+def test_a_record_is_written_once(ledger, make):
+    ledger.create()
+    record = make.trial(ledger)
+    with pytest.raises(LedgerError, match="written once"):
+        ledger.finish(record, make.evidence())
+    with pytest.raises(LedgerError, match="recorded and cannot be in flight"):
+        ledger.mark(make.mark(0, record.parent, record.commit))
+
+
+def test_a_missing_trial_names_what_exists(ledger, make):
+    ledger.create()
+    with pytest.raises(UsageError, match="no recorded trial yet"):
+        ledger.record(0)
+    make.trial(ledger)
+    make.trial(ledger)
+    with pytest.raises(UsageError, match=r"trial 7; it has 0, 1\."):
+        ledger.record(7)
+    with pytest.raises(UsageError, match="no evidence of a trial 7"):
+        ledger.evidence(7)
+
+
+@pytest.mark.parametrize(
+    ("message", "sentence"),
+    [
+        (b'{"schema_version": 2}', "newer Nightlab"),
+        (b"no json", "needs to hold JSON"),
+        (b'{"schema_version": 1, "study": "first-light"}', "not a readable TrialRecord: number"),
+    ],
+)
+def test_an_unreadable_record_is_an_error(ledger, make, message, sentence):
+    commit = ledger.create()
+    make.trial(ledger)
+    tag = ledger.plumbing.write_tag("nightlab/x", commit, message)
+    ledger.plumbing.transaction([f"create {ledger.refs.trial(1)} {tag}"])
+    with pytest.raises(LedgerError, match=sentence):
+        ledger.records()
+
+
+def test_a_record_under_another_number_is_an_error(ledger, make, root, git):
+    ledger.create()
+    make.trial(ledger)
+    git(root, "update-ref", ledger.refs.trial(5), ledger.refs.trial(0))
+    with pytest.raises(LedgerError, match="holds trial 0 of"):
+        ledger.records()
+
+
+def test_numbers_are_ordered_past_four_digits(ledger, make):
+    ledger.create()
+    make.trial(ledger, number=9999)
+    make.trial(ledger)
+    assert [record.number for record in ledger.records()] == [9999, 10000]
+
+
+def test_what_json_cannot_hold_does_not_lose_a_trial(ledger, make):
+    commit = ledger.create()
+    record = make.record(0, commit, commit, knobs={"RATE": float("inf")}, title="half \ud83d")
+    ledger.finish(record, make.evidence())
+    assert ledger.record(0).knobs == {"RATE": None}
+    assert ledger.record(0).title == "half ?"
+
+
+def test_two_hundred_records_are_read_by_two_processes(ledger, make, monkeypatch):
+    commit = ledger.create()
+    tags = []
+    for number in range(200):
+        text = make.record(number, commit, commit).model_dump_json().encode()
+        tags.append(ledger.plumbing.write_tag(f"nightlab/{number}", commit, text))
+    creations = [f"create {ledger.refs.trial(n)} {tag}" for n, tag in enumerate(tags)]
+    ledger.plumbing.transaction(creations)
+    started = []
+    attempt = ledger.plumbing.attempt
+
+    def counted(*arguments, **options):
+        started.append(arguments[0])
+        return attempt(*arguments, **options)
+
+    monkeypatch.setattr(ledger.plumbing, "attempt", counted)
+    assert len(ledger.records()) == 200
+    assert started == ["for-each-ref", "cat-file"]
+
+
+@pytest.mark.parametrize("clone_options", [("--bare",), ("--depth", "1"), ()])
+def test_any_kind_of_clone_will_do(root, tmp_path, git, make, clone_options):
+    make_second = ("-c", "user.name=a", "-c", "user.email=b", "commit", "-q", "--allow-empty")
+    git(root, *make_second, "-m", "second")
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", *clone_options, f"file://{root}", str(other))
+    if not clone_options:
+        git(other, "checkout", "-q", "--detach")
+    ledger = Ledger(other, "first-light")
+    ledger.create("DEPTH = 2\n")
+    make.trial(ledger, Verdict.KEEP)
+    kept = make.trial(ledger, Verdict.KEEP)
+    assert ledger.incumbent() == kept.commit
+    assert len(ledger.records()) == 2
+    git(other, "fsck", "--strict", "--no-dangling")
+
+
+def test_a_linked_worktree_shares_its_studies(ledger, root, tmp_path, git, make):
+    git(root, "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
+    ledger.create()
+    linked = Ledger(tmp_path / "linked", "first-light")
+    make.trial(linked)
+    assert ledger.records() == linked.records()
+    assert linked.plumbing.common_directory == ledger.plumbing.common_directory
+
+
+def test_without_identity_nightlab_signs_and_configures_nothing(ledger, root, git, make):
+    commit = ledger.create("x = 1\n")
+    make.trial(ledger)
+    config = (root / ".git" / "config").read_text()
+    name = git(root, "log", "-1", "--format=%an <%ae> %cn <%ce>", commit)
+    assert name == "Nightlab <nightlab@localhost> Nightlab <nightlab@localhost>"
+    tag = git(root, "cat-file", "-p", ledger.refs.trial(0))
+    assert "\ntagger Nightlab <nightlab@localhost> " in tag
+    assert "user" not in config
+
+
+def test_a_users_identity_is_used(ledger, root, git, monkeypatch):
+    git(root, "config", "user.name", "Grace")
+    git(root, "config", "user.email", "grace@example.org")
+    monkeypatch.setenv("GIT_COMMITTER_NAME", "Robot")
+    commit = ledger.create("x = 1\n")
+    name = git(root, "log", "-1", "--format=%an <%ae> %cn <%ce>", commit)
+    assert name == "Grace <grace@example.org> Robot <grace@example.org>"
+
+
+def test_odd_settings_of_a_user_do_not_matter(ledger, root, git, make, check_health):
+    hooks = root / ".git" / "refusing"
+    hooks.mkdir()
+    for hook in ("pre-commit", "commit-msg", "reference-transaction", "post-rewrite"):
+        (hooks / hook).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / hook).chmod(0o755)
+    settings = {
+        "core.hooksPath": str(hooks),
+        "commit.gpgSign": "true",
+        "tag.gpgSign": "true",
+        "tag.forceSignAnnotated": "true",
+        "gpg.program": "/bin/false",
+        "core.autocrlf": "true",
+        "i18n.commitEncoding": "ISO-8859-1",
+        "diff.external": "/bin/false",
+        "diff.noprefix": "true",
+        "color.ui": "always",
+        "core.splitIndex": "true",
+        "user.useConfigOnly": "true",
+        "core.logAllRefUpdates": "always",
+        "log.showSignature": "true",
+    }
+    for key, value in settings.items():
+        git(root, "config", key, value)
+    start = ledger.create("DEPTH = 1\nA = 2\n", "Z\u00fcrich")
+    make.trial(ledger, Verdict.KEEP)
+    kept = make.trial(ledger, Verdict.KEEP)
+    assert ledger.source(start) == "DEPTH = 1\nA = 2\n"
+    assert ledger.diff(kept).startswith("diff --git a/trainer/train.py b/trainer/train.py")
+    assert git(root, "cat-file", "commit", start).endswith("Z\u00fcrich")
+    assert ledger.line_counts(start, kept.commit).removed == 1
+    git(root, "config", "--unset", "core.hooksPath")
+    check_health(root)
+
+
+def test_another_repository_in_the_environment_does_not_mislead(
+    ledger, tmp_path, git, make, monkeypatch
+):
+    git(tmp_path, "init", "-q", "elsewhere")
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere" / ".git"))
+    ledger.create()
+    make.trial(ledger)
+    assert len(ledger.records()) == 1
+
+
+def test_gits_refusal_is_passed_on(ledger, root, git):
+    git(root, "branch", "nightlab")
+    with pytest.raises(LedgerError, match="'refs/heads/nightlab' exists"):
+        ledger.create()
+
+
+def test_the_branch_in_a_checkout_is_found(ledger, root, git):
+    ledger.create()
+    assert ledger.checked_out_at() is None
+    git(root, "checkout", "-q", ledger.branch)
+    assert ledger.checked_out_at() == root
+
+
+def test_without_git_it_says_what_to_install(ledger, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(LedgerError, match="install git"):
+        ledger.exists()
+
+
+def test_importing_the_ledger_loads_no_tracker_and_no_orchestrator():
+    code = "import sys, nightlab.ledger; print({'mlflow', 'prefect', 'torch'} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.strip() == "set()"

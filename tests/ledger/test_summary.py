@@ -1,0 +1,38 @@
+"""A study at a glance."""
+
+import pytest
+
+from nightlab.errors import LedgerError
+from nightlab.ledger import study_summary
+from nightlab.records import Verdict
+
+
+def test_a_study_in_the_middle(ledger, make):
+    start = ledger.create()
+    make.trial(ledger, Verdict.KEEP)
+    make.trial(ledger, Verdict.CRASH, val_bpb=None)
+    kept = make.trial(ledger, Verdict.KEEP)
+    ledger.mark(make.mark(3, kept.commit, kept.commit))
+    summary = study_summary(ledger)
+    assert summary.trials == 3
+    assert summary.verdicts == {
+        Verdict.KEEP: 2,
+        Verdict.DISCARD: 0,
+        Verdict.CRASH: 1,
+        Verdict.FAILED: 0,
+    }
+    assert (summary.baseline_bpb, summary.incumbent_bpb) == (1.5, 1.48)
+    assert (summary.incumbent_trial, summary.incumbent_commit) == (2, kept.commit)
+    assert summary.inflight == (3,)
+    assert start != kept.commit
+
+
+def test_a_study_that_has_just_begun(ledger):
+    with pytest.raises(LedgerError, match="no branch"):
+        study_summary(ledger)
+    ledger.create()
+    summary = study_summary(ledger)
+    assert summary.trials == 0
+    assert summary.baseline_bpb is None
+    assert summary.incumbent_bpb is None
+    assert summary.started_at is None
