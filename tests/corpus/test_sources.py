@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from nightlab.corpus.climbmix import ClimbmixSource
+from nightlab.corpus.embedded import EmbeddedSource
+from nightlab.corpus.files import FolderSource
+from nightlab.corpus.sources import CorpusRequest, find_source
+from nightlab.errors import CorpusError
+
+
+def request(source: str = "embedded", **changes: int) -> CorpusRequest:
+    sizes = {
+        "vocab_size": 512,
+        "megabytes": 1,
+        "sequence_length": 64,
+        "evaluation_tokens": 1000,
+    }
+    return CorpusRequest.model_validate({"source": source, **sizes, **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("embedded", EmbeddedSource),
+        ("path:/some/where", FolderSource),
+        ("climbmix", ClimbmixSource),
+        ("climbmix:https://mirror.example/base", ClimbmixSource),
+    ],
+)
+def test_sources_are_found_by_name(tmp_path: Path, name: str, kind: type) -> None:
+    assert isinstance(find_source(request(name), tmp_path), kind)
+
+
+def test_a_mirror_is_another_text_than_the_original(tmp_path: Path) -> None:
+    mirror = find_source(request("climbmix:https://mirror.example/base/"), tmp_path)
+    assert mirror.identity() == "https://mirror.example/base"
+    assert mirror.identity() != find_source(request("climbmix"), tmp_path).identity()
+
+
+@pytest.mark.parametrize("name", ["", "path", "path:", "wiki", "embedded:x", "climbmix:"])
+def test_other_names_are_refused_with_the_list(tmp_path: Path, name: str) -> None:
+    with pytest.raises(CorpusError, match="'embedded', 'path:DIR', 'climbmix'"):
+        find_source(request(name), tmp_path)
+
+
+@pytest.mark.parametrize("vocab_size", [256, 257, 65_536])
+def test_vocabularies_that_do_not_fit_are_refused(vocab_size: int) -> None:
+    with pytest.raises(ValidationError):
+        request(vocab_size=vocab_size)
+
+
+def test_split_tokens_leave_room_for_the_last_target_of_each_row() -> None:
+    assert request(evaluation_tokens=640).split_tokens == 10 * 65
+    assert request(evaluation_tokens=641).split_tokens == 11 * 65
