@@ -1,0 +1,252 @@
+"""A job for a sandbox, and the folder on disk that it works in.
+
+Every job has a folder of its own, with copies of all that it may read, so that nothing
+outside depends on its permissions::
+
+    nightlab-jobs-UID/            0700, the engine's
+      .lock                       held while folders are made and swept
+      xxxxxxxx/
+        .alive                    locked by the engine for as long as the job lives
+        trainer/  candidate/  weights/      what the job may read
+        work/                     the only place that it may write to
+
+The kernel frees a lock when its holder dies, however it dies. So a folder whose
+``.alive`` is not locked was left by a kill, and the next start sweeps it away.
+"""
+
+import fcntl
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from nightlab.device import Device
+from nightlab.errors import SandboxError
+
+CHECKPOINT = "checkpoint.pt"
+CHECKPOINT_MAX_BYTES = 4 * 2**30
+"""Also the size limit of any one file that a candidate writes."""
+
+ENGINE_FILES = ("runtime.py", "score.py")
+_COPY_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be run."""
+
+    program: Literal["train", "score"]
+    """``train`` runs the candidate's train.py, ``score`` the engine's score.py on it."""
+    source: str
+    """The text of the candidate's train.py."""
+    device: Device
+    memory_mb: int = 0
+    """Limit on the private memory of each process; 0 for none."""
+    weights: Path | None = None
+    """A checkpoint that the job may read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """Where a job finds its things: paths as its processes see them."""
+
+    trainer: str
+    candidate: str
+    weights: str
+    work: str
+
+    @property
+    def source(self) -> str:
+        """The candidate's train.py."""
+        return f"{self.candidate}/train.py"
+
+    @property
+    def checkpoint(self) -> str:
+        """Where the candidate saves."""
+        return f"{self.work}/{CHECKPOINT}"
+
+    @property
+    def saved_weights(self) -> str:
+        """The checkpoint that a ``score`` job reads."""
+        return f"{self.weights}/{CHECKPOINT}"
+
+    def script(self, job: Job) -> str:
+        """The file that Python runs."""
+        return self.source if job.program == "train" else f"{self.trainer}/score.py"
+
+
+class JobFolder:
+    """The folder of one job; ``remove`` it when every process of the job is gone."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock = lock
+
+    @classmethod
+    def create(cls, job: Job, owner: int | None = None) -> "JobFolder":
+        """Sweep what kills have left, then make a folder and fill it.
+
+        Args:
+            job: what is to be run.
+            owner: the user id that the job's processes will have; None for our own.
+
+        Raises:
+            SandboxError: the temporary folder is not ours, full, or not writable.
+        """
+        try:
+            root = _jobs_root()
+            with _locked(root):
+                _sweep(root)
+                path = Path(tempfile.mkdtemp(dir=root))
+                lock = os.open(path / ".alive", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            folder = cls(path, lock)
+            folder._fill(job, owner)
+        except OSError as error:
+            raise SandboxError(
+                f"A job needs a folder in {tempfile.gettempdir()}, and making it failed "
+                f"({error}): free space there, or set TMPDIR to another place."
+            ) from error
+        return folder
+
+    @property
+    def layout(self) -> Layout:
+        """The folder's own paths, as they are outside of any sandbox."""
+        return Layout(
+            trainer=str(self.path / "trainer"),
+            candidate=str(self.path / "candidate"),
+            weights=str(self.path / "weights"),
+            work=str(self.path / "work"),
+        )
+
+    def take_checkpoint(self, destination: Path) -> str | None:
+        """Copy a complete checkpoint out; the candidate may have put anything in its place.
+
+        Returns:
+            None when ``destination`` now is a complete copy that belongs to the engine,
+            else a sentence that says why there is none.
+
+        Raises:
+            SandboxError: the copy cannot be written.
+        """
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            work = os.open(self.path / "work", flags | os.O_DIRECTORY)
+        except OSError:
+            return "the working folder is gone"
+        try:
+            # Non-blocking, or a named pipe in the file's place would hold us for ever.
+            source = os.open(CHECKPOINT, flags | os.O_NONBLOCK, dir_fd=work)
+        except OSError as error:
+            return f"there is no {CHECKPOINT} ({os.strerror(error.errno or 0)})"
+        finally:
+            os.close(work)
+        try:
+            return _copy_checkpoint(source, destination)
+        finally:
+            os.close(source)
+
+    def remove(self) -> None:
+        """Delete the folder and everything in it."""
+        _remove_tree(self.path)
+        os.close(self._lock)
+
+    def _fill(self, job: Job, owner: int | None) -> None:
+        engine = Path(__file__).resolve().parents[2] / "trainer"
+        for name in ("trainer", "candidate", "weights", "work"):
+            (self.path / name).mkdir()
+            (self.path / name).chmod(0o755)
+        for name in ENGINE_FILES:
+            shutil.copyfile(engine / name, self.path / "trainer" / name)
+        (self.path / "candidate" / "train.py").write_text(job.source, encoding="utf-8")
+        if job.weights is not None:
+            shutil.copyfile(job.weights, self.path / "weights" / CHECKPOINT)
+        for folder in ("trainer", "candidate", "weights"):
+            for file in (self.path / folder).iterdir():
+                file.chmod(0o444)
+        if owner is not None:
+            os.chown(self.path / "work", owner, owner)
+        # Searchable: bubblewrap, without root's rights by then, must enter it. The folder
+        # above is the engine's alone.
+        (self.path / "work").chmod(0o711)
+
+
+def _copy_checkpoint(source: int, destination: Path) -> str | None:
+    state = os.fstat(source)
+    if not stat.S_ISREG(state.st_mode):
+        return f"{CHECKPOINT} is not a regular file"
+    if not 0 < state.st_size <= CHECKPOINT_MAX_BYTES:
+        return f"{CHECKPOINT} has {state.st_size} bytes; 1 to {CHECKPOINT_MAX_BYTES} are allowed"
+    partial = destination.with_name(destination.name + ".partial")
+    try:
+        with open(source, "rb", closefd=False) as file, partial.open("wb") as copy:
+            shutil.copyfileobj(file, copy, _COPY_BYTES)
+        partial.replace(destination)
+    except OSError as error:
+        raise SandboxError(
+            f"The checkpoint cannot be copied to {destination} ({error}): free space there."
+        ) from error
+    return None
+
+
+def _jobs_root() -> Path:
+    root = Path(tempfile.gettempdir()) / f"nightlab-jobs-{os.getuid()}"
+    root.mkdir(mode=0o700, exist_ok=True)
+    state = root.lstat()
+    # The temporary folder is everybody's: somebody else may have made this name first.
+    if (
+        not stat.S_ISDIR(state.st_mode)
+        or state.st_uid != os.getuid()
+        or stat.S_IMODE(state.st_mode) & 0o077
+    ):
+        raise SandboxError(
+            f"Jobs need {root} to be a folder that only its owner, user {os.getuid()}, can enter, "
+            f"and found mode {stat.filemode(state.st_mode)} of user {state.st_uid}: remove it, or "
+            "set TMPDIR to another place."
+        )
+    return root
+
+
+@contextmanager
+def _locked(root: Path) -> Iterator[None]:
+    lock = os.open(root / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _sweep(root: Path) -> None:
+    for path in root.iterdir():
+        if path.is_dir() and not _is_alive(path):
+            _remove_tree(path)
+
+
+def _is_alive(path: Path) -> bool:
+    try:
+        lock = os.open(path / ".alive", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def _remove_tree(path: Path) -> None:
+    # A candidate may have shut folders of its own against us.
+    for folder, names, _ in os.walk(path):
+        for name in names:
+            inner = Path(folder, name)
+            if not inner.is_symlink():
+                inner.chmod(0o700)
+    shutil.rmtree(path, ignore_errors=True)

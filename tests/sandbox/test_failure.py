@@ -1,0 +1,25 @@
+import pytest
+
+from nightlab.records import Reason
+from nightlab.sandbox.failure import classify_crash
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "reason", "message"),
+    [
+        (1, "torch.OutOfMemoryError: CUDA out of memory. Tried", Reason.OOM, "CUDA out of"),
+        (1, "RuntimeError: DefaultCPUAllocator: can't allocate memory", Reason.OOM, "Default"),
+        (134, "terminate called\nstd::bad_alloc", Reason.OOM, "bad_alloc"),
+        (137, "step 3", Reason.OOM, "killed by the system"),
+        (1, "ValueError: a\nsome later words", Reason.EXCEPTION, "ValueError: a"),
+        (1, "out of memory was printed\nKeyError: 'x'", Reason.EXCEPTION, "KeyError: 'x'"),
+        (1, "ContractError: no build_model", Reason.CONTRACT, "no build_model"),
+        (1, "", Reason.EXCEPTION, "no output"),
+        (1, "E" * 10_000, Reason.EXCEPTION, "E" * 300),
+    ],
+)
+def test_crashes_are_told_apart(code, log, reason, message):
+    failure = classify_crash(code, log)
+    assert failure.reason is reason
+    assert message in failure.message
+    assert len(failure.message) <= 300

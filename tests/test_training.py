@@ -1,0 +1,305 @@
+"""The host of a training against real processes: good ones, broken ones, hostile ones.
+
+Most candidates here speak the protocol bare, without importing torch, which is faster
+and can say what the runtime never would.
+"""
+
+import fcntl
+import os
+import textwrap
+import time
+from itertools import pairwise
+
+import pytest
+
+from nightlab.device import Device
+from nightlab.errors import CorpusError
+from nightlab.records import CurvePoint, Reason
+from nightlab.sandbox import choose_sandbox
+from nightlab.training import (
+    CURVE_POINTS,
+    Curve,
+    TokenFile,
+    TrainingOrder,
+    train_replicate,
+)
+
+CPU = Device(name="cpu", description="test", threads=1, peak_flops=1e9)
+
+BARE = """
+import json, os, socket, struct, sys, time
+host = socket.socket(fileno=int(os.environ["NIGHTLAB_SOCKET"]))
+def exactly(n):
+    data = b""
+    while len(data) < n:
+        data += host.recv(n - len(data)) or sys.exit(9)
+    return data
+def send(**message):
+    payload = json.dumps(message).encode()
+    host.sendall(struct.pack(">I", len(payload)) + payload)
+def receive():
+    header, descriptors, _, _ = socket.recv_fds(host, 4, 1)
+    return json.loads(exactly(struct.unpack(">I", header)[0])), descriptors
+start, _ = receive()
+def gate():
+    send(type="ready")
+    go, (tokens,) = receive()
+    return tokens
+def save(text=b"weights"):
+    with open(start["checkpoint"] + ".partial", "wb") as file:
+        file.write(text)
+    os.replace(start["checkpoint"] + ".partial", start["checkpoint"])
+"""
+
+TRAINER = """
+import torch
+import runtime
+
+def main():
+    run = runtime.connect()
+    torch.manual_seed(run.seed)
+    model = torch.nn.Embedding(run.spec.vocab_size, 4)
+    assert run.fraction == 0
+    run.synthetic_batch(2)
+    compiled = torch.compile(model)
+    run.rehearse_save(compiled)
+    seen = 0
+    for step, (inputs, targets) in enumerate(run.batches(4), start=1):
+        assert inputs.shape == targets.shape == (4, run.spec.sequence_length)
+        assert (inputs[:, 1:] == targets[:, :-1]).all()
+        seen += inputs.numel()
+        run.report(step, 2.5, seen, 0.1, flops_per_token=100.0, num_params=12)
+        torch.manual_seed(step)
+        __import__("time").sleep(0.02)
+    run.save(compiled)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    return choose_sandbox(trust_candidate=False)
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    path = tmp_path_factory.mktemp("tokens") / "train.bin"
+    path.write_bytes(b"".join(n.to_bytes(2, "little") for n in range(2000)))
+    with TokenFile.from_path(path) as file:
+        yield file
+
+
+@pytest.fixture
+def train(sandbox, tokens, tmp_path):
+    def run(source, *, bare=True, points=None, gates=None, box=sandbox, **changes):
+        order = {
+            "vocab_size": 2048,
+            "sequence_length": 16,
+            "device": CPU,
+            "seed": 7,
+            "budget_seconds": 20.0,
+            "startup_seconds": 30.0,
+            **changes,
+        }
+        points = points if points is not None else []
+        return train_replicate(
+            TrainingOrder(**order),
+            (BARE if bare else "") + textwrap.dedent(source),
+            tokens,
+            box,
+            tmp_path / "checkpoint.pt",
+            lambda: gates.append(time.monotonic()) if gates is not None else None,
+            points.append,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("trust", [False, True])
+def test_a_training_through_the_runtime(train, tmp_path, trust):
+    points, gates = [], []
+    box = choose_sandbox(trust)
+    result = train(TRAINER, bare=False, budget_seconds=2.0, points=points, gates=gates, box=box)
+    assert result.failure is None, result
+    assert len(gates) == 1
+    assert result.training_seconds < 2.0
+    assert result.num_steps == result.curve[-1].step
+    assert result.num_tokens == 64 * result.num_steps
+    assert result.num_params == 12
+    assert result.final_loss == 2.5
+    assert result.tokens_per_second == pytest.approx(result.num_tokens / result.training_seconds)
+    assert result.mfu_percent == pytest.approx(100 * 100 * result.tokens_per_second / 1e9)
+    assert result.peak_memory_mb > 50
+    assert points[0].step == 1
+    assert (tmp_path / "checkpoint.pt").stat().st_uid == os.getuid()
+    # The weights are read in a process of their own: they are a stranger's.
+    torch = pytest.importorskip("torch")
+    state = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert list(state) == ["weight"], "names as they are without torch.compile"
+
+
+def test_the_tokens_come_after_the_gate_and_cannot_be_changed(train, tokens):
+    result = train("""
+        import mmap
+        before = [os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")
+                  if os.path.exists(f"/proc/self/fd/{name}")]
+        assert not any("tokens" in link for link in before), before
+        fd = gate()
+        assert os.fstat(fd).st_size == 4000
+        try:
+            os.fchmod(fd, 0o777)
+        except OSError:
+            pass
+        for attempt in (lambda: os.write(fd, b"x"), lambda: os.ftruncate(fd, 0),
+                        lambda: os.pwrite(os.open(f"/proc/self/fd/{fd}", os.O_RDWR), b"xx", 0),
+                        lambda: mmap.mmap(fd, 4000, flags=mmap.MAP_SHARED,
+                                          prot=mmap.PROT_READ | mmap.PROT_WRITE)):
+            try:
+                attempt()
+            except (OSError, PermissionError):
+                continue
+            sys.exit("changed")
+        save()
+        send(type="saved")
+    """)
+    assert result.failure is None, result
+    assert result.exit_code == 0
+    assert os.pread(tokens.fileno(), 4, 0) == b"\0\0\1\0"
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "message"),
+    [
+        ("raise ValueError('width must divide')", Reason.EXCEPTION, "ValueError: width must"),
+        ("sys.exit(3)", Reason.EXCEPTION, "no output"),
+        ("os.kill(os.getpid(), 11)", Reason.EXCEPTION, "signal 11"),
+        ("sys.exit(0)", Reason.CONTRACT, "without asking for its first batch"),
+        ("send(type='step', step=1, loss=1.0, tokens=1)", Reason.CONTRACT, "'step' before"),
+        ("host.sendall(b'GET / HTTP/1.1')", Reason.CONTRACT, "frame of"),
+        ("send(type='ready', x='y' * 100_000)", Reason.CONTRACT, "frame of"),
+        ("send(type='saved')", Reason.CONTRACT, "'saved' before"),
+        ("host.sendall(struct.pack('>I', 40_000) + b'[' * 40_000)", Reason.CONTRACT, "no message"),
+        ("gate(); sys.exit(0)", Reason.CONTRACT, "without saving"),
+        ("gate(); raise FloatingPointError('loss is nan')", Reason.NONFINITE, "loss is nan"),
+        ("gate(); raise MemoryError", Reason.OOM, "MemoryError"),
+        ("x = [bytearray(10**8) for _ in range(100)]", Reason.OOM, "MemoryError"),
+        ("gate(); save(); raise KeyError('late')", Reason.EXCEPTION, "KeyError: 'late'"),
+        ("gate(); send(type='ready')", Reason.CONTRACT, "'ready' after"),
+        ("gate(); send(type='step', step=1, loss='low', tokens=1)", Reason.CONTRACT, "no message"),
+        ("gate(); os.symlink('/etc/hostname', start['checkpoint'])", Reason.CONTRACT, "no check"),
+        ("gate(); os.mkfifo(start['checkpoint'])", Reason.CONTRACT, "regular"),
+        ("gate(); send(type='saved', final=True); time.sleep(60)", Reason.TIMEOUT, "no check"),
+    ],
+)
+def test_what_goes_wrong_is_a_result(train, tmp_path, source, reason, message):
+    result = train(source + "\ntime.sleep(0.1)\n", memory_mb=1000)
+    assert result.failure is reason, result
+    assert message in result.message
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_it(train):
+    source = TRAINER.replace("2.5", "float('nan')")
+    result = train(source, bare=False)
+    assert result.failure is Reason.NONFINITE
+    assert result.message == "FloatingPointError: the training loss is nan at step 1"
+    assert result.final_loss is None
+    assert "Traceback" in result.log
+
+
+@pytest.mark.parametrize("source", ["time.sleep(60)", "host.close()\ntime.sleep(60)"])
+def test_a_start_up_that_does_not_end(train, source):
+    gates = []
+    result = train(source, startup_seconds=1.0, gates=gates)
+    assert result.failure is (Reason.CONTRACT if "close" in source else Reason.STARTUP_TIMEOUT)
+    assert gates == []
+    assert result.training_seconds is None
+    assert 1.0 <= result.startup_seconds < 10
+
+
+@pytest.mark.parametrize("source", ["", "host.close()"])
+def test_a_candidate_that_sleeps_past_the_deadline_is_killed_at_it(train, source):
+    gates = []
+    result = train(f"gate()\n{source}\ntime.sleep(60)", budget_seconds=1.0, gates=gates)
+    assert result.failure is Reason.TIMEOUT, result
+    assert "1 seconds" in result.message
+    assert result.training_seconds == pytest.approx(1.0, abs=0.5)
+
+
+def test_a_checkpoint_that_stood_at_the_deadline_counts(train, tmp_path):
+    result = train(
+        """
+        gate()
+        save(b"early")
+        send(type="saved")
+        save(b"later")
+        send(type="saved")
+        with open(start["checkpoint"] + ".partial", "wb") as file:
+            file.write(b"half")
+            file.flush()
+            time.sleep(60)
+    """,
+        budget_seconds=1.0,
+    )
+    assert result.failure is None, result
+    assert (tmp_path / "checkpoint.pt").read_bytes() == b"later"
+
+
+def test_a_flood_of_reports_is_thinned_and_moves_no_deadline(train):
+    points = []
+    result = train(
+        """
+        gate()
+        step = 0
+        while True:
+            step += 1
+            send(type="step", step=step, loss=3.0, tokens=step)
+            print("noise" * 1000)
+    """,
+        budget_seconds=1.5,
+        points=points,
+    )
+    assert result.failure is Reason.TIMEOUT
+    assert result.num_steps > 1000
+    assert len(result.curve) <= CURVE_POINTS + 1
+    assert 1 <= len(points) <= 16
+    assert result.training_seconds == pytest.approx(1.5, abs=0.5)
+
+
+def test_seeds_and_sizes_reach_the_candidate(train):
+    result = train("print(json.dumps(start))\nsys.exit(1)")
+    start = '"spec": {"vocab_size": 2048, "sequence_length": 16, "device": "cpu"}, "seed": 7'
+    assert start in result.log
+
+
+def test_tokens_that_cannot_be_used_are_refused(tmp_path):
+    for data in (b"", b"odd"):
+        (tmp_path / "train.bin").write_bytes(data)
+        with pytest.raises(CorpusError, match="prepare the corpus again"):
+            TokenFile.from_path(tmp_path / "train.bin")
+    with pytest.raises(CorpusError, match="missing"):
+        TokenFile.from_path(tmp_path / "missing")
+
+
+def test_a_token_file_is_sealed(tokens):
+    seals = fcntl.fcntl(tokens.fileno(), fcntl.F_GET_SEALS)
+    wanted = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+    assert seals == wanted
+    with pytest.raises(OSError, match="not permitted"):
+        os.pwrite(tokens.fileno(), b"x", 0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, CURVE_POINTS, CURVE_POINTS + 1, 12_345])
+def test_a_curve_keeps_its_ends_and_its_shape(count):
+    curve = Curve()
+    for step in range(count):
+        curve.add(CurvePoint(seconds=float(step), step=step, loss=1.0))
+    steps = [point.step for point in curve.points()]
+    assert len(steps) <= CURVE_POINTS + 1
+    assert steps == sorted(set(steps))
+    if count:
+        assert (steps[0], steps[-1]) == (0, count - 1)
+        gaps = {after - before for before, after in pairwise(steps[:-1])}
+        assert len(gaps) <= 1

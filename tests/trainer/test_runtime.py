@@ -1,0 +1,230 @@
+"""The trainer's side of the socket, with the host's real code on the other end."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nightlab.protocol import Deadline, Pair, PeerClosed, Ready, Saved, Step
+from nightlab.training import TokenFile
+
+torch = pytest.importorskip("torch")
+runtime = pytest.importorskip("trainer.runtime")
+
+TRAINER = Path(__file__).parents[2] / "trainer"
+LENGTH = 8
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    (tmp_path / "train.bin").write_bytes(np.arange(40_000, 65_000, dtype="<u2").tobytes())
+    (tmp_path / "manifest.json").write_text(json.dumps({"vocab_size": 65_535}))
+    return tmp_path
+
+
+class Host:
+    """Plays the host by hand: opens the gate when asked, notes what it is told."""
+
+    def __init__(self, corpus: Path, budget_seconds: float) -> None:
+        self.pair = Pair.open()
+        self.messages: list[object] = []
+        self._budget_seconds = budget_seconds
+        self._corpus = corpus
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+
+    def connect(self, monkeypatch):
+        start = {
+            "type": "start",
+            "spec": {"vocab_size": 65_535, "sequence_length": LENGTH, "device": "cpu"},
+            "seed": 3,
+            "budget_seconds": self._budget_seconds,
+            "checkpoint": str(self._corpus / "checkpoint.pt"),
+            "a_field_of_tomorrow": 1,
+        }
+        self.pair.channel.send(start, Deadline.after(5))
+        self._thread.start()
+        monkeypatch.setenv("NIGHTLAB_SOCKET", str(self.pair.candidate))
+        return runtime.connect()
+
+    def told(self, run) -> list[object]:
+        run._frames._connection.close()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+        return self.messages
+
+    def _serve(self) -> None:
+        deadline = Deadline.after(30)
+        with (
+            TokenFile.from_path(self._corpus / "train.bin") as tokens,
+            self.pair.channel as channel,
+        ):
+            while True:
+                try:
+                    message = channel.receive(deadline)
+                except PeerClosed:
+                    return
+                self.messages.append(message)
+                if isinstance(message, Ready):
+                    go = {"type": "go", "num_tokens": tokens.num_tokens}
+                    channel.send(go, deadline, tokens.fileno())
+
+
+def test_a_whole_training(corpus, monkeypatch):
+    host = Host(corpus, budget_seconds=1.5)
+    run = host.connect(monkeypatch)
+    assert run.spec == runtime.Spec(65_535, LENGTH, "cpu")
+    assert (run.seed, run.budget_seconds, run.fraction) == (3, 1.5, 0.0)
+    model = torch.nn.Linear(3, 3)
+    run.rehearse_save(model)
+    assert sorted(os.listdir(corpus)) == ["manifest.json", "train.bin"], "nothing is left behind"
+
+    began, fractions = time.monotonic(), []
+    for inputs, targets in run.batches(4):
+        assert inputs.shape == targets.shape == (4, LENGTH)
+        assert inputs.dtype == torch.int64
+        assert (targets == inputs + 1).all(), "each target is the next token of its input"
+        fractions.append(run.fraction)
+        time.sleep(0.05)
+    assert 0.5 < time.monotonic() - began < 1.5
+    assert fractions == sorted(fractions)
+    assert 0.8 < fractions[-1] <= 1
+    run.report(len(fractions), 2.0, 7, 0.1, flops_per_token=9.0, num_params=12)
+    run.save(model)
+
+    ready, step, saved = host.told(run)
+    assert ready == Ready(type="ready")
+    assert step == Step(
+        type="step", step=len(fractions), loss=2.0, tokens=7, learning_rate=0.1,
+        flops_per_token=9.0, num_params=12,
+    )  # fmt: skip
+    assert saved == Saved(type="saved", final=True)
+    loaded = torch.load(corpus / "checkpoint.pt", weights_only=True)
+    assert torch.equal(loaded["weight"], model.weight)
+    assert sorted(os.listdir(corpus)) == ["checkpoint.pt", "manifest.json", "train.bin"]
+
+
+def test_leaving_the_batches_early_is_not_the_end(corpus, monkeypatch):
+    host = Host(corpus, budget_seconds=30)
+    run = host.connect(monkeypatch)
+    for _ in run.batches(2):
+        break
+    run.save(torch.nn.Linear(1, 1))
+    with pytest.raises(RuntimeError, match="twice"):
+        next(run.batches(2))
+    assert host.told(run)[-1] == Saved(type="saved", final=False)
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
+def test_a_loss_that_is_not_finite_is_told_and_raised(corpus, monkeypatch, loss):
+    host = Host(corpus, budget_seconds=30)
+    run = host.connect(monkeypatch)
+    with pytest.raises(FloatingPointError, match="step 4"):
+        run.report(4, loss, 9)
+    assert host.told(run) == [Step(type="step", step=4, loss=None, tokens=9)]
+
+
+def test_a_slow_save_is_given_time_but_never_half_of_the_budget(corpus, monkeypatch):
+    run = Host(corpus, budget_seconds=10).connect(monkeypatch)
+    run._started = 100.0
+    for rehearsed, kept in ((0.0, 0.5), (0.3, 0.9), (60.0, 5.0)):
+        run._save_seconds = max(runtime.MIN_SAVE_SECONDS, runtime.SAVE_TIME_FACTOR * rehearsed)
+        assert run._last_moment() == pytest.approx(110 - kept)
+
+
+def test_compiled_weights_have_plain_names():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+    names = list(model.state_dict())
+    model[1] = torch.compile(model[1])
+    assert list(runtime._plain_state(torch.compile(model))) == names
+
+
+def test_synthetic_batches_leave_the_global_random_state_alone(corpus, monkeypatch):
+    run = Host(corpus, budget_seconds=10).connect(monkeypatch)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    inputs, targets = run.synthetic_batch(3, 5)
+    assert inputs.shape == targets.shape == (3, 5)
+    assert (inputs[:, 1:] == targets[:, :-1]).all()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def windows(tokens, seed=0):
+    return runtime.TokenWindows(np.asarray(tokens, dtype="<u2"), torch.device("cpu"), seed)
+
+
+def test_an_epoch_sees_every_window_once():
+    made = windows(range(1000)).batches(3, 10)
+    starts = torch.cat([next(made)[0][:, 0] for _ in range(33)])
+    assert len(starts.unique()) >= 98, "an epoch of 98 or 99 windows has no repeats"
+    assert len((starts % 10)[:98].unique()) == 1
+    order = starts[:98].tolist()
+    assert order != sorted(order)
+
+
+def test_the_seed_decides_and_epochs_differ():
+    first, again, other = (windows(range(500), seed).batches(4, 10) for seed in (1, 1, 2))
+    batches = [[torch.cat([next(made)[0] for _ in range(30)])] for made in (first, again, other)]
+    assert torch.equal(batches[0][0], batches[1][0])
+    assert not torch.equal(batches[0][0], batches[2][0])
+    offsets = {int(start) % 10 for start in batches[0][0][:, 0]}
+    assert len(offsets) > 1
+
+
+def test_high_token_ids_stay_positive_and_short_corpora_work():
+    inputs, targets = next(windows([65_535, 0, 65_534]).batches(2, 2))
+    assert inputs.tolist() == [[65_535, 0]] * 2
+    assert targets.tolist() == [[0, 65_534]] * 2
+    with pytest.raises(ValueError, match="needs 4 training tokens"):
+        next(windows([1, 2, 3]).batches(1, 3))
+
+
+def test_without_a_host_the_message_says_how_to_run_by_hand(monkeypatch):
+    monkeypatch.delenv("NIGHTLAB_SOCKET", raising=False)
+    with pytest.raises(RuntimeError, match=r"trainer/runtime\.py --corpus"):
+        runtime.connect()
+
+
+BY_HAND = """
+import time, torch, runtime
+def main():
+    run = runtime.connect()
+    for step, (inputs, targets) in enumerate(run.batches(4), start=1):
+        run.report(step, 1.25, step * inputs.numel())
+        time.sleep(0.1)
+    run.save(torch.nn.Linear(2, 2))
+if __name__ == "__main__":
+    main()
+"""
+
+
+def by_hand(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, str(TRAINER / "runtime.py"), *arguments],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+
+
+def test_by_hand(corpus):
+    train = corpus / "train.py"
+    train.write_text(textwrap.dedent(BY_HAND))
+    done = by_hand(
+        "--corpus", str(corpus), "--seconds", "1.5", "--output", str(corpus / "out"), str(train)
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ready after" in done.stdout
+    assert "loss 1.2500" in done.stdout
+    assert "saved after" in done.stdout
+    assert done.stdout.endswith(f"checkpoint: {corpus / 'out' / 'checkpoint.pt'}\n")
+
+
+def test_by_hand_without_a_corpus_says_what_is_missing(tmp_path):
+    done = by_hand("--corpus", str(tmp_path), str(TRAINER / "runtime.py"))
+    assert done.returncode == 2
+    assert "train.bin" in done.stderr

@@ -1,0 +1,74 @@
+"""score.py's parts in this process; the whole of it is tested in test_evaluation.py."""
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+TRAINER = Path(__file__).parents[2] / "trainer"
+
+
+@pytest.fixture
+def score(monkeypatch):
+    monkeypatch.syspath_prepend(str(TRAINER))
+    return importlib.import_module("score")
+
+
+class Table(torch.nn.Module):
+    def __init__(self, size: int = 5) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(size, size))
+
+    def forward(self, tokens):
+        return self.table[tokens].bfloat16()
+
+
+def module(**names) -> ModuleType:
+    made = ModuleType("train")
+    vars(made).update(names)
+    return made
+
+
+def test_losses_are_those_of_the_next_tokens(score):
+    model, rows = Table(), torch.randint(5, (3, 7))
+    losses = score.token_losses(model, rows, 5)
+    logits = model.table.bfloat16().float()
+    for row in range(3):
+        for place in range(6):
+            given, wanted = rows[row, place], rows[row, place + 1]
+            expected = -torch.log_softmax(logits[given], dim=0)[wanted]
+            assert losses[row, place] == pytest.approx(expected.item(), abs=1e-5)
+    assert losses.dtype == torch.float32
+    assert not losses.requires_grad
+
+
+@pytest.mark.parametrize("size", [4, 6])
+def test_logits_of_another_vocabulary_are_refused(score, size):
+    with pytest.raises(score.ContractError, match="must give logits"):
+        score.token_losses(Table(size), torch.zeros(2, 3, dtype=torch.int64), 5)
+
+
+def test_a_model_comes_back_with_its_weights_and_in_evaluation_mode(score, tmp_path):
+    trained = Table()
+    torch.save(trained.state_dict(), tmp_path / "checkpoint.pt")
+    spec = importlib.import_module("runtime").Spec(5, 7, "cpu")
+    made = module(build_model=lambda spec: Table(spec.vocab_size))
+    model = score.load_model(made, spec, tmp_path / "checkpoint.pt")
+    assert torch.equal(model.table, trained.table)
+    assert not model.training
+    for broken in (module(), module(build_model=lambda spec: None)):
+        with pytest.raises(score.ContractError, match="build_model"):
+            score.load_model(broken, spec, tmp_path / "checkpoint.pt")
+    with pytest.raises(score.ContractError, match="do not fit"):
+        score.load_model(module(build_model=lambda s: Table(9)), spec, tmp_path / "checkpoint.pt")
+
+
+def test_a_train_file_is_imported_as_a_module_that_dataclasses_find(score, tmp_path):
+    source = tmp_path / "train.py"
+    source.write_text(
+        "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: 'int' = 3\nmain = None\n"
+    )
+    assert score.load_module(source).A().x == 3

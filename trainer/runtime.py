@@ -1,0 +1,423 @@
+"""The trainer's side of the wall: the data, the clock and the checkpoint of one training.
+
+``train.py`` uses it as ``import runtime``; it needs torch and numpy only. It is mounted
+from the engine's own tree, never from a candidate's commit.
+
+By hand, for debugging, without an engine and without a sandbox::
+
+    python trainer/runtime.py --corpus FOLDER --seconds 20 trainer/train.py
+
+runs ``train.py`` in this one process against ``FOLDER/train.bin`` (the folder of a
+prepared corpus), prints its progress and saves ``checkpoint.pt``.
+
+The protocol
+------------
+One inherited AF_UNIX stream socket; its descriptor's number stands in ``NIGHTLAB_SOCKET``.
+A frame is a 4-byte big-endian length, then that many bytes: UTF-8 JSON, one object with
+a ``type``, at most 64 KiB. NaN and infinity are not JSON. A *data frame* has the same
+length before raw bytes; the frame before it fixes how many they must be. Both sides
+ignore fields that they do not know. Training:
+
+    host                          candidate
+    start                  ──>                 at once
+                           <──    ready        it asked for its first batch
+    go + descriptor        ──>                 the clock starts; a sealed memory file
+                           <──    step         any number of times
+                           <──    saved        checkpoint.pt is complete
+
+    start  spec {vocab_size, sequence_length, device}, seed, budget_seconds,
+           startup_seconds (longest wait for ready), checkpoint (path to save to)
+    ready  nothing else
+    go     num_tokens; with the frame's first byte comes, by SCM_RIGHTS, one descriptor
+           of a file of exactly that many little-endian uint16 training tokens
+    step   step, loss (number or null), tokens (so far), and maybe learning_rate,
+           flops_per_token, num_params
+    saved  final (true once the batches have come to their end: the host need not wait
+           for the process to end), and on a GPU peak_memory_mb
+
+Evaluation, with ``score.py`` as the candidate's side:
+
+    load          ──>          spec, source (path of train.py), checkpoint (path)
+                  <──  loaded  num_params
+    rows + data   ──>          rows B, length T; data: uint16 [B, T + 1]
+                  <──  losses + data   rows B; data: float32 [B, T], nats
+    (repeated; the host closes the socket when it has all it wants)
+
+Whatever else the candidate's side sends, or sends late, is a breach of contract: the
+host notes it and kills the tree. Nothing that it sends is ever trusted: reports inform
+the picture, and the score is computed by the host.
+"""
+
+import argparse
+import json
+import math
+import mmap
+import os
+import runpy
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+SOCKET_VARIABLE = "NIGHTLAB_SOCKET"
+MAX_FRAME_BYTES = 64 * 1024
+
+# What the iterator leaves for saving: the rehearsal's time with room for a busy disk,
+# and the step that is under way when time runs out.
+SAVE_TIME_FACTOR = 3.0
+MIN_SAVE_SECONDS = 0.5
+STEP_TIME_FACTOR = 1.5
+RECENT_STEPS = 32
+
+Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What the host fixes about a model."""
+
+    vocab_size: int
+    sequence_length: int
+    """Longest input, in tokens."""
+    device: str
+    """``cpu`` or ``cuda``."""
+
+
+class Frames:
+    """Frames over a stream socket, for a side that trusts the other one."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def send(self, message: dict[str, Any], descriptor: int | None = None) -> None:
+        """Send one JSON frame, and with its first byte a descriptor."""
+        payload = json.dumps(message, allow_nan=False).encode()
+        frame = struct.pack(">I", len(payload)) + payload
+        if descriptor is not None:
+            sent = socket.send_fds(self._connection, [frame], [descriptor])
+            frame = frame[sent:]
+        self._connection.sendall(frame)
+
+    def send_data(self, data: bytes) -> None:
+        """Send one data frame."""
+        self._connection.sendall(struct.pack(">I", len(data)))
+        self._connection.sendall(data)
+
+    def receive(self) -> tuple[dict[str, Any], int | None]:
+        """Wait for one JSON frame, and the descriptor that came with it if one did.
+
+        Raises:
+            EOFError: the other side closed the socket.
+        """
+        header, descriptors, _, _ = socket.recv_fds(self._connection, 4, 1)
+        if not header:
+            raise EOFError("the host closed the socket")
+        header += self._exactly(4 - len(header))
+        payload = self._exactly(struct.unpack(">I", header)[0])
+        return json.loads(payload), (descriptors[0] if descriptors else None)
+
+    def receive_data(self) -> bytes:
+        """Wait for one data frame."""
+        return self._exactly(struct.unpack(">I", self._exactly(4))[0])
+
+    def _exactly(self, count: int) -> bytes:
+        received = bytearray()
+        while len(received) < count:
+            chunk = self._connection.recv(min(count - len(received), 1 << 20))
+            if not chunk:
+                raise EOFError("the socket was closed in the middle of a frame")
+            received += chunk
+        return bytes(received)
+
+
+class TokenWindows:
+    """Random non-overlapping windows of a token array, gathered on a device.
+
+    An epoch starts at a random offset and goes through all whole windows once, in random
+    order; the next epoch draws both anew, so that window borders move.
+    """
+
+    def __init__(self, tokens: np.ndarray, device: torch.device, seed: int) -> None:
+        self._device = device
+        self._random = np.random.default_rng(seed)
+        self._num_tokens = len(tokens)
+        # Torch can hardly index uint16, so the same bits travel as int16, masked later.
+        self._bits = torch.from_numpy(tokens.view(np.int16))
+        self._pin = False
+        if device.type == "cuda":
+            free_bytes, _ = torch.cuda.mem_get_info(device)
+            if tokens.nbytes < free_bytes // 4:
+                self._bits = self._bits.to(device)
+            else:
+                self._pin = True
+
+    def batches(self, batch_size: int, sequence_length: int) -> Iterator[Batch]:
+        """Yield (inputs, targets) without end: int64 [batch, time] on the device."""
+        if self._num_tokens < sequence_length + 1:
+            raise ValueError(
+                f"a batch of length {sequence_length} needs {sequence_length + 1} training "
+                f"tokens, and the corpus has {self._num_tokens}"
+            )
+        steps = torch.arange(sequence_length + 1, device=self._bits.device)
+        starts = np.empty(0, dtype=np.int64)
+        while True:
+            while len(starts) < batch_size:
+                starts = np.concatenate([starts, self._epoch(sequence_length)])
+            now, starts = starts[:batch_size], starts[batch_size:]
+            first = torch.from_numpy(now).to(self._bits.device)
+            rows = self._bits[first[:, None] + steps].long() & 0xFFFF
+            if self._pin:
+                rows = rows.pin_memory().to(self._device, non_blocking=True)
+            yield rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+    def _epoch(self, sequence_length: int) -> np.ndarray:
+        spare = self._num_tokens - 1 - sequence_length
+        offset = int(self._random.integers(0, min(sequence_length, spare + 1)))
+        count = (self._num_tokens - 1 - offset) // sequence_length
+        return offset + sequence_length * self._random.permutation(count)
+
+
+class Run:
+    """One training: what ``connect`` returns."""
+
+    def __init__(self, frames: Frames, start: dict[str, Any]) -> None:
+        self.spec = Spec(**start["spec"])
+        self.seed: int = start["seed"]
+        self.budget_seconds: float = start["budget_seconds"]
+        self._checkpoint = Path(start["checkpoint"])
+        self._frames = frames
+        self._save_seconds = MIN_SAVE_SECONDS
+        self._started: float | None = None
+        self._exhausted = False
+        self._warm_up = torch.Generator().manual_seed(self.seed)
+
+    def synthetic_batch(self, batch_size: int, sequence_length: int | None = None) -> Batch:
+        """Random tokens for warm-up and compilation before the gate.
+
+        Returns:
+            (inputs, targets), int64 [batch_size, sequence_length] on the device.
+        """
+        shape = (batch_size, (sequence_length or self.spec.sequence_length) + 1)
+        rows = torch.randint(self.spec.vocab_size, shape, generator=self._warm_up)
+        rows = rows.to(self.spec.device)
+        return rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+
+    def rehearse_save(self, model: torch.nn.Module) -> None:
+        """Time a save before the gate, so that the batches can end in time for the real one."""
+        scratch = self._checkpoint.with_name(self._checkpoint.name + ".rehearsal")
+        begun = time.monotonic()
+        torch.save(_plain_state(model), scratch)
+        seconds = time.monotonic() - begun
+        scratch.unlink()
+        self._save_seconds = max(MIN_SAVE_SECONDS, SAVE_TIME_FACTOR * seconds)
+
+    def batches(self, batch_size: int, sequence_length: int | None = None) -> Iterator[Batch]:
+        """Training batches until the budget, less the time to save, is used up.
+
+        The first one passes the gate: it tells the host that start-up is over and waits
+        for the clock to start and for the tokens. Targets are the inputs shifted by one.
+
+        Yields:
+            (inputs, targets), int64 [batch_size, sequence_length] on the device.
+        """
+        windows = TokenWindows(self._pass_gate(), torch.device(self.spec.device), self.seed)
+        recent: deque[float] = deque(maxlen=RECENT_STEPS)
+        previous = time.monotonic()
+        for batch in windows.batches(batch_size, sequence_length or self.spec.sequence_length):
+            yield batch
+            now = time.monotonic()
+            recent.append(now - previous)
+            previous = now
+            if now + STEP_TIME_FACTOR * max(recent) > self._last_moment():
+                self._exhausted = True
+                return
+
+    @property
+    def fraction(self) -> float:
+        """Share of the training time that is gone, 0 (also before the gate) to 1.
+
+        It is counted without the time kept for saving, so that a schedule that ends at
+        1 comes to its end.
+        """
+        if self._started is None:
+            return 0.0
+        whole = self._last_moment() - self._started
+        return min(1.0, (time.monotonic() - self._started) / max(whole, 1e-9))
+
+    def report(
+        self,
+        step: int,
+        loss: float,
+        tokens: int,
+        learning_rate: float | None = None,
+        flops_per_token: float | None = None,
+        num_params: int | None = None,
+    ) -> None:
+        """Stream one step to the host.
+
+        Args:
+            step: steps done so far.
+            loss: mean training loss, in nats per token.
+            tokens: training tokens seen so far.
+            learning_rate: any one rate that tells the schedule.
+            flops_per_token: floating-point operations of training on one token.
+            num_params: the model's parameters.
+
+        Raises:
+            FloatingPointError: the loss is not finite; training on is pointless.
+        """
+        finite = math.isfinite(loss)
+        optional = {
+            "learning_rate": learning_rate,
+            "flops_per_token": flops_per_token,
+            "num_params": num_params,
+        }
+        self._frames.send(
+            {
+                "type": "step",
+                "step": int(step),
+                "loss": float(loss) if finite else None,
+                "tokens": int(tokens),
+                **{name: value for name, value in optional.items() if value is not None},
+            }
+        )
+        if not finite:
+            raise FloatingPointError(f"the training loss is {loss} at step {step}")
+
+    def save(self, model: torch.nn.Module) -> None:
+        """Save the weights: written beside the checkpoint and renamed, so complete or absent."""
+        partial = self._checkpoint.with_name(self._checkpoint.name + ".partial")
+        torch.save(_plain_state(model), partial)
+        partial.replace(self._checkpoint)
+        message: dict[str, Any] = {"type": "saved", "final": self._exhausted}
+        if self.spec.device == "cuda":
+            message["peak_memory_mb"] = torch.cuda.max_memory_allocated() / 2**20
+        self._frames.send(message)
+
+    def _pass_gate(self) -> np.ndarray:
+        if self._started is not None:
+            raise RuntimeError("batches() was asked twice: the gate opens once in a training")
+        if self.spec.device == "cuda":
+            torch.cuda.synchronize()
+        self._frames.send({"type": "ready"})
+        message, descriptor = self._frames.receive()
+        if message.get("type") != "go" or descriptor is None:
+            raise RuntimeError(f"expected 'go' with the tokens, received {message.get('type')!r}")
+        self._started = time.monotonic()
+        view = mmap.mmap(descriptor, 2 * message["num_tokens"], access=mmap.ACCESS_COPY)
+        os.close(descriptor)
+        return np.frombuffer(view, dtype="<u2")
+
+    def _last_moment(self) -> float:
+        if self._started is None:
+            raise RuntimeError("the clock has not started")
+        # However slow the disk, half of the budget is for training.
+        return self._started + max(
+            self.budget_seconds - self._save_seconds, 0.5 * self.budget_seconds
+        )
+
+
+def connect() -> Run:
+    """Meet the host over the inherited socket.
+
+    Raises:
+        RuntimeError: there is no host; the message says how to run by hand.
+    """
+    number = os.environ.get(SOCKET_VARIABLE)
+    if number is None:
+        raise RuntimeError(
+            f"train.py needs a host at the socket that {SOCKET_VARIABLE} names, and it is not "
+            "set; by hand: python trainer/runtime.py --corpus FOLDER --seconds 20 trainer/train.py"
+        )
+    frames = Frames(socket.socket(fileno=int(number)))
+    message, _ = frames.receive()
+    if message.get("type") != "start":
+        raise RuntimeError(f"expected 'start' from the host, received {message.get('type')!r}")
+    return Run(frames, message)
+
+
+def _plain_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Weights on the CPU, under the names that they have without torch.compile."""
+    state = {}
+    for name, tensor in model.state_dict().items():
+        state[name.replace("_orig_mod.", "")] = tensor.detach().cpu()
+    return state
+
+
+# --- By hand: the smallest host, in a thread of the same process.
+
+
+def _host_by_hand(connection: socket.socket, start: dict[str, Any], tokens: Path) -> None:
+    frames, begun = Frames(connection), time.monotonic()
+    frames.send({"type": "start", **start})
+    while True:
+        try:
+            message, _ = frames.receive()
+        except (EOFError, OSError):
+            return
+        seconds = time.monotonic() - begun
+        if message["type"] == "ready":
+            print(f"ready after {seconds:.1f} s")
+            with tokens.open("rb") as file:
+                size = os.fstat(file.fileno()).st_size
+                begun = time.monotonic()
+                frames.send({"type": "go", "num_tokens": size // 2}, file.fileno())
+        elif message["type"] == "step":
+            loss = "not finite" if message["loss"] is None else f"{message['loss']:.4f}"
+            rate = message["tokens"] / seconds
+            print(f"{seconds:6.1f} s  step {message['step']:5d}  loss {loss}  {rate:,.0f} tok/s")
+        elif message["type"] == "saved":
+            late = seconds > start["budget_seconds"]
+            print(f"saved after {seconds:.1f} s" + (": too late, a timeout" if late else ""))
+
+
+def main() -> None:
+    """Run a train.py by hand: see this file's docstring."""
+    parser = argparse.ArgumentParser(description="Run a train.py by hand, without a sandbox.")
+    parser.add_argument("train_file", type=Path, help="such as trainer/train.py")
+    parser.add_argument("--corpus", type=Path, required=True, help="folder of a prepared corpus")
+    parser.add_argument("--seconds", type=float, default=20.0, help="training budget")
+    parser.add_argument("--sequence-length", type=int, default=256)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, help="folder for checkpoint.pt; default: a new one")
+    arguments = parser.parse_args()
+
+    tokens, manifest = arguments.corpus / "train.bin", arguments.corpus / "manifest.json"
+    for needed in (arguments.train_file, tokens, manifest):
+        if not needed.is_file():
+            parser.error(f"needed {needed}, and it is not there; --corpus takes a prepared corpus")
+    vocab_size = json.loads(manifest.read_text())["vocab_size"]
+    output = arguments.output or Path(tempfile.mkdtemp(prefix="nightlab-by-hand-"))
+    output.mkdir(parents=True, exist_ok=True)
+    start = {
+        "spec": asdict(Spec(vocab_size, arguments.sequence_length, arguments.device)),
+        "seed": arguments.seed,
+        "budget_seconds": arguments.seconds,
+        "checkpoint": str(output / "checkpoint.pt"),
+    }
+
+    host, candidate = socket.socketpair()
+    os.environ[SOCKET_VARIABLE] = str(candidate.detach())
+    thread = threading.Thread(target=_host_by_hand, args=(host, start, tokens), daemon=True)
+    thread.start()
+    sys.argv = [str(arguments.train_file)]
+    runpy.run_path(str(arguments.train_file), run_name="__main__")
+    host.shutdown(socket.SHUT_RD)
+    thread.join()
+    saved = output / "checkpoint.pt"
+    print(f"checkpoint: {saved}" if saved.is_file() else "train.py ended without saving")
+
+
+if __name__ == "__main__":
+    main()

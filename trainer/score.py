@@ -1,0 +1,99 @@
+"""Answers the evaluator: a loss for every token of the rows that it is sent.
+
+Run inside a fresh sandbox with a candidate's train.py and the weights that it trained.
+The messages are in runtime.py's docstring. It holds no truth of its own: what it
+answers is a claim, and the host checks its shape, its range and, later, its honesty.
+"""
+
+import importlib.util
+import os
+import socket
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import runtime
+import torch
+from torch.nn import functional
+
+
+class ContractError(Exception):
+    """The candidate's code is not what train.py's contract asks; the host knows this name."""
+
+
+def load_module(source: Path) -> ModuleType:
+    """Import train.py from its path, as the module ``train``."""
+    description = importlib.util.spec_from_file_location("train", source)
+    if description is None or description.loader is None:
+        raise ContractError(f"{source.name} cannot be imported")
+    module = importlib.util.module_from_spec(description)
+    sys.modules["train"] = module  # dataclasses and pickling look their module up
+    description.loader.exec_module(module)
+    return module
+
+
+def load_model(module: ModuleType, spec: runtime.Spec, checkpoint: Path) -> torch.nn.Module:
+    """Build the model and give it the weights, ready to answer."""
+    if not callable(getattr(module, "build_model", None)):
+        raise ContractError("train.py has no function build_model(spec)")
+    model = module.build_model(spec)
+    if not isinstance(model, torch.nn.Module):
+        raise ContractError(f"build_model returned a {type(model).__name__}, no torch.nn.Module")
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise ContractError(
+            f"the saved weights do not fit the model that build_model builds: {error}"
+        ) from error
+    return model.to(spec.device).eval()
+
+
+def token_losses(model: torch.nn.Module, rows: torch.Tensor, vocab_size: int) -> torch.Tensor:
+    """Cross-entropy of every next token.
+
+    Args:
+        model: gives logits [B, T, vocab_size] for tokens [B, T].
+        rows: int64 [B, T + 1].
+        vocab_size: what the last dimension of the logits must be.
+
+    Returns:
+        float32 [B, T], nats.
+    """
+    inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+    with torch.no_grad():
+        logits = model(inputs)
+    wanted = (*inputs.shape, vocab_size)
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
+        found = tuple(getattr(logits, "shape", ())) or type(logits).__name__
+        raise ContractError(f"forward(tokens) must give logits {wanted}, it gave {found}")
+    losses = functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
+    )
+    return losses.view(targets.shape)
+
+
+def main() -> None:
+    """Answer until the host closes the socket."""
+    frames = runtime.Frames(socket.socket(fileno=int(os.environ[runtime.SOCKET_VARIABLE])))
+    load, _ = frames.receive()
+    spec = runtime.Spec(**load["spec"])
+    model = load_model(load_module(Path(load["source"])), spec, Path(load["checkpoint"]))
+    num_params = sum(parameter.numel() for parameter in model.parameters())
+    frames.send({"type": "loaded", "num_params": num_params})
+    while True:
+        try:
+            asked, _ = frames.receive()
+        except EOFError:
+            return
+        shape = (asked["rows"], asked["length"] + 1)
+        data = np.frombuffer(frames.receive_data(), dtype="<u2").reshape(shape)
+        rows = torch.from_numpy(data.astype(np.int64)).to(spec.device)
+        losses = token_losses(model, rows, spec.vocab_size).cpu().numpy()
+        frames.send({"type": "losses", "rows": asked["rows"]})
+        frames.send_data(losses.astype("<f4").tobytes())
+
+
+if __name__ == "__main__":
+    main()
