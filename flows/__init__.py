@@ -1,0 +1,1 @@
+"""What can be started: Prefect flows and the command line."""

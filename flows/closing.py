@@ -1,0 +1,33 @@
+"""The last lines of a session."""
+
+from rich.console import Console
+
+from flows.research import SessionSummary
+from nightlab.settings import Places
+
+
+def print_summary(console: Console, summary: SessionSummary, places: Places) -> None:
+    """Name the baseline, the incumbent, the report and how to open MLflow."""
+    from flows.printing import number, trial_table
+    from nightlab.ledger import Ledger
+
+    ledger = Ledger(places.root, summary.study)
+    console.print(trial_table(ledger.records()))
+    baseline, incumbent = summary.baseline, summary.incumbent
+    lines = [
+        f"Stopped: {summary.stopped}",
+        f"Baseline:  trial {baseline.number}, {number(baseline.val_bpb)} bpb, "
+        f"commit {baseline.commit[:12]}",
+        f"Incumbent: trial {incumbent.number}, {number(incumbent.val_bpb)} bpb, "
+        f"commit {incumbent.commit[:12]} on branch {ledger.branch} ({incumbent.title})",
+        f"Report:    {summary.report_page}",
+        f"Picture:   {summary.report_picture}",
+        "MLflow:    "
+        + (
+            ".venv/bin/nightlab ui, then http://127.0.0.1:5000"
+            if places.tracking_is_local
+            else places.tracking_uri
+        ),
+    ]
+    for line in lines:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,46 @@
+"""A step of ``prefect deploy``: what a deployment has to know of the clone it is made from."""
+
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import git
+import tzlocal
+
+from nightlab.errors import UsageError
+
+
+def describe_clone() -> dict[str, str]:
+    """Where workers clone the code from, which branch, and whose nights are meant.
+
+    Returns:
+        ``repository``, ``branch`` and ``timezone``, for the placeholders of prefect.yaml. A
+        password in the remote's address is left out, since Prefect stores and shows it:
+        workers use git's own credentials.
+
+    Raises:
+        UsageError: the clone has no remote that a worker could clone from.
+    """
+    repository = git.Repo(Path.cwd(), search_parent_directories=True)
+    if "origin" not in [remote.name for remote in repository.remotes]:
+        raise UsageError(
+            "Workers clone the code from the git remote 'origin', and this clone has none: "
+            "`git remote add origin ADDRESS`, then deploy again."
+        )
+    branch = "HEAD" if repository.head.is_detached else repository.active_branch.name
+    if branch == "HEAD":
+        raise UsageError(
+            "Workers clone a branch, and this clone has a detached HEAD: `git switch BRANCH`, "
+            "then deploy again."
+        )
+    return {
+        "repository": _without_password(repository.remote("origin").url),
+        "branch": branch,
+        "timezone": tzlocal.get_localzone_name(),
+    }
+
+
+def _without_password(address: str) -> str:
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
+        return address
+    return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]))

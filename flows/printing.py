@@ -1,0 +1,134 @@
+"""Tables and texts for the terminal."""
+
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from nightlab.ledger import StudySummary
+from nightlab.records import Replicate, TrialRecord, Verdict
+
+STYLES = {
+    Verdict.KEEP: "green",
+    Verdict.DISCARD: "",
+    Verdict.CRASH: "red",
+    Verdict.FAILED: "yellow",
+}
+NOTHING = "–"
+PLAIN_WIDTH = 120
+
+
+def make_console() -> Console:
+    """The terminal; a file or a pipe is taken to be wide enough for a table."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
+
+
+def trial_table(records: Sequence[TrialRecord], hidden: int = 0) -> Table:
+    """The trials of a study, a row each."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    # Narrow terminals cut the title: what was decided is always readable.
+    for name, width in (("trial", 5), ("verdict", 7), ("reason", 12)):
+        table.add_column(name, no_wrap=True, min_width=width)
+    for name, width in (("val_bpb", 7), ("difference", 10)):
+        table.add_column(name, justify="right", no_wrap=True, min_width=width)
+    table.add_column("title", overflow="ellipsis", no_wrap=True)
+    if hidden:
+        table.add_row("…", f"{hidden} earlier", "", "", "", "", style="dim")
+    for record in records:
+        table.add_row(
+            str(record.number),
+            record.verdict.value,
+            record.reason.value,
+            number(record.val_bpb),
+            number(record.decision.difference_bpb, "+.4f"),
+            Text(record.title),
+            style=STYLES[record.verdict],
+        )
+    return table
+
+
+def study_table(summaries: Sequence[StudySummary]) -> Table:
+    """The studies of a repository, a row each."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in ("study", "trials", "kept", "baseline", "incumbent", "in flight"):
+        table.add_column(name, justify="left" if name == "study" else "right")
+    for summary in summaries:
+        table.add_row(
+            summary.study,
+            str(summary.trials),
+            str(summary.verdicts[Verdict.KEEP]),
+            number(summary.baseline_bpb),
+            number(summary.incumbent_bpb),
+            ", ".join(map(str, summary.inflight)) or NOTHING,
+        )
+    return table
+
+
+def print_trial(console: Console, record: TrialRecord, diff: str) -> None:
+    """Everything that a person asks of one trial."""
+    style = STYLES[record.verdict] or "default"
+    console.print(f"[bold]Trial {record.number} of {record.study}[/bold]", end=": ")
+    console.print(Text(record.title))
+    console.print(Text(f"{record.verdict.value} ({record.reason.value})", style=style))
+    console.print(Text(record.decision.sentence))
+    if record.hypothesis:
+        console.print(Text(f"Hypothesis: {record.hypothesis}"))
+    console.print(_replicate_table(record.replicates))
+    console.print(_facts(record))
+    if diff.strip():
+        console.print(Syntax(diff, "diff", background_color="default"))
+    if record.log_tail:
+        console.print(Text("The last lines of its output:", style="bold"))
+        console.print(Text(record.log_tail))
+
+
+def number(value: float | None, form: str = ".4f") -> str:
+    """A number as text; a missing one is a dash, never 0."""
+    return NOTHING if value is None else format(value, form)
+
+
+def _replicate_table(replicates: Sequence[Replicate]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    names = (
+        "seed",
+        "val_bpb",
+        "± sampling",
+        "seconds",
+        "steps",
+        "tokens/s",
+        "memory MB",
+        "outcome",
+    )
+    for name in names:
+        table.add_column(name, justify="left" if name == "outcome" else "right")
+    for replicate in replicates:
+        training, evaluation = replicate.training, replicate.evaluation
+        table.add_row(
+            str(replicate.seed),
+            number(replicate.val_bpb),
+            number(evaluation.standard_error if evaluation else None),
+            number(training.training_seconds, ".1f"),
+            number(training.num_steps, "d"),
+            number(training.tokens_per_second, ",.0f"),
+            number(training.peak_memory_mb, ",.0f"),
+            "scored" if replicate.failure is None else replicate.failure.value,
+        )
+    return table
+
+
+def _facts(record: TrialRecord) -> Text:
+    cost = NOTHING if record.cost.cost_usd is None else f"${record.cost.cost_usd:.4f}"
+    steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in record.step_seconds.items())
+    retried = "" if record.retry_of is None else f"\nretry of trial {record.retry_of}"
+    return Text(
+        f"commit {record.commit[:12]} on {record.parent[:12]}, "
+        f"+{record.lines_added} −{record.lines_removed} lines\n"
+        f"proposer {record.proposer} {record.model or ''}, model cost {cost}\n"
+        f"{record.device}, sandbox {record.confinement.rung}, corpus {record.corpus} "
+        f"{record.corpus_fingerprint[:12]}, engine {record.engine_version}\n"
+        f"{steps}{retried}",
+        style="dim",
+    )

@@ -1,0 +1,135 @@
+"""A session of a study: prepare, baseline, then trial after trial."""
+
+from dataclasses import dataclass
+
+from prefect import flow
+from prefect.runtime import flow_run
+
+from flows.keys import read_api_key
+from flows.progress import session_progress
+from flows.trial import trial
+from nightlab import events
+from nightlab.errors import RemoteError, UsageError
+from nightlab.limits import Limits
+from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.session import Session, begin_study, find_baseline, open_session, standing_record
+from nightlab.settings import Places, SessionSettings
+from nightlab.trial import baseline_proposal
+from tasks.prepare import prepare
+from tasks.record import push
+from tasks.report import report, show_trials
+
+MAX_FAILURES_IN_A_ROW = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSummary:
+    """How a session ended."""
+
+    study: str
+    stopped: str
+    """Why it stopped, as a sentence."""
+    trials: int
+    """Trials that this session recorded, the baseline included."""
+    baseline: TrialRecord
+    incumbent: TrialRecord
+    report_page: str
+    report_picture: str
+
+
+@flow(name="research", flow_run_name="{settings.study}")
+def research(settings: SessionSettings | None = None) -> SessionSummary:
+    """Run a session of a study until its number of trials, its time or its money is spent.
+
+    Naming an existing study continues it, and a trial that was in flight is resumed. A
+    retried run goes on likewise: git is the judge of what already happened.
+    """
+    settings = settings or SessionSettings()
+    key = read_api_key(settings.api_key_secret)
+    identifier = flow_run.get_id() or ""
+    with open_session(settings, Places.find(), identifier=identifier, api_key=key) as session:
+        return _session(session)
+
+
+def _session(session: Session) -> SessionSummary:
+    with session_progress(session):
+        prepare(session)
+        begin_study(session)
+        limits = Limits(session)
+        events.publish(events.Notice(text=f"Proposer: {session.proposer_why}"))
+        _resume_interrupted(session)
+        _baseline(session)
+        while (stopped := limits.reached()) is None:
+            _run(session, session.ledger.next_number())
+        return _summary(session, stopped)
+
+
+def _resume_interrupted(session: Session) -> None:
+    for mark in session.ledger.marks():
+        events.publish(events.Notice(text=f"Trial {mark.number} was interrupted: it is resumed."))
+        _run(session, mark.number)
+
+
+def _baseline(session: Session) -> None:
+    if find_baseline(session.ledger.records()) is not None:
+        return
+    record = _run(session, session.ledger.next_number(), baseline=True)
+    if record.reason is not Reason.BASELINE:
+        raise UsageError(
+            f"The baseline of study {record.study!r} did not train, so there is nothing to improve "
+            f"on: {record.decision.sentence} (`nightlab show {record.study} {record.number}`)."
+        )
+
+
+def _run(session: Session, number: int, *, baseline: bool = False) -> TrialRecord:
+    ledger = session.ledger
+    proposal = baseline_proposal() if baseline else None
+    state = trial(session, ledger.study, number, proposal, return_state=True)
+    if all(record.number != number for record in ledger.records()):
+        state.result()  # Raises what kept the trial from its record; its mark stands.
+    record = ledger.record(number)
+    show_trials(ledger.study, ledger.records(), session.tracker.run_url(number))
+    push_or_say(session)
+    _stop_when_broken(session, record)
+    return record
+
+
+def push_or_say(session: Session) -> None:
+    """Push the study; a push that fails is said and loses nothing: the next one carries it."""
+    try:
+        push(session)
+    except RemoteError as error:
+        events.publish(
+            events.Notice(text=f"Not pushed yet, all is kept here and the next push tries: {error}")
+        )
+
+
+def _stop_when_broken(session: Session, record: TrialRecord) -> None:
+    if record.reason is Reason.MODEL_REFUSED:
+        raise UsageError(record.decision.sentence)
+    latest = session.ledger.records()[-MAX_FAILURES_IN_A_ROW:]
+    ours = [r for r in latest if r.session == session.identifier and r.verdict is Verdict.FAILED]
+    if len(ours) == MAX_FAILURES_IN_A_ROW:
+        raise UsageError(
+            f"{len(ours)} trials in a row failed through no fault of their candidates, so the "
+            f"session stopped; the last said: {record.decision.sentence} Mend that, then run the "
+            f"same command again; `nightlab retry {record.study} {record.number}` retries a trial."
+        )
+
+
+def _summary(session: Session, stopped: str) -> SessionSummary:
+    session.tracker.flush(timeout_seconds=60)
+    files = report(session)
+    records = session.ledger.records()
+    baseline, incumbent = find_baseline(records), standing_record(records)
+    if baseline is None or incumbent is None:
+        raise RuntimeError("a session ended without a baseline")
+    return SessionSummary(
+        study=session.ledger.study,
+        stopped=stopped,
+        trials=sum(record.session == session.identifier for record in records),
+        baseline=baseline,
+        incumbent=incumbent,
+        report_page=str(files.html),
+        report_picture=str(files.png),
+    )

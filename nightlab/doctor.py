@@ -1,0 +1,203 @@
+"""Check what Nightlab needs, by trying it."""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+import httpx
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from nightlab.device import detect_device
+from nightlab.errors import NightlabError, UsageError
+from nightlab.records import Frozen
+from nightlab.sandbox import choose_sandbox
+from nightlab.settings import TRAINER_FILE, Places
+
+DISK_NEEDED_GB = 5
+MODEL_SECONDS = 30
+
+
+class Outcome(StrEnum):
+    """How a check went."""
+
+    GOOD = "good"
+    OPTIONAL = "optional"
+    """Not there, and not needed for the embedded defaults."""
+    BAD = "bad"
+
+
+class Finding(Frozen):
+    """One check: what was found, and what to do about it."""
+
+    name: str
+    outcome: Outcome
+    found: str
+    remedy: str = ""
+
+
+def examine(places: Places, model: str | None = None, api_base: str | None = None) -> list[Finding]:
+    """Try git, the sandbox, the device, MLflow, Prefect, the model and the disk."""
+    checks: list[tuple[str, Callable[[], Finding]]] = [
+        ("git", lambda: _git(places)),
+        ("sandbox", _sandbox),
+        ("device", _device),
+        ("mlflow", lambda: _mlflow(places)),
+        ("prefect", _prefect),
+        ("model", lambda: _model(model, api_base)),
+        ("disk", lambda: _disk(places)),
+    ]
+    return [_tried(name, check) for name, check in checks]
+
+
+def healthy(findings: list[Finding]) -> bool:
+    """Whether nothing that is needed is missing."""
+    return all(finding.outcome is not Outcome.BAD for finding in findings)
+
+
+def print_findings(console: Console, findings: list[Finding]) -> None:
+    """Print a row a check."""
+    marks = {
+        Outcome.GOOD: Text("good", style="green"),
+        Outcome.OPTIONAL: Text("optional", style="yellow"),
+        Outcome.BAD: Text("bad", style="red"),
+    }
+    table = Table(box=None, padding=(0, 1))
+    for finding in findings:
+        said = Text(finding.found)
+        if finding.remedy:
+            said.append(f"\n→ {finding.remedy}", style="dim")
+        table.add_row(finding.name, marks[finding.outcome], said)
+    console.print(table)
+
+
+def _tried(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except NightlabError as error:
+        return Finding(name=name, outcome=Outcome.BAD, found=str(error))
+
+
+def _git(places: Places) -> Finding:
+    version = _output(["git", "--version"]).removeprefix("git version ")
+    changed = _output(["git", "-C", str(places.root), "status", "--porcelain", "--", TRAINER_FILE])
+    if changed:
+        return Finding(
+            name="git",
+            outcome=Outcome.OPTIONAL,
+            found=f"git {version}; {TRAINER_FILE} has changes that are not committed",
+            remedy="a new study begins from the committed file: commit it first if you mean it",
+        )
+    return Finding(name="git", outcome=Outcome.GOOD, found=f"git {version}, clone {places.root}")
+
+
+def _sandbox() -> Finding:
+    confinement = choose_sandbox(trust_candidate=False).confinement
+    missing = f"; missing: {', '.join(confinement.missing)}" if confinement.missing else ""
+    return Finding(
+        name="sandbox",
+        outcome=Outcome.GOOD,
+        found=f"{confinement.rung} started: {', '.join(confinement.features)}{missing}",
+    )
+
+
+def _device() -> Finding:
+    device = detect_device("auto")
+    return Finding(
+        name="device",
+        outcome=Outcome.GOOD,
+        found=f"torch trains on {device.name}: {device.description}",
+    )
+
+
+def _mlflow(places: Places) -> Finding:
+    if places.tracking_is_local:
+        places.mlruns.mkdir(exist_ok=True)
+        try:
+            with tempfile.NamedTemporaryFile(dir=places.mlruns):
+                pass
+        except OSError as error:
+            raise UsageError(
+                f"MLflow's store needs a writable {places.mlruns}, and writing said {error}: "
+                "change its owner, or set NIGHTLAB_TRACKING_URI."
+            ) from error
+        return Finding(name="mlflow", outcome=Outcome.GOOD, found=places.tracking_uri)
+    return _answers(
+        "mlflow",
+        f"{places.tracking_uri.rstrip('/')}/health",
+        "start it, or unset NIGHTLAB_TRACKING_URI; trials go on without it, and `nightlab sync "
+        "STUDY` brings it up to date",
+    )
+
+
+def _prefect() -> Finding:
+    address = os.environ.get("PREFECT_API_URL")
+    if not address:
+        return Finding(
+            name="prefect",
+            outcome=Outcome.GOOD,
+            found="no server configured: each session starts its own on loopback",
+            remedy="for schedules and remote workers: `prefect server start` and PREFECT_API_URL",
+        )
+    return _answers(
+        "prefect", f"{address.rstrip('/')}/health", "`prefect server start`, or unset it"
+    )
+
+
+def _model(model: str | None, api_base: str | None) -> Finding:
+    model = model or os.environ.get("NIGHTLAB_MODEL")
+    api_base = api_base or os.environ.get("NIGHTLAB_API_BASE")
+    if not model:
+        return Finding(
+            name="model",
+            outcome=Outcome.OPTIONAL,
+            found="none configured: the knobs proposer (Optuna) is used",
+            remedy="set NIGHTLAB_MODEL or pass --model, and --api-base for a local server",
+        )
+    from nightlab.proposers import try_model
+
+    answer = try_model(model, api_base, timeout_seconds=MODEL_SECONDS)
+    return Finding(name="model", outcome=Outcome.GOOD, found=f"{model} answered: {answer}")
+
+
+def _disk(places: Places) -> Finding:
+    places.cache.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(places.cache).free / 1e9
+    enough = free >= DISK_NEEDED_GB
+    return Finding(
+        name="disk",
+        outcome=Outcome.GOOD if enough else Outcome.BAD,
+        found=f"{free:.0f} GB free at {places.cache}",
+        remedy=""
+        if enough
+        else f"{DISK_NEEDED_GB} GB are needed: free some, or set NIGHTLAB_CACHE",
+    )
+
+
+def _answers(name: str, address: str, remedy: str) -> Finding:
+    try:
+        status = httpx.get(address, timeout=10).status_code
+    except httpx.HTTPError as error:
+        return Finding(
+            name=name, outcome=Outcome.BAD, found=f"no answer at {address}: {error}", remedy=remedy
+        )
+    good = status < 400
+    return Finding(
+        name=name,
+        outcome=Outcome.GOOD if good else Outcome.BAD,
+        found=f"{address} answered {status}",
+        remedy="" if good else remedy,
+    )
+
+
+def _output(command: list[str]) -> str:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise UsageError(f"`{Path(command[0]).name}` does not run here ({error}).") from error
+    return done.stdout.strip()

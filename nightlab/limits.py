@@ -1,0 +1,38 @@
+"""When a session stops: a number of trials, a time, or a cost."""
+
+from nightlab.records import Reason, TrialRecord, utc_now
+from nightlab.session import Session
+
+SECONDS_PER_HOUR = 3600
+
+
+class Limits:
+    """A session's limits against what its own records say, so that a retried run counts on."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._began = utc_now()
+
+    def reached(self) -> str | None:
+        """The limit that was reached, as a sentence, or None."""
+        settings = self._session.settings
+        ours = self._own_trials()
+        if settings.trials is not None and len(ours) >= settings.trials:
+            return f"{len(ours)} trials were asked for and are done."
+        began = min([self._began, *(record.started_at for record in ours)])
+        hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR
+        if settings.hours is not None and hours >= settings.hours:
+            return f"{settings.hours:g} hours were given and are over."
+        spent = sum(record.cost.cost_usd or 0.0 for record in ours)
+        if settings.max_cost_usd is not None and spent >= settings.max_cost_usd:
+            return (
+                f"${settings.max_cost_usd:.2f} were given for the model and ${spent:.2f} are spent."
+            )
+        return None
+
+    def _own_trials(self) -> list[TrialRecord]:
+        return [
+            record
+            for record in self._session.ledger.records()
+            if record.session == self._session.identifier and record.reason is not Reason.BASELINE
+        ]

@@ -1,0 +1,111 @@
+"""The end of a trial: its verdict, and its record in git and MLflow."""
+
+import platform
+
+from nightlab import decision, events
+from nightlab.errors import MachineryError, ModelError, ModelRefused
+from nightlab.proposers import knob_values
+from nightlab.records import (
+    Decision,
+    Evidence,
+    InFlight,
+    Proposal,
+    Reason,
+    TrialRecord,
+    Verdict,
+    utc_now,
+)
+from nightlab.session import Session, flat_settings, standing_record
+
+LOG_TAIL_LINES = 40
+
+
+def decide_trial(session: Session, mark: InFlight) -> Decision:
+    """The verdict on a trial whose replicates are done."""
+    proposal = mark.proposal
+    if proposal is not None and proposal.error is not None:
+        return Decision(verdict=Verdict.CRASH, reason=Reason.INVALID_EDIT, sentence=proposal.error)
+    if proposal is not None and proposal.proposer == "baseline":
+        return decision.decide_baseline(mark.replicates)
+    records = session.ledger.records()
+    standing = standing_record(records)
+    noise = decision.measure_noise(records)
+    if standing is None or noise is None:
+        raise RuntimeError("a candidate is judged before the study has a baseline")
+    return decision.decide(mark.replicates, standing.replicates, noise)
+
+
+def failed(error: MachineryError) -> Decision:
+    """The verdict on a trial that the machinery could not carry out."""
+    reason = Reason.MACHINERY
+    if isinstance(error, ModelError):
+        refused = isinstance(error, ModelRefused)
+        reason = Reason.MODEL_REFUSED if refused else Reason.MODEL
+    return Decision(verdict=Verdict.FAILED, reason=reason, sentence=str(error))
+
+
+def interrupted(mark: InFlight) -> Decision:
+    """The verdict on a trial that was cut off too often to be taken up once more."""
+    return Decision(
+        verdict=Verdict.FAILED,
+        reason=Reason.INTERRUPTED,
+        sentence=(
+            f"Interrupted {mark.attempts - 1} times, so it was not taken up again: "
+            f"`nightlab retry {mark.study} {mark.number}` tries it once more."
+        ),
+    )
+
+
+def record_trial(
+    session: Session, mark: InFlight, verdict: Decision, step_seconds: dict[str, float]
+) -> TrialRecord:
+    """Write the trial's record, with its evidence, in one transaction; then tell MLflow."""
+    ledger = session.ledger
+    proposal = mark.proposal or Proposal(title="no proposal", proposer=session.proposer.name)
+    source = ledger.source(mark.commit)
+    lines = ledger.line_counts(mark.parent, mark.commit)
+    record = TrialRecord(
+        study=mark.study,
+        number=mark.number,
+        parent=mark.parent,
+        commit=mark.commit,
+        title=proposal.title,
+        hypothesis=proposal.hypothesis,
+        proposer=proposal.proposer,
+        model=proposal.model,
+        decision=verdict,
+        val_bpb=decision.mean_bpb(mark.replicates),
+        replicates=mark.replicates,
+        knobs=knob_values(source),
+        lines_added=lines.added,
+        lines_removed=lines.removed,
+        cost=proposal.cost,
+        step_seconds=step_seconds,
+        confinement=session.sandbox.confinement,
+        device=session.device.description,
+        host=platform.node(),
+        corpus=session.settings.corpus,
+        corpus_fingerprint=session.ready_corpus.fingerprint,
+        engine_version=session.engine_version,
+        budget_seconds=session.settings.sizes.budget_seconds,
+        retry_of=mark.retry_of,
+        session=session.identifier,
+        settings=dict(flat_settings(session.settings)),
+        log_tail=_log_tail(mark),
+        started_at=mark.started_at,
+        finished_at=utc_now(),
+    )
+    evidence = Evidence(proposal=proposal, replicates=mark.replicates)
+    ledger.finish(record, evidence)
+    recorded = ledger.record(record.number)
+    session.tracker.trial_ended(recorded, evidence, ledger.diff(recorded), source)
+    events.publish(events.TrialEnded(record=recorded))
+    return recorded
+
+
+def _log_tail(mark: InFlight) -> str:
+    for replicate in mark.replicates:
+        if replicate.failure is not None:
+            step = replicate.training if replicate.training.failure else replicate.evaluation
+            return "\n".join(step.log.splitlines()[-LOG_TAIL_LINES:]) if step else ""
+    return ""

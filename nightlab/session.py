@@ -1,0 +1,298 @@
+"""A session of a study: what its steps share, and how it is opened and left.
+
+Opening checks what is cheap to check first, so that a mistake is told before anything
+is downloaded, built or paid for. Leaving releases everything, whatever happened.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from nightlab import __version__, events
+from nightlab.corpus import Corpus, CorpusRequest, open_corpus
+from nightlab.decision import measure_noise
+from nightlab.device import Device, detect_device
+from nightlab.errors import UsageError
+from nightlab.ledger import Ledger, Remote, hold_session
+from nightlab.ledger import Session as HeldSession
+from nightlab.proposers import Proposer, choose_proposer, set_knobs
+from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.sandbox import Sandbox, choose_sandbox
+from nightlab.settings import TRAINER_FILE, Places, SessionSettings
+from nightlab.tracking import Tracker
+from nightlab.training import TokenFile
+
+# What a study is measured with: another value would make its scores incomparable.
+MEASURE = ("preset", "budget_seconds", "corpus")
+
+ENGINE_FILES = ("nightlab", "trainer/runtime.py", "trainer/score.py")
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """What the steps of a session share."""
+
+    identifier: str
+    settings: SessionSettings
+    places: Places
+    ledger: Ledger
+    remote: Remote | None
+    hold: HeldSession
+    sandbox: Sandbox
+    device: Device
+    tracker: Tracker
+    proposer: Proposer
+    proposer_why: str
+    engine_version: str
+    work: Path
+    """A folder for checkpoints between training and evaluation; removed at the end."""
+    corpus: Corpus | None = None
+    _tokens: TokenFile | None = field(default=None, repr=False)
+
+    @property
+    def ready_corpus(self) -> Corpus:
+        """The corpus, once it was taken in with ``use_corpus``."""
+        if self.corpus is None:
+            raise RuntimeError("the session's corpus is used before it was prepared")
+        return self.corpus
+
+    @property
+    def tokens(self) -> TokenFile:
+        """The training tokens in a sealed memory file, made once for the session."""
+        if self._tokens is None:
+            self._tokens = TokenFile.from_path(self.ready_corpus.path("train"))
+        return self._tokens
+
+    def corpus_request(self) -> CorpusRequest:
+        """What the session asks of its corpus."""
+        sizes = self.settings.sizes
+        return CorpusRequest(
+            source=self.settings.corpus,
+            vocab_size=sizes.vocab_size,
+            megabytes=sizes.corpus_megabytes,
+            sequence_length=sizes.sequence_length,
+            evaluation_tokens=sizes.evaluation_tokens,
+        )
+
+    def use_corpus(self, folder: Path) -> None:
+        """Open a prepared corpus.
+
+        Raises:
+            UsageError: the study was begun on another text.
+        """
+        corpus = open_corpus(folder)
+        baseline = find_baseline(self.ledger.records())
+        if baseline is not None and baseline.corpus_fingerprint != corpus.fingerprint:
+            raise UsageError(
+                f"Study {self.ledger.study!r} was begun on the corpus "
+                f"{baseline.corpus_fingerprint[:12]} and {self.settings.corpus!r} is now "
+                f"{corpus.fingerprint[:12]}, so scores would not compare: restore the text, or "
+                "name another study with --study."
+            )
+        self.corpus = corpus
+
+    def close(self) -> None:
+        """Give back what the session holds open."""
+        if self._tokens is not None:
+            self._tokens.close()
+        self.tracker.close()
+
+
+@contextmanager
+def open_session(
+    settings: SessionSettings, places: Places, *, identifier: str, api_key: str | None = None
+) -> Iterator[Session]:
+    """Check, take hold of the study, and give what its steps share.
+
+    Raises:
+        UsageError: settings that cannot work here, with the sentence that mends them.
+        StudyBusy: another session holds the study.
+        RemoteError: the study's git remote cannot be read.
+    """
+    ledger = Ledger(places.root, settings.study)
+    remote = Remote(places.root, settings.remote, settings.study) if settings.remote else None
+    with ExitStack() as stack:
+        hold = stack.enter_context(hold_session(ledger, remote, holder=identifier))
+        if remote is not None:
+            remote.fetch()
+        records = ledger.records()
+        settings = continue_settings(settings, records)
+        chosen = choose_proposer(settings, api_key=api_key)
+        sandbox = choose_sandbox(settings.trust_candidate)
+        device = detect_device(settings.device)
+        check_device(device, find_baseline(records))
+        version = engine_version(places.root)
+        say_new_engine(version, records)
+        work = places.cache / "work"
+        work.mkdir(parents=True, exist_ok=True)
+        session = Session(
+            identifier=identifier,
+            settings=settings,
+            places=places,
+            ledger=ledger,
+            remote=remote,
+            hold=hold,
+            sandbox=sandbox,
+            device=device,
+            tracker=Tracker(places.tracking_uri, places.mlruns, settings.study),
+            proposer=chosen.proposer,
+            proposer_why=chosen.why,
+            engine_version=version,
+            work=Path(tempfile.mkdtemp(prefix=f"{settings.study}-", dir=work)),
+        )
+        stack.callback(shutil.rmtree, session.work, ignore_errors=True)
+        stack.callback(session.close)
+        yield session
+
+
+def continue_settings(
+    settings: SessionSettings, records: tuple[TrialRecord, ...]
+) -> SessionSettings:
+    """Take over from the study's baseline what was not set, and refuse what differs.
+
+    Raises:
+        UsageError: a setting that the scores depend on differs from the study's.
+    """
+    given = settings.model_fields_set
+    settings = settings.model_copy(update={"budget_seconds": settings.sizes.budget_seconds})
+    baseline = find_baseline(records)
+    if baseline is None:
+        return settings
+    begun = SessionSettings.model_validate(baseline.settings)
+    for name in MEASURE:
+        was, now = getattr(begun, name), getattr(settings, name)
+        if name in given and now is not None and now != was:
+            raise UsageError(
+                f"Study {settings.study!r} was begun with {name} {was!r} and is now given {now!r}, "
+                "so scores would not compare: leave the setting out, or name another study with "
+                "--study."
+            )
+    inherited = {name: getattr(begun, name) for name in MEASURE}
+    if "device" not in given:
+        inherited["device"] = begun.device
+    return settings.model_copy(update=inherited)
+
+
+def check_device(device: Device, baseline: TrialRecord | None) -> None:
+    """Compare the device with the one that the study was begun on.
+
+    Under a wall-clock budget another accelerator makes another score, so that is refused;
+    processors go by too many names for a refusal, so that is said.
+
+    Raises:
+        UsageError: the study was begun on another kind of accelerator.
+    """
+    if baseline is None or baseline.device == device.description:
+        return
+    if device.name == "cpu" and baseline.settings.get("device") in ("auto", "cpu"):
+        events.publish(
+            events.Notice(
+                text=f"The study was begun on {baseline.device!r} and goes on on "
+                f"{device.description!r}: scores of the two may not compare."
+            )
+        )
+        return
+    raise UsageError(
+        f"Study {baseline.study!r} was begun on {baseline.device!r}, and this machine offers "
+        f"{device.description!r}: under a time budget their scores do not compare, so name another "
+        "study with --study, or run it where it was begun."
+    )
+
+
+def say_new_engine(version: str, records: tuple[TrialRecord, ...]) -> None:
+    """Say that the study goes on under another engine than its last trial's."""
+    if not records or records[-1].engine_version == version:
+        return
+    before = records[-1].engine_version
+    events.publish(
+        events.Notice(
+            text=f"The study goes on under engine {version}, after {before}: every record names "
+            "the engine that measured it."
+        )
+    )
+
+
+def begin_study(session: Session) -> str:
+    """Make the study's branch where there is none; return the incumbent's commit."""
+    ledger = session.ledger
+    if ledger.exists():
+        return ledger.incumbent()
+    knobs = session.settings.sizes.knobs
+    if not knobs:
+        return ledger.create()
+    source = ledger.source("HEAD", TRAINER_FILE)
+    preset = session.settings.preset
+    return ledger.create(
+        set_knobs(source, knobs), f"Set the {preset} preset's constants for study {ledger.study}"
+    )
+
+
+def find_baseline(records: tuple[TrialRecord, ...]) -> TrialRecord | None:
+    """The record of the study's baseline, or None while there is none."""
+    for record in records:
+        if record.reason is Reason.BASELINE:
+            return record
+    return None
+
+
+def standing_record(records: tuple[TrialRecord, ...]) -> TrialRecord | None:
+    """The record of the incumbent: the last one that was kept."""
+    kept = [record for record in records if record.verdict is Verdict.KEEP]
+    return kept[-1] if kept else None
+
+
+def study_noise_bpb(records: tuple[TrialRecord, ...]) -> float | None:
+    """The study's noise floor in bits per byte, where it is known."""
+    noise = measure_noise(records)
+    return noise.sigma_bpb if noise is not None else None
+
+
+def replicate_seed(session_seed: int, number: int, index: int) -> int:
+    """A fresh seed for a replicate: every trial and replicate has its own, for ever."""
+    text = f"{session_seed}/{number}/{index}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) >> 1
+
+
+def engine_version(root: Path) -> str:
+    """Nightlab's version and a hash of the files that measure."""
+    digest = hashlib.sha256()
+    for name in ENGINE_FILES:
+        path = root / name
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        for file in files:
+            digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+@contextmanager
+def device_turn(session: Session) -> Iterator[None]:
+    """Hold the device: one training at a time on each, whoever starts it on this machine.
+
+    A lock file rather than one of Prefect's slots: a device belongs to one machine, and
+    the kernel frees the lock at once when its holder is killed.
+    """
+    locks = session.places.cache / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(locks / f"device-{session.device.name.replace(':', '-')}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        events.publish(events.Notice(text=f"Waiting for {session.device.name}: it is training."))
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def flat_settings(settings: SessionSettings) -> Mapping[str, Any]:
+    """The settings as plain JSON values."""
+    values: dict[str, Any] = settings.model_dump(mode="json")
+    return values

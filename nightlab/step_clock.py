@@ -1,0 +1,45 @@
+"""Where the wall clock of a trial goes."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nightlab.records import TrainingResult
+
+
+class StepClock:
+    """Adds up the seconds that each step of a trial took."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._begun = time.monotonic()
+
+    @contextmanager
+    def __call__(self, step: str) -> Iterator[None]:
+        """Time a block as part of ``step``."""
+        begun = time.monotonic()
+        try:
+            yield
+        finally:
+            self.add(step, time.monotonic() - begun)
+
+    def add(self, step: str, seconds: float) -> None:
+        """Add seconds that were measured elsewhere."""
+        self.seconds[step] = self.seconds.get(step, 0.0) + seconds
+
+    def split_training(self, result: TrainingResult) -> None:
+        """Take start-up and training out of ``sandbox``, which then is what surrounds them."""
+        for step, seconds in (
+            ("startup", result.startup_seconds),
+            ("train", result.training_seconds),
+        ):
+            if seconds is not None:
+                self.add(step, seconds)
+                self.add("sandbox", -seconds)
+
+    def totals(self) -> dict[str, float]:
+        """Seconds by step, with the whole as ``total``."""
+        return {
+            **{step: round(seconds, 3) for step, seconds in self.seconds.items()},
+            "total": round(time.monotonic() - self._begun, 3),
+        }

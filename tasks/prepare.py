@@ -1,0 +1,28 @@
+"""Prepare the corpus."""
+
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from nightlab import events
+from nightlab.corpus import prepare_corpus
+from nightlab.session import Session
+
+
+@task(
+    name="prepare corpus", task_run_name="prepare {session.settings.corpus}", cache_policy=NO_CACHE
+)
+def prepare(session: Session) -> None:
+    """Prepare the session's corpus; a prepared one is found again in the user's cache."""
+
+    def say(sentence: str, fraction: float | None = None) -> None:
+        share = "" if fraction is None else f"{fraction:.0%}"
+        events.publish(
+            events.StepBegun(
+                study=session.ledger.study, number=None, step="corpus", title=sentence, detail=share
+            )
+        )
+
+    folder: Path = prepare_corpus(session.corpus_request(), session.places.cache, say).folder
+    session.use_corpus(folder)

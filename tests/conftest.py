@@ -1,0 +1,108 @@
+"""Fixtures that cost much and are therefore shared: a clone to work in, a prepared cache."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache folder for all tests, so that the corpus is prepared once."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def make_clone(folder: Path) -> Path:
+    """Put the files of this checkout, as they are now, into a git repository of their own."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if not (ROOT / name).is_file():
+            continue
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes((ROOT / name).read_bytes())
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"], ["commit", "-q", "-m", "clone"]):
+        git(folder, "-c", "user.name=Test", "-c", "user.email=test@localhost", *command)
+    return folder
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git and return what it printed."""
+    done = subprocess.run(
+        ["git", *arguments], cwd=folder, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A git repository with the present code."""
+    return make_clone(tmp_path / "clone")
+
+
+def nightlab_environment(cache: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment of a user with nothing configured."""
+    ours = ("NIGHTLAB_", "PREFECT_", "MLFLOW_", "OPENAI_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    return {
+        **kept,
+        "NIGHTLAB_CACHE": str(cache),
+        "PREFECT_HOME": str(cache / "prefect"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        **(extra or {}),
+    }
+
+
+def nightlab_command(*arguments: str) -> list[str]:
+    """The command line of the code in the working directory."""
+    return [sys.executable, "-m", "flows.command_line", *arguments]
+
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def nightlab(clone: Path, shared_cache: Path) -> Run:
+    """Run ``nightlab`` in the clone as a user would."""
+
+    def run(
+        *arguments: str, extra: Mapping[str, str] | None = None, timeout_seconds: float = 400
+    ) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            nightlab_command(*arguments),
+            cwd=clone,
+            env=nightlab_environment(shared_cache, extra),
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
+        )
+
+    return run
+
+
+def expect_success(done: "subprocess.CompletedProcess[str]") -> str:
+    """Give the output of a command that must have succeeded."""
+    if done.returncode != 0:
+        pytest.fail(f"{done.args} ended with {done.returncode}\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port on loopback that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

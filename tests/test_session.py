@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+
+from nightlab import events
+from nightlab.device import Device
+from nightlab.errors import UsageError
+from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.session import (
+    check_device,
+    continue_settings,
+    engine_version,
+    find_baseline,
+    replicate_seed,
+    standing_record,
+)
+from nightlab.settings import SessionSettings
+from tests.samples import sample_record
+
+CPU = Device(name="cpu", description="a processor, 2 threads", threads=2)
+
+
+def baseline(**settings: object) -> TrialRecord:
+    begun = continue_settings(SessionSettings.model_validate({"study": "s", **settings}), ())
+    record = sample_record(0, scores=(2.0, 2.1), verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    return record.model_copy(
+        update={"settings": begun.model_dump(mode="json"), "device": CPU.description}
+    )
+
+
+def test_a_study_goes_on_with_what_it_was_begun_with() -> None:
+    record = baseline(preset="laptop", corpus="path:texts", budget_seconds=33)
+    settings = continue_settings(SessionSettings(study="s", trials=5), (record,))
+    assert settings.preset == "laptop"
+    assert settings.corpus == "path:texts"
+    assert settings.sizes.budget_seconds == 33
+    assert settings.trials == 5
+
+
+@pytest.mark.parametrize(
+    "change", [{"preset": "quick"}, {"budget_seconds": 20.0}, {"corpus": "embedded"}]
+)
+def test_another_measure_is_refused_with_both_values(change: dict[str, object]) -> None:
+    record = baseline(preset="laptop", corpus="path:texts", budget_seconds=33)
+    with pytest.raises(UsageError, match="name another study") as refusal:
+        continue_settings(SessionSettings.model_validate({"study": "s", **change}), (record,))
+    name, value = next(iter(change.items()))
+    assert f"{name} " in str(refusal.value)
+    assert repr(value) in str(refusal.value)
+
+
+def test_naming_the_budget_that_the_preset_has_is_no_change() -> None:
+    record = baseline(preset="quick")
+    settings = continue_settings(SessionSettings(study="s", budget_seconds=20), (record,))
+    assert settings.sizes.budget_seconds == 20
+
+
+def test_another_gpu_is_refused_and_another_processor_is_said() -> None:
+    record = baseline()
+    gpu = Device(name="cuda:0", description="a GPU", threads=2)
+    with pytest.raises(UsageError, match="do not compare"):
+        check_device(gpu, record)
+    heard: list[events.Event] = []
+    other = CPU.model_copy(update={"description": "another processor, 4 threads"})
+    with events.listening(heard.append):
+        check_device(CPU, record)
+        assert heard == []
+        check_device(other, record)
+    assert "may not compare" in str(heard)
+
+
+def test_every_replicate_of_every_trial_has_a_seed_of_its_own() -> None:
+    seeds = {replicate_seed(0, number, index) for number in range(200) for index in range(5)}
+    assert len(seeds) == 1000
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert replicate_seed(0, 3, 1) == replicate_seed(0, 3, 1)
+    assert replicate_seed(0, 3, 1) != replicate_seed(1, 3, 1)
+
+
+def test_the_incumbent_is_the_last_that_was_kept() -> None:
+    kept = sample_record(2, scores=(1.0,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
+    records = (baseline(), sample_record(1), kept, sample_record(3))
+    assert standing_record(records) == kept
+    found = find_baseline(records)
+    assert found is not None
+    assert found.number == 0
+    assert find_baseline((sample_record(1),)) is None
+
+
+def test_the_engines_version_follows_its_code_and_not_the_trainer(tmp_path: Path) -> None:
+    (tmp_path / "nightlab").mkdir()
+    (tmp_path / "trainer").mkdir()
+    files = ["nightlab/a.py", "trainer/runtime.py", "trainer/score.py", "trainer/train.py"]
+    for name in files:
+        (tmp_path / name).write_text("1")
+    first = engine_version(tmp_path)
+    (tmp_path / "trainer" / "train.py").write_text("2")
+    assert engine_version(tmp_path) == first
+    (tmp_path / "nightlab" / "a.py").write_text("2")
+    assert engine_version(tmp_path) != first
