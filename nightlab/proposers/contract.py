@@ -1,0 +1,82 @@
+"""What can be known about a candidate without running it.
+
+A check for mistakes, made before training seconds are spent on them. It is no defence:
+containment is the sandbox's, and scores are the engine's own.
+"""
+
+import ast
+import sys
+import warnings
+from collections.abc import Iterator
+
+from nightlab.settings import TRAINER_FILE
+
+MAX_SOURCE_BYTES = 200_000
+ALLOWED_PACKAGES = ("torch", "numpy", "runtime")
+"""Besides the standard library."""
+REQUIRED_FUNCTIONS = ("build_model", "main")
+
+
+def parse_source(source: str) -> ast.Module:
+    """Parse without letting the text's own warnings reach the terminal.
+
+    Raises:
+        ValueError: the source is no Python (``SyntaxError``, null bytes, too deep nesting).
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return ast.parse(source)
+    except SyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.msg}") from error
+    except (RecursionError, MemoryError) as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def check_source(source: str) -> str | None:
+    """Return one sentence on how the source breaks the trainer's contract, or None."""
+    size = len(source.encode("utf-8", "surrogatepass"))
+    if size > MAX_SOURCE_BYTES:
+        return f"{TRAINER_FILE} may have {MAX_SOURCE_BYTES} bytes and would have {size}."
+    try:
+        tree = parse_source(source)
+    except ValueError as error:
+        return f"{TRAINER_FILE} would not parse: {error}."
+    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    for name in REQUIRED_FUNCTIONS:
+        if name not in defined:
+            return f"{TRAINER_FILE} must define the function {name} at its top level."
+    if not any(_is_guard(node) for node in tree.body):
+        return f'{TRAINER_FILE} must call main() under `if __name__ == "__main__":`.'
+    for module in _imported_modules(tree):
+        package = module.partition(".")[0]
+        if package not in ALLOWED_PACKAGES and package not in sys.stdlib_module_names:
+            return (
+                f"{TRAINER_FILE} may import {', '.join(ALLOWED_PACKAGES)} and the standard library "
+                f"only, and would import {module}."
+            )
+    return None
+
+
+def _is_guard(node: ast.stmt) -> bool:
+    match node:
+        case ast.If(test=ast.Compare(left=left, ops=[ast.Eq()], comparators=[right])):
+            sides = {ast.unparse(left), ast.unparse(right)}
+            return sides == {"__name__", "'__main__'"} and any(map(_calls_main, node.body))
+    return False
+
+
+def _calls_main(node: ast.stmt) -> bool:
+    return any(
+        isinstance(part, ast.Call) and isinstance(part.func, ast.Name) and part.func.id == "main"
+        for part in ast.walk(node)
+    )
+
+
+def _imported_modules(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from (alias.name for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                yield "." * level + (module or names[0].name)

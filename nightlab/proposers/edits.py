@@ -1,0 +1,296 @@
+"""SEARCH/REPLACE blocks: read from an answer, applied to ``train.py``, made from a change.
+
+A block, alone on its lines::
+
+    <<<<<<< SEARCH
+    lines that stand in train.py
+    =======
+    lines to stand there instead
+    >>>>>>> REPLACE
+
+Nothing is guessed: SEARCH must be found exactly, at one place. Whole lines are tried first;
+where no whole lines match, a part of a line (or of several) does, unless it would cut
+through a name or a number. Blocks are applied in order, each on the result of the last.
+"""
+
+import difflib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from nightlab.records import Edit
+from nightlab.settings import TRAINER_FILE
+
+_SEARCH = re.compile(r"\s{0,3}<{5,9}\s*SEARCH\b(?P<rest>.*)")
+_DIVIDER = re.compile(r"={5,9}\s*")
+_REPLACE = re.compile(r"\s{0,3}>{5,9}\s*REPLACE\s*")
+_FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})(?P<language>[\w.+-]*)\s*")
+_FILE = re.compile(r"(?:file(?:name)?\s*:\s*)?(?P<path>[\w./\\-]+\.[A-Za-z]\w{0,9})", re.IGNORECASE)
+
+_SHOWN_LINES = 8
+_COMPARED_LINES = 40
+_COMPARED_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedEdits:
+    """The blocks of an answer; none of them where one is wrong."""
+
+    edits: tuple[Edit, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppliedEdits:
+    """The changed source, or the source as it was with the reason why."""
+
+    source: str
+    error: str | None = None
+
+
+def is_block_start(line: str) -> bool:
+    """Whether a SEARCH/REPLACE block begins on this line."""
+    return _SEARCH.fullmatch(line) is not None
+
+
+def parse_edits(answer: str) -> ParsedEdits:
+    """Read the blocks of an answer, in their order.
+
+    Fences of Markdown around a block or inside its halves are left out. The result's
+    ``error`` is one sentence for whoever wrote the answer.
+    """
+    lines = answer.replace("\r\n", "\n").split("\n")
+    edits: list[Edit] = []
+    position = 0
+    while position < len(lines):
+        start = _SEARCH.fullmatch(lines[position])
+        if start is None:
+            position += 1
+            continue
+        number = len(edits) + 1
+        other = _other_file(start["rest"], lines[:position])
+        if other is not None:
+            return ParsedEdits(
+                error=f"Block {number} names the file {other}; only {TRAINER_FILE} may be changed."
+            )
+        halves = _read_halves(lines, position + 1)
+        if isinstance(halves, str):
+            return ParsedEdits(error=f"Block {number} {halves}")
+        edits.append(halves.edit)
+        position = halves.end
+    if not edits:
+        return ParsedEdits(
+            error="The answer has no SEARCH/REPLACE block: a line '<<<<<<< SEARCH', the lines to "
+            "find, a line '=======', the lines to put there, a line '>>>>>>> REPLACE'."
+        )
+    return ParsedEdits(edits=tuple(edits))
+
+
+@dataclass(frozen=True, slots=True)
+class _Halves:
+    edit: Edit
+    end: int
+    """Index of the line after the block."""
+
+
+def _read_halves(lines: Sequence[str], start: int) -> _Halves | str:
+    """Read a block from the line after its first marker; what is wrong where it has no end."""
+    divider: int | None = None
+    for index in range(start, len(lines)):
+        line = lines[index]
+        if _SEARCH.fullmatch(line):
+            return "is not closed before the next one begins."
+        if _DIVIDER.fullmatch(line):
+            if divider is not None:
+                return "has two lines of '=======': a block has one, between SEARCH and REPLACE."
+            divider = index
+        elif _REPLACE.fullmatch(line):
+            if divider is None:
+                return "has no line '=======' between SEARCH and REPLACE."
+            search = _without_fence(lines[start:divider])
+            replace = _without_fence(lines[divider + 1 : index])
+            return _Halves(Edit(search=_text(search), replace=_text(replace)), index + 1)
+    return "has no line '>>>>>>> REPLACE' at its end: was the answer cut off?"
+
+
+def _text(lines: Sequence[str]) -> str:
+    """Lines as text in which every line, also the last, ends with a newline."""
+    return "".join(line + "\n" for line in lines)
+
+
+def _without_fence(lines: Sequence[str]) -> Sequence[str]:
+    if len(lines) >= 2 and _FENCE.fullmatch(lines[0]):
+        last = _FENCE.fullmatch(lines[-1])
+        if last is not None and not last["language"]:
+            return lines[1:-1]
+    return lines
+
+
+def _other_file(marker_rest: str, before: Sequence[str]) -> str | None:
+    """A file other than train.py that is named on the marker's line or just above it."""
+    named = [marker_rest]
+    for line in reversed(before):
+        if line.strip() and not _FENCE.fullmatch(line):
+            named.append(line)
+            break
+    for text in named:
+        match = _FILE.fullmatch(text.strip(" \t#*`\"'():"))
+        if match is not None:
+            path = match["path"].replace("\\", "/")
+            if PurePosixPath(path) not in (
+                PurePosixPath(TRAINER_FILE),
+                PurePosixPath(PurePosixPath(TRAINER_FILE).name),
+            ):
+                return path
+    return None
+
+
+def apply_edits(source: str, edits: Sequence[Edit]) -> AppliedEdits:
+    """Apply edits in order; all of them or none.
+
+    Args:
+        source: text of ``train.py``; a missing newline at its end is added.
+        edits: at least one.
+
+    Returns:
+        The new source. Where an edit does not apply: the source as given, and one
+        sentence that says which block, why, and what stands in the file instead.
+    """
+    if not edits:
+        return AppliedEdits(source=source, error="There is no edit to apply.")
+    begun = current = source if source.endswith("\n") else source + "\n"
+    for number, edit in enumerate(edits, start=1):
+        if not edit.search.strip():
+            problem = "has an empty SEARCH: quote the lines next to which text is to be put."
+        elif edit.search == edit.replace:
+            problem = "changes nothing: SEARCH and REPLACE are the same."
+        else:
+            found = _find(current, edit.search)
+            if len(found.starts) == 1:
+                start = found.starts[0]
+                replace = edit.replace if found.whole_lines else edit.replace.removesuffix("\n")
+                current = current[:start] + replace + current[start + found.length :]
+                continue
+            problem = _why_not(current, edit.search, found.starts)
+        return AppliedEdits(source=source, error=f"Block {number} of {len(edits)} {problem}")
+    if current == begun:
+        return AppliedEdits(source=source, error="The blocks together change nothing.")
+    return AppliedEdits(source=current)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    starts: tuple[int, ...]
+    length: int
+    whole_lines: bool
+
+
+def _find(source: str, search: str) -> _Found:
+    if search.endswith("\n"):
+        found = _occurrences(source, search)
+        whole = tuple(at for at in found if at == 0 or source[at - 1] == "\n")
+        if whole:
+            return _Found(starts=whole, length=len(search), whole_lines=True)
+    part = search.removesuffix("\n")
+    inside = tuple(
+        at
+        for at in _occurrences(source, part)
+        if not _cuts(source, at) and not _cuts(source, at + len(part))
+    )
+    return _Found(starts=inside, length=len(part), whole_lines=False)
+
+
+def _occurrences(source: str, text: str) -> list[int]:
+    found = []
+    at = source.find(text)
+    while at >= 0:
+        found.append(at)
+        at = source.find(text, at + 1)
+    return found
+
+
+def _cuts(source: str, at: int) -> bool:
+    """Whether a border before position ``at`` would cut through a name or a number."""
+    if at in (0, len(source)):
+        return False
+    return re.fullmatch(r"\w\w|\d\.|\.\d", source[at - 1 : at + 1]) is not None
+
+
+def _why_not(source: str, search: str, starts: Sequence[int]) -> str:
+    if starts:
+        at = ", ".join(str(source.count("\n", 0, start) + 1) for start in starts[:_SHOWN_LINES])
+        return (
+            f"matches at {len(starts)} places of {TRAINER_FILE} (lines {at}): add lines around "
+            "it until SEARCH stands there once."
+        )
+    return f"does not match: its SEARCH does not stand in {TRAINER_FILE}{_closest(source, search)}"
+
+
+def _closest(source: str, search: str) -> str:
+    """The lines of the source that are most like the search, with their numbers."""
+    have = source.split("\n")
+    want = [line.strip()[:_COMPARED_CHARACTERS] for line in search.split("\n")][:_COMPARED_LINES]
+    stripped = [line.strip()[:_COMPARED_CHARACTERS] for line in have]
+    starts = range(max(1, len(stripped) - len(want) + 1))
+    score, best = max(
+        (sum(map(_same, stripped[start : start + len(want)], want)), -start) for start in starts
+    )
+    start = -best
+    if score == 0:
+        longest = max(want, key=len)
+        near = difflib.get_close_matches(longest, stripped, n=1, cutoff=0.6)
+        if not near:
+            return ", nor anything like it."
+        start = max(0, stripped.index(near[0]) - want.index(longest))
+    shown = range(start, min(start + min(len(want), _SHOWN_LINES), len(have)))
+    numbered = "\n".join(f"{index + 1}: {have[index][:_COMPARED_CHARACTERS]}" for index in shown)
+    return f" exactly. Closest are:\n{numbered}"
+
+
+def _same(have: str, want: str) -> bool:
+    return bool(want) and have == want
+
+
+def edit_between(old: str, new: str) -> tuple[Edit, ...]:
+    """Edits that turn one source into the other, each with as few lines as is unambiguous.
+
+    Raises:
+        ValueError: ``old`` is blank, so that no line of it can be searched for.
+    """
+    if not old.strip():
+        raise ValueError("a blank source has no line that an edit could search for")
+    before, after = _lines(old), _lines(new)
+    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    edits: list[Edit] = []
+    current = before
+    # From the last change to the first, so that the line numbers before it stay right.
+    for tag, start, end, new_start, new_end in reversed(matcher.get_opcodes()):
+        if tag == "equal":
+            continue
+        changed = after[new_start:new_end]
+        edit = _smallest_edit(current, start, end, changed)
+        if edit is None:  # Only blank lines are left to search for.
+            return (Edit(search=_text(before), replace=_text(after)),)
+        edits.append(edit)
+        current = current[:start] + changed + current[end:]
+    return tuple(edits)
+
+
+def _lines(text: str) -> list[str]:
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _smallest_edit(lines: list[str], start: int, end: int, changed: list[str]) -> Edit | None:
+    """Replace ``lines[start:end]``, with as many lines around them as make them unique."""
+    source = _text(lines)
+    wanted = _text(lines[:start] + changed + lines[end:])
+    for around in range(len(lines) + 1):
+        low, high = max(0, start - around), min(len(lines), end + around)
+        edit = Edit(
+            search=_text(lines[low:high]),
+            replace=_text(lines[low:start] + changed + lines[end:high]),
+        )
+        if apply_edits(source, [edit]).source == wanted:
+            return edit
+    return None

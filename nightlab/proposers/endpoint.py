@@ -1,0 +1,280 @@
+"""One call of a language model through litellm, bounded in time, with errors for people.
+
+What litellm 1.106 does with the failures of an endpoint is measured in the tests. Three
+things about it shape this module: a closed port, a broken connection and a missing key all
+come as a made-up status 500 without headers; its time-out bounds each read and not the
+whole, so that an answer that drips in never ends; and its own retries hide the cause, so
+they are off: whoever calls retries.
+"""
+
+import contextvars
+import email.utils
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from nightlab.errors import ModelError, ModelRefused
+from nightlab.proposers.prompts import one_line
+from nightlab.proposers.redaction import Redaction
+from nightlab.records import utc_now
+
+Result = TypeVar("Result")
+
+PLACEHOLDER_KEY = "no-key-needed"
+"""Sent to an endpoint of one's own where no key is set: clients insist on some key."""
+GRACE_SECONDS = 1.0
+"""What litellm's own time-out is given, since it closes the connection and ours cannot."""
+SHOWN_CHARACTERS = 300
+# For good: another try with the same settings meets the same refusal.
+REFUSALS = frozenset({400, 401, 403, 404, 405, 413, 422})
+
+_CLASS_NAMES = re.compile(
+    r"^(?:(?:litellm\.)?\w+(?:Error|Timeout|Exception)\s*(?::|-)\s*)+(?:LiteLLM:\s*)?"
+)
+
+
+class EndpointError(ModelError):
+    """The endpoint failed in a way that may pass.
+
+    Attributes:
+        retry_after_seconds: what the server asked to be waited, where it did.
+    """
+
+    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a model answered."""
+
+    text: str
+    finish_reason: str
+    """``stop``; ``length`` where the answer was cut off; or the provider's word."""
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    cost_usd: float | None
+    """None where litellm knows no price for the model."""
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A model, where it is reached, and how long an answer may take.
+
+    ``api_key`` None leaves the key to litellm, which reads the provider's own variable
+    from the environment.
+    """
+
+    model: str
+    api_base: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    timeout_seconds: float = 90.0
+
+    @property
+    def redaction(self) -> Redaction:
+        """Takes this endpoint's key, and the environment's, out of texts."""
+        return Redaction.of(self.api_key, os.environ)
+
+    @property
+    def where(self) -> str:
+        """The endpoint's name in sentences."""
+        place = f" at {self.redaction(self.api_base)}" if self.api_base else ""
+        return f"model {self.model}{place}"
+
+    def ask(self, messages: Sequence[dict[str, str]]) -> Reply:
+        """Send a chat and wait for the answer, at most ``timeout_seconds`` (plus a second).
+
+        An answer that comes later is not waited for, though it may still be billed.
+
+        Raises:
+            ModelRefused: no other try can help: wrong key, unknown model, bad request.
+            EndpointError: anything else that kept the endpoint from answering.
+        """
+        litellm = import_litellm()
+        import openai  # litellm's exceptions are its children.
+
+        began = time.monotonic()
+        try:
+            response = _within(
+                self.timeout_seconds + GRACE_SECONDS,
+                lambda: litellm.completion(
+                    model=self.model,
+                    messages=list(messages),
+                    api_base=self.api_base,
+                    api_key=self._key(litellm),
+                    timeout=self.timeout_seconds,
+                    max_retries=0,
+                ),
+            )
+        # Without their cause: litellm's exceptions carry requests, whose headers carry keys.
+        except (TimeoutError, openai.APITimeoutError):
+            raise EndpointError(
+                f"The {self.where} must answer within {self.timeout_seconds:g} seconds and had not "
+                "finished by then: raise the setting model_timeout_seconds, or use a faster model."
+            ) from None
+        except openai.OpenAIError as error:
+            raise self._explain(error, litellm) from None
+        return self._read(response, time.monotonic() - began, litellm)
+
+    def _key(self, litellm: Any) -> str | None:
+        if self.api_key is None and self.api_base and self._missing_keys(litellm):
+            return PLACEHOLDER_KEY
+        return self.api_key
+
+    def _missing_keys(self, litellm: Any) -> list[str]:
+        """Names of the variables that hold the provider's key, where none of them is set."""
+        missing = litellm.validate_environment(self.model)["missing_keys"]
+        return [name for name in missing if name.endswith("_API_KEY")]
+
+    def _explain(self, error: Exception, litellm: Any) -> ModelError:
+        """Turn an exception of litellm into one of ours, with a sentence for people."""
+        status = getattr(error, "status_code", None)
+        headers = _headers(error)
+        said = _said(error, self.redaction)
+        missing = self._missing_keys(litellm)
+        if not headers and missing and self.api_key is None and not self.api_base:
+            return ModelRefused(
+                f"The {self.where} needs a key and none is set: export {' or '.join(missing)}, or "
+                "name a Prefect Secret block with the setting api_key_secret."
+            )
+        if isinstance(error, litellm.exceptions.ContextWindowExceededError):
+            return ModelRefused(
+                f"The {self.where} must take the whole prompt and finds it too long ({said}): "
+                "name a model with a longer context with --model, or shorten program.md."
+            )
+        filtered = isinstance(error, litellm.exceptions.ContentPolicyViolationError)
+        if status in REFUSALS and not filtered:
+            return ModelRefused(
+                f"The {self.where} must accept the request and refused it for good (status "
+                f"{status}: {said}): {_remedy(status)}"
+            )
+        wait = _retry_after_seconds(headers)
+        # A status without headers is litellm's own invention: no server has spoken.
+        found = f"answered status {status}: {said}" if headers else f"failed: {said}"
+        later = "" if wait is None else f", no sooner than in {wait:g} seconds, as it asks"
+        return EndpointError(
+            f"The {self.where} must answer and {found}. Try again later{later}; `nightlab doctor` "
+            "tries the endpoint.",
+            retry_after_seconds=wait,
+        )
+
+    def _read(self, response: Any, seconds: float, litellm: Any) -> Reply:
+        choices = getattr(response, "choices", None) or [None]
+        message = getattr(choices[0], "message", None)
+        if message is None:
+            raise EndpointError(
+                f"The {self.where} must send a chat completion and sent one without a message: "
+                "check that --api-base names an endpoint of the OpenAI chat protocol."
+            )
+        usage = getattr(response, "usage", None)
+        prompt_tokens = _count(getattr(usage, "prompt_tokens", None))
+        # No prompt has 0 tokens: the server counted nothing.
+        counted = prompt_tokens not in (None, 0)
+        completion_tokens = _count(getattr(usage, "completion_tokens", None))
+        return Reply(
+            text=self.redaction(message.content if isinstance(message.content, str) else ""),
+            finish_reason=str(choices[0].finish_reason or "unknown"),
+            prompt_tokens=prompt_tokens if counted else None,
+            completion_tokens=completion_tokens if counted else None,
+            cost_usd=self._cost(response, litellm) if counted else None,
+            seconds=seconds,
+        )
+
+    def _cost(self, response: Any, litellm: Any) -> float | None:
+        try:
+            cost = litellm.completion_cost(completion_response=response, model=self.model)
+        except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
+            return None
+        return float(cost) if math.isfinite(cost) and cost >= 0 else None
+
+
+def import_litellm() -> Any:
+    """Import litellm, which takes seconds, with what must be set before.
+
+    The price list is the one that came with the package, so that nothing is fetched. A
+    file ``.env`` is not read: keys come from the environment as it is.
+    """
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
+    import litellm
+
+    litellm.suppress_debug_info = True
+    litellm.telemetry = False
+    return litellm
+
+
+def _within(seconds: float, call: Callable[[], Result]) -> Result:
+    """Return the call's result, or leave it to a daemon thread once the time is over.
+
+    Raises:
+        TimeoutError: the call had not returned by then.
+    """
+    future: Future[Result] = Future()
+    # MLflow finds the trace that the call belongs to in the context.
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            future.set_result(context.run(call))
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting thread
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="model-call", daemon=True).start()
+    return future.result(timeout=seconds)
+
+
+def _headers(error: Exception) -> dict[str, str]:
+    """The headers of the server's answer in lower case; none where no server answered."""
+    response = getattr(error, "response", None)
+    for headers in (
+        getattr(error, "litellm_response_headers", None),
+        getattr(response, "headers", None),
+    ):
+        if headers:
+            return {str(name).lower(): str(value) for name, value in headers.items()}
+    return {}
+
+
+def _said(error: Exception, redaction: Redaction) -> str:
+    """The endpoint's own words, without litellm's class names before them."""
+    text = _CLASS_NAMES.sub("", str(error), count=1)
+    return one_line(redaction(text), SHOWN_CHARACTERS).rstrip(".")
+
+
+def _remedy(status: int) -> str:
+    if status in (401, 403):
+        return (
+            "set the right key in the provider's environment variable, or in the Prefect Secret "
+            "block that api_key_secret names."
+        )
+    if status in (404, 405):
+        return "check the names in --model and --api-base."
+    return "check --model (with its provider in front, as in openai/NAME) and --api-base."
+
+
+def _retry_after_seconds(headers: dict[str, str]) -> float | None:
+    """Seconds from a Retry-After header, which holds a number or a date."""
+    value = headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        if moment.tzinfo is None:
+            return None
+        seconds = (moment - utc_now()).total_seconds()
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -1,0 +1,281 @@
+"""The proposer without a language model: Optuna over the knobs that ``train.py`` declares.
+
+A night gives tens of trials for about twenty knobs, so nothing here searches the whole
+space. Each trial moves one to three knobs, drawn at random (half of the trials move one),
+and leaves the others as the incumbent has them. How far they move is bounded by a
+neighbourhood: a quarter of a knob's range to either side of the incumbent's value, on the
+knob's own scale, and at least one step for whole numbers. Inside it the first values are
+random, and from ``STARTUP_TRIALS`` scored trials on they are drawn by TPE, which learns
+from every scored trial of the study, kept or not, whoever proposed it. TPE treats each knob
+on its own: a joint model of twenty knobs needs more trials than a night has.
+
+A crash of a knob trial counts as worse than the worst score, so that TPE keeps away from
+where memory or time ran out. A crash of an edit in code says nothing about knobs, and a
+failure of the machinery nothing at all. A combination that was tried, or one too near to
+it to matter, is not proposed again.
+
+Nothing is stored: the study is rebuilt from the records each time, and the randomness
+hangs on the study's seed and the trial's number only, so that a resumed trial gets the
+same idea.
+"""
+
+import hashlib
+import math
+import random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from nightlab.errors import UsageError
+from nightlab.proposers.brief import Brief
+from nightlab.proposers.edits import edit_between
+from nightlab.proposers.knobs import Knob, Value, read_knobs, set_knobs
+from nightlab.records import Proposal, TrialRecord, Verdict
+from nightlab.settings import TRAINER_FILE
+
+if TYPE_CHECKING:
+    from optuna.distributions import BaseDistribution
+    from optuna.study import Study
+
+MOVED_KNOBS = (1, 1, 1, 2, 2, 3)
+"""How many knobs a trial moves: one of these, each as likely as the next."""
+NEIGHBOURHOOD = 0.25
+"""How far a knob moves at most, as a share of its range."""
+MIN_MOVE = 0.02
+"""Nearer than this share of the range, two values count as the same."""
+STARTUP_TRIALS = 8
+"""Scored trials before TPE takes over from random values."""
+SIGNIFICANT_DIGITS = 3
+ATTEMPTS_PER_REACH = 100
+ROUNDING = 1e-9
+"""Of a step: what binary fractions may be off."""
+
+
+class KnobProposer:
+    """Moves a few declared knobs at a time; needs no key and no network."""
+
+    name = "knobs"
+    model: str | None = None
+
+    def propose(self, brief: Brief) -> Proposal:
+        """Propose values for one to three knobs.
+
+        Raises:
+            UsageError: no knob is declared, or every combination in reach was tried.
+        """
+        knobs = read_knobs(brief.incumbent_source)
+        if not knobs:
+            raise UsageError(
+                f"The knobs proposer needs UPPERCASE constants with ranges in {TRAINER_FILE}, such "
+                "as `DEPTH = 4  # 2..12`, and found none: declare some, or name a model with "
+                "--model."
+            )
+        scored = [record for record in brief.records if record.val_bpb is not None]
+        changes = _choose(knobs, brief)
+        edits = edit_between(brief.incumbent_source, set_knobs(brief.incumbent_source, changes))
+        title = ", ".join(
+            f"{name} {_shown(knobs[name].value)} → {_shown(value)}"
+            for name, value in changes.items()
+        )
+        how = (
+            f"values are drawn by TPE from {len(scored)} scored trials"
+            if len(scored) >= STARTUP_TRIALS
+            else f"values are drawn at random until {STARTUP_TRIALS} trials are scored"
+        )
+        return Proposal(
+            title=title,
+            hypothesis=f"Moving {len(changes)} of {len(knobs)} knobs near the incumbent may "
+            f"lower val_bpb: {how}.",
+            edits=edits,
+            proposer=self.name,
+        )
+
+
+def _choose(knobs: Mapping[str, Knob], brief: Brief) -> dict[str, Value]:
+    """The knobs to move and their values; wider when the neighbourhood is exhausted."""
+    import optuna
+
+    chance = random.Random(_seed(brief))
+    standing = {name: knob.value for name, knob in knobs.items()}
+    tried = [standing]
+    tried += [record.knobs for record in brief.records if record.verdict is not Verdict.FAILED]
+    for reach in (NEIGHBOURHOOD, 1.0):
+        spaces = {name: _space(knob, reach) for name, knob in knobs.items()}
+        study = _study_of(brief, spaces)
+        for _ in range(ATTEMPTS_PER_REACH):
+            count = min(chance.choice(MOVED_KNOBS), len(knobs))
+            names = chance.sample(sorted(knobs), count)
+            asked = study.ask({name: spaces[name] for name in names})
+            changes = {name: _tidy(knobs[name], asked.params[name]) for name in names}
+            moved = {
+                name: value
+                for name, value in changes.items()
+                if not _is_near_value(knobs[name], value, standing[name])
+            }
+            idea = standing | moved
+            if not any(_is_near(knobs, idea, earlier) for earlier in tried):
+                return moved
+            study.tell(asked, state=optuna.trial.TrialState.FAIL)
+    raise UsageError(
+        f"The knobs proposer found no combination of the {len(knobs)} knobs in {TRAINER_FILE} that "
+        f"study {brief.study!r} has not tried: widen ranges, declare more knobs, or name a model "
+        "with --model."
+    )
+
+
+def _seed(brief: Brief) -> int:
+    text = f"{brief.seed}/{brief.number}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
+
+
+def _space(knob: Knob, reach: float) -> "BaseDistribution":
+    """What Optuna may choose from: the knob's choices, or a part of its range.
+
+    A value that a person or a model set outside the declared range is taken in.
+    """
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if knob.choices is not None:
+        known = any(_same(knob.value, choice) for choice in knob.choices)
+        return CategoricalDistribution((*knob.choices, *(() if known else (knob.value,))))
+    low, high, value = _range(knob)
+    if knob.log:
+        factor = (high / low) ** reach
+        near, far = max(low, value / factor), min(high, value * factor)
+    else:
+        width = max((high - low) * reach, knob.step or (1 if knob.is_integer else 0))
+        near, far = max(low, value - width), min(high, value + width)
+    if knob.is_integer:
+        near, far = math.floor(near), math.ceil(far)
+    if knob.step:
+        near = low + math.ceil((near - low) / knob.step - ROUNDING) * knob.step
+        far = near + math.floor((far - near) / knob.step + ROUNDING) * knob.step
+    if knob.is_integer:
+        return IntDistribution(int(near), int(far), log=knob.log, step=int(knob.step or 1))
+    return FloatDistribution(float(near), float(far), log=knob.log, step=knob.step)
+
+
+def _range(knob: Knob) -> tuple[float, float, float]:
+    """Low end, high end and value of a knob with a range that takes in its value."""
+    if knob.low is None or knob.high is None or isinstance(knob.value, str):
+        raise TypeError(f"the knob {knob.name} has no range")
+    low = min(knob.low, knob.value) if knob.value > 0 or not knob.log else knob.low
+    return low, max(knob.high, knob.value), max(knob.value, low)
+
+
+def _study_of(brief: Brief, spaces: Mapping[str, "BaseDistribution"]) -> "Study":
+    """An Optuna study in memory that has been told the study's history."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    sampler = optuna.samplers.TPESampler(
+        seed=_seed(brief), n_startup_trials=STARTUP_TRIALS, multivariate=False
+    )
+    study = optuna.create_study(sampler=sampler, direction="minimize")
+    scores = [record.val_bpb for record in brief.records if record.val_bpb is not None]
+    for record in brief.records:
+        _tell(study, record.knobs, _told_score(record, scores), spaces)
+    is_recorded = any(record.commit == brief.incumbent_commit for record in brief.records)
+    if brief.incumbent_bpb is not None and not is_recorded:
+        values = {name: knob.value for name, knob in read_knobs(brief.incumbent_source).items()}
+        _tell(study, values, brief.incumbent_bpb, spaces)
+    return study
+
+
+def _told_score(record: TrialRecord, scores: Sequence[float]) -> float | None:
+    """What Optuna is told of a trial, in bits per byte; None says that it failed."""
+    if record.val_bpb is not None:
+        return record.val_bpb
+    if record.verdict is Verdict.CRASH and record.proposer == KnobProposer.name and scores:
+        return 2 * max(scores) - min(scores)
+    return None
+
+
+def _tell(
+    study: "Study",
+    values: Mapping[str, Any],
+    score: float | None,
+    spaces: Mapping[str, "BaseDistribution"],
+) -> None:
+    """Add a finished trial, with those of its values that lie where Optuna now searches."""
+    import optuna
+
+    told = {}
+    for name, space in spaces.items():
+        value = values.get(name)
+        if _is_in(space, value):
+            told[name] = value
+    complete = optuna.trial.TrialState.COMPLETE
+    study.add_trial(
+        optuna.trial.create_trial(
+            state=complete if score is not None else optuna.trial.TrialState.FAIL,
+            value=score,
+            params=told,
+            distributions={name: spaces[name] for name in told},
+        )
+    )
+
+
+def _is_in(space: "BaseDistribution", value: Any) -> bool:
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
+
+    if isinstance(space, CategoricalDistribution):
+        return any(_same(choice, value) for choice in space.choices)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    if not isinstance(space, IntDistribution | FloatDistribution):
+        return False
+    steps = (value - space.low) / space.step if space.step else 0.0
+    return space.low <= value <= space.high and abs(steps - round(steps)) < ROUNDING
+
+
+def _tidy(knob: Knob, value: Any) -> Value:
+    """A value as a person would write it: three significant digits, inside the range."""
+    if not isinstance(value, float):
+        return value if isinstance(value, bool | int | str) else str(value)
+    if knob.step is not None:
+        return float(f"{value:.12g}")
+    low, high, _ = _range(knob)
+    return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
+
+
+def _is_near(
+    knobs: Mapping[str, Knob], idea: Mapping[str, Any], earlier: Mapping[str, Any]
+) -> bool:
+    """Whether two combinations are too alike for another training to tell them apart."""
+    return all(
+        name in earlier and _is_near_value(knob, idea[name], earlier[name])
+        for name, knob in knobs.items()
+    )
+
+
+def _is_near_value(knob: Knob, value: Any, earlier: Any) -> bool:
+    if _same(value, earlier):
+        return True
+    both = (value, earlier)
+    if knob.choices is not None or any(
+        isinstance(v, bool) or not isinstance(v, int | float) for v in both
+    ):
+        return False
+    low, high, _ = _range(knob)
+    if knob.log:
+        if earlier <= 0:
+            return False
+        return bool(abs(math.log(value / earlier)) < MIN_MOVE * math.log(high / low))
+    return bool(abs(value - earlier) < MIN_MOVE * (high - low))
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equal and of one kind: True is not 1."""
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _shown(value: Value) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

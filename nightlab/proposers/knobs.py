@@ -1,0 +1,208 @@
+"""Knobs: the constants of ``train.py`` that declare in a comment what they may be set to.
+
+Only plain assignments of literals to UPPERCASE names at the top level count, and the
+comment on the line where the value ends begins with one of::
+
+    # 2..12              a range with both ends; whole numbers if all three are whole
+    # 1e-4..1e-1 log     better searched by factors than by differences
+    # 64..512 step 64    steps from the low end
+    # one of "L", "SL"   any of these Python literals
+
+and may go on with ``; explanation``. A comment of another form makes no knob. The source
+is read as text and never run: it may come from a model.
+"""
+
+import ast
+import io
+import math
+import re
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nightlab.errors import UsageError
+from nightlab.proposers.contract import parse_source
+from nightlab.settings import TRAINER_FILE
+
+Value = bool | int | float | str
+
+_NUMBER = r"[+-]?(?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][+-]?\d+)?"
+_RANGE = re.compile(
+    rf"#\s*(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})"
+    rf"(?:\s+(?P<log>log)|\s+step\s+(?P<step>{_NUMBER}))?\s*(?:;(?P<explanation>.*))?"
+)
+_CHOICE = re.compile(r"#\s*one of\s+(?P<rest>.+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """A constant, its value, and what it may be: ``choices``, or ``low`` to ``high``."""
+
+    name: str
+    value: Value
+    line: int
+    """Line number, from 1."""
+    low: int | float | None = None
+    high: int | float | None = None
+    log: bool = False
+    step: int | float | None = None
+    choices: tuple[Value, ...] | None = None
+    explanation: str = ""
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is a range of whole numbers."""
+        return isinstance(self.low, int)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Constant:
+    name: str
+    value: Value
+    node: ast.expr
+
+
+def read_knobs(source: str) -> dict[str, Knob]:
+    """Read the declared knobs, in the order of the file; a source that is no Python has none."""
+    constants = _constants(source)
+    comments = _comments(source) if constants else {}
+    knobs = {}
+    for constant in constants.values():
+        line = constant.node.end_lineno or constant.node.lineno
+        knob = _declared(constant, comments.get(line, ""))
+        if knob is not None:
+            knobs[knob.name] = knob
+    return knobs
+
+
+def knob_values(source: str) -> dict[str, Value]:
+    """The values of the declared knobs; a source that is no Python has none."""
+    return {name: knob.value for name, knob in read_knobs(source).items()}
+
+
+def set_knobs(source: str, values: Mapping[str, Value]) -> str:
+    """Write new values into top-level constants, knobs or not; all else stays as it is.
+
+    Raises:
+        UsageError: a name is not a top-level constant of the source.
+    """
+    constants = _constants(source)
+    unknown = [name for name in values if name not in constants]
+    if unknown:
+        raise UsageError(
+            f"{TRAINER_FILE} must assign a literal to {', '.join(unknown)} once at its top level "
+            "to have it set, and does not: put the constant back, or leave it out of the preset."
+        )
+    if not values:
+        return source
+    # Positions of nodes count bytes of UTF-8, hence bytes; from the end, so that they hold.
+    lines = source.encode().splitlines(keepends=True)
+    for constant in sorted((constants[name] for name in values), key=_place, reverse=True):
+        node = constant.node
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        head = lines[first][: node.col_offset]
+        tail = lines[last][node.end_col_offset or 0 :]
+        literal = _literal(values[constant.name], constant.value)
+        lines[first : last + 1] = [head + literal.encode() + tail]
+    return b"".join(lines).decode()
+
+
+def _place(constant: _Constant) -> tuple[int, int]:
+    return constant.node.lineno, constant.node.col_offset
+
+
+def _constants(source: str) -> dict[str, _Constant]:
+    """Top-level UPPERCASE names to which a literal is assigned, once."""
+    try:
+        tree = parse_source(source)
+    except ValueError:
+        return {}
+    found: dict[str, list[_Constant]] = {}
+    for node in tree.body:
+        match node:
+            case (
+                ast.Assign(targets=[ast.Name(id=name)], value=value)
+                | ast.AnnAssign(target=ast.Name(id=name), value=ast.expr() as value)
+            ) if name.isupper():
+                literal = _value_of(value)
+                if literal is not None:
+                    constant = _Constant(name=name, value=literal, node=value)
+                    found.setdefault(name, []).append(constant)
+    return {name: constants[0] for name, constants in found.items() if len(constants) == 1}
+
+
+def _value_of(node: ast.expr) -> Value | None:
+    try:
+        value = ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+    return value if isinstance(value, bool | int | float | str) else None
+
+
+def _comments(source: str) -> dict[int, str]:
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+
+
+def _declared(constant: _Constant, comment: str) -> Knob | None:
+    if match := _CHOICE.fullmatch(comment):
+        return _with_choices(constant, match["rest"])
+    match = _RANGE.fullmatch(comment)
+    value = constant.value
+    if match is None or isinstance(value, bool | str):
+        return None
+    low, high = _number(match["low"]), _number(match["high"])
+    step = _number(match["step"]) if match["step"] else None
+    whole = all(isinstance(part, int) for part in (value, low, high, step) if part is not None)
+    if not whole:
+        low, high, step = float(low), float(high), None if step is None else float(step)
+    fits = low < high and math.isfinite(high - low) and (step is None or 0 < step <= high - low)
+    if not fits or (match["log"] and low <= 0):
+        return None
+    return Knob(
+        name=constant.name,
+        value=value if whole else float(value),
+        line=constant.node.lineno,
+        low=low,
+        high=high,
+        log=bool(match["log"]),
+        step=step,
+        explanation=(match["explanation"] or "").strip(),
+    )
+
+
+def _number(text: str) -> int | float:
+    cleaned = text.replace("_", "")
+    return int(cleaned) if re.fullmatch(r"[+-]?\d+", cleaned) else float(cleaned)
+
+
+def _with_choices(constant: _Constant, rest: str) -> Knob | None:
+    """Read literals up to the first ``;`` that is not inside one of them."""
+    parts = rest.split(";")
+    for count in range(1, len(parts) + 1):
+        try:
+            choices = ast.literal_eval(f"({';'.join(parts[:count]).strip()},)")
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            continue
+        if len(choices) < 2 or not all(isinstance(c, bool | int | float | str) for c in choices):
+            return None
+        return Knob(
+            name=constant.name,
+            value=constant.value,
+            line=constant.node.lineno,
+            choices=choices,
+            explanation=";".join(parts[count:]).strip(),
+        )
+    return None
+
+
+def _literal(value: Value, old: Value) -> str:
+    """A value as Python, written as the constant was: a float stays one, quotes are double."""
+    if isinstance(value, str):
+        escaped = value.encode("unicode_escape").decode().replace('"', '\\"')
+        return f'"{escaped}"'
+    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10_000:
+        return f"{value:_}"
+    return repr(value)

@@ -1,0 +1,173 @@
+"""The knobs proposer: small steps around the incumbent, told by the study's whole history."""
+
+import math
+import warnings
+from typing import Any
+
+import pytest
+
+from nightlab.errors import UsageError
+from nightlab.proposers import KnobProposer, apply_edits, check_source, knob_values, read_knobs
+from nightlab.proposers.knob_proposer import NEIGHBOURHOOD, STARTUP_TRIALS
+from nightlab.records import Proposal, Reason, TrialRecord, Verdict
+from tests.proposers.trainer_sample import SOURCE, sample_brief
+from tests.samples import sample_record
+
+
+def record_of(number: int, source: str, score: float | None, **changes: Any) -> TrialRecord:
+    scores = () if score is None else (score,)
+    record = sample_record(number, scores=scores)
+    return record.model_copy(update={"knobs": knob_values(source), **changes})
+
+
+def propose(source: str, records: list[TrialRecord], number: int | None = None) -> Proposal:
+    number = len(records) if number is None else number
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return KnobProposer().propose(sample_brief(number, tuple(records), incumbent_source=source))
+
+
+def applied(source: str, proposal: Proposal) -> str:
+    outcome = apply_edits(source, proposal.edits)
+    assert outcome.error is None
+    assert check_source(outcome.source) is None
+    return outcome.source
+
+
+def score_of(values: dict[str, Any]) -> float:
+    """A score with its best at a rate of 0.02 and a depth of 6."""
+    rate = math.log(values["MATRIX_LEARNING_RATE"] / 0.02)
+    return 2.0 + 0.1 * abs(rate) + 0.05 * abs(values["DEPTH"] - 6)
+
+
+def simulate(trials: int) -> list[TrialRecord]:
+    """A greedy search on a known score, where trials of depth 3 and less crash."""
+    source = SOURCE
+    best = score_of(knob_values(source))
+    records = [record_of(0, source, best, verdict=Verdict.KEEP)]
+    for number in range(1, trials + 1):
+        candidate = applied(source, propose(source, records))
+        values = knob_values(candidate)
+        if values["DEPTH"] <= 3:
+            crash = sample_record(0).decision.model_copy(
+                update={"verdict": Verdict.CRASH, "reason": Reason.OOM}
+            )
+            records.append(record_of(number, candidate, None, decision=crash))
+            continue
+        score = score_of(values)
+        records.append(record_of(number, candidate, score))
+        if score < best:
+            source, best = candidate, score
+    return records
+
+
+def test_thirty_trials_improve_and_none_repeats_another() -> None:
+    records = simulate(30)
+    combinations = [tuple(record.knobs.items()) for record in records]
+    assert len(set(combinations)) == len(combinations)
+    scores = [record.val_bpb for record in records if record.val_bpb is not None]
+    gap = scores[0] - 2.0
+    assert min(scores) < 2.0 + 0.7 * gap
+
+
+def test_the_same_brief_gives_the_same_proposal_and_another_number_another() -> None:
+    records = [record_of(0, SOURCE, 2.5)]
+    assert propose(SOURCE, records) == propose(SOURCE, records)
+    ideas = {propose(SOURCE, records, number).title for number in range(1, 9)}
+    assert len(ideas) > 4
+
+
+@pytest.mark.parametrize("history", [1, STARTUP_TRIALS + 4])
+def test_moves_are_few_near_the_incumbent_and_in_range(history: int) -> None:
+    records = simulate(history - 1)
+    knobs = read_knobs(SOURCE)
+    for number in range(100, 130):
+        proposal = propose(SOURCE, records, number)
+        values = knob_values(applied(SOURCE, proposal))
+        moved = {name for name, value in values.items() if value != knobs[name].value}
+        assert 1 <= len(moved) <= 3
+        for name in moved - {"WINDOW_PATTERN"}:
+            knob, value = knobs[name], values[name]
+            low, high, standing = float(knob.low), float(knob.high), float(knob.value)  # type: ignore[arg-type]
+            assert low <= value <= high
+            if knob.step:
+                assert (value - low) % knob.step == 0
+            distance = (
+                math.log(value / standing) / math.log(high / low)
+                if knob.log
+                else (value - standing) / (high - low)
+            )
+            slack = 1 / (high - low) if knob.is_integer else 0.01
+            assert abs(distance) <= NEIGHBOURHOOD + slack
+
+
+def test_the_title_names_what_moves_from_where_to_where() -> None:
+    proposal = propose(SOURCE, [record_of(0, SOURCE, 2.5)])
+    values = knob_values(applied(SOURCE, proposal))
+    for part in proposal.title.split(", "):
+        name, change = part.split(" ", 1)
+        before, after = change.split(" → ")
+        assert str(read_knobs(SOURCE)[name].value).startswith(before)
+        assert after in (str(values[name]), f"{values[name]:g}")
+    assert proposal.proposer == "knobs"
+    assert proposal.model is None
+    assert proposal.cost.calls == 0
+    assert proposal.hypothesis.endswith(".")
+
+
+def test_history_teaches_where_not_to_go() -> None:
+    """Low decay scored badly in every trial, high decay well: proposals go up."""
+    source = "".join(line for line in SOURCE.splitlines(True) if "DECAY" in line or "=" not in line)
+    records = []
+    for number in range(10):
+        decay = 0.26 + 0.05 * number
+        changed = source.replace("DECAY = 0.5", f"DECAY = {decay:.2f}")
+        records.append(record_of(number, changed, 3.0 - decay))
+    proposals = [propose(source, records, number) for number in range(100, 120)]
+    values = [knob_values(apply_edits(source, p.edits).source)["DECAY"] for p in proposals]
+    assert sum(value > 0.5 for value in values) >= 15
+
+
+def test_crashes_of_code_and_failures_of_the_machinery_teach_nothing_about_knobs() -> None:
+    records = simulate(STARTUP_TRIALS + 2)
+    after = len(records)
+    failed = sample_record(0).decision.model_copy(update={"verdict": Verdict.FAILED})
+    crash = sample_record(0).decision.model_copy(update={"verdict": Verdict.CRASH})
+    far = SOURCE.replace("DEPTH = 4", "DEPTH = 12")
+    without = propose(SOURCE, records, after)
+    for changes in ({"decision": failed}, {"decision": crash, "proposer": "llm"}):
+        told = [*records, record_of(after, far, None, **changes)]
+        assert propose(SOURCE, told, after) == without
+
+
+def test_knobs_that_records_do_not_know_or_that_are_gone_do_no_harm() -> None:
+    records = simulate(12)
+    strange = {"GONE": 3, "DEPTH": "four", "WIDTH": True, "DECAY": None, "WINDOW_PATTERN": 5}
+    records.append(record_of(13, SOURCE, 2.2).model_copy(update={"knobs": strange}))
+    source = SOURCE.replace("DECAY", "FADE").replace('"L", "SL"', '"L", "LL"')
+    values = knob_values(applied(source, propose(source, records)))
+    assert "FADE" in values
+
+
+def test_a_value_outside_its_range_is_where_the_search_begins() -> None:
+    source = SOURCE.replace("DEPTH = 4", "DEPTH = 16").replace('= "L"', '= "SSSL"')
+    records = [record_of(0, source, 2.5)]
+    for number in range(1, 15):
+        applied(source, propose(source, records, number))
+
+
+def test_a_trainer_without_knobs_is_a_usage_error() -> None:
+    source = SOURCE.replace("  # ", "  # not: ")
+    with pytest.raises(UsageError, match="found none: declare some"):
+        propose(source, [])
+
+
+def test_an_exhausted_space_is_a_usage_error() -> None:
+    lines = [line for line in SOURCE.splitlines(True) if "  # " not in line]
+    source = "".join(lines) + 'MODE = "a"  # one of "a", "b"\n'
+    records = [record_of(0, source, 2.5)]
+    second = applied(source, propose(source, records))
+    assert knob_values(second) == {"MODE": "b"}
+    records.append(record_of(1, second, 2.6))
+    with pytest.raises(UsageError, match="has not tried: widen"):
+        propose(source, records)

@@ -1,0 +1,297 @@
+"""The llm proposer against a real HTTP server: every way in which an endpoint can behave."""
+
+import json
+import time
+from datetime import timedelta
+from email.utils import format_datetime
+
+import pytest
+
+from nightlab.errors import ModelError, ModelRefused
+from nightlab.proposers import EndpointError, LlmProposer, apply_edits, try_model
+from nightlab.proposers.endpoint import PLACEHOLDER_KEY, import_litellm
+from nightlab.proposers.llm import read_answer
+from nightlab.records import Proposal, utc_now
+from tests.proposers.trainer_sample import SOURCE, sample_brief
+from tests.samples import sample_record
+from tests.scripted_endpoint import (
+    Answer,
+    Disconnect,
+    Drip,
+    Failure,
+    Hang,
+    Raw,
+    ScriptedEndpoint,
+    Text,
+    answer_with_edit,
+)
+
+GOOD = answer_with_edit("DEPTH = 4", "DEPTH = 5", title="Deeper", hypothesis="Depth helps.")
+MISSED = answer_with_edit("THIS = 1", "THIS = 2", title="Missed")
+CANARY = "sk-canary-0123456789"
+
+
+@pytest.fixture(autouse=True)
+def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_BASE_URL", "ANTHROPIC_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    import_litellm()  # It takes seconds, and no test's time-out is meant to include them.
+
+
+def propose(
+    endpoint: ScriptedEndpoint,
+    *,
+    model: str = "openai/scripted",
+    api_key: str | None = None,
+    timeout_seconds: float = 20.0,
+) -> Proposal:
+    proposer = LlmProposer(model, endpoint.api_base, api_key, timeout_seconds)
+    return proposer.propose(sample_brief())
+
+
+def failure_of(answer: Answer, timeout_seconds: float = 20.0) -> tuple[ModelError, int]:
+    """The error that one answer leads to, and how many requests were made."""
+    with ScriptedEndpoint([answer]) as endpoint:
+        with pytest.raises(ModelError) as caught:
+            propose(endpoint, timeout_seconds=timeout_seconds)
+        return caught.value, len(endpoint.requests)
+
+
+def test_a_good_edit_becomes_a_proposal() -> None:
+    with ScriptedEndpoint(
+        [Text(content=GOOD, prompt_tokens=900, completion_tokens=30)]
+    ) as endpoint:
+        proposal = propose(endpoint)
+    assert (proposal.title, proposal.hypothesis) == ("Deeper", "Depth helps.")
+    assert (proposal.proposer, proposal.model) == ("llm", "openai/scripted")
+    assert proposal.error is None
+    assert "DEPTH = 5  # 2..12; blocks" in apply_edits(SOURCE, proposal.edits).source
+    cost = proposal.cost
+    assert (cost.calls, cost.prompt_tokens, cost.completion_tokens) == (1, 900, 30)
+    assert cost.cost_usd is None
+    assert cost.seconds > 0
+    (exchange,) = proposal.exchanges
+    assert exchange.answer == GOOD
+    (request,) = endpoint.requests
+    assert request.headers["authorization"] == f"Bearer {PLACEHOLDER_KEY}"
+    assert SOURCE.rstrip() in request.text
+    assert SOURCE.rstrip() in exchange.prompt
+
+
+def test_a_known_price_gives_the_cost() -> None:
+    answers = [Text(content=MISSED, prompt_tokens=1_000_000), Text(content=GOOD)]
+    with ScriptedEndpoint(answers) as endpoint:
+        proposal = propose(endpoint, model="openai/gpt-4o")
+    assert proposal.cost.prompt_tokens == 1_000_100
+    assert proposal.cost.cost_usd is not None
+    assert 0.5 < proposal.cost.cost_usd < 50
+
+
+def test_usage_that_was_not_counted_is_missing_and_not_zero() -> None:
+    body = json.loads('{"choices": [{"index": 0, "message": {"role": "assistant"}}]}')
+    body["choices"][0]["message"]["content"] = GOOD
+    with ScriptedEndpoint([Raw(json.dumps(body).encode())]) as endpoint:
+        proposal = propose(endpoint, model="openai/gpt-4o")
+    assert proposal.error is None
+    assert proposal.cost.prompt_tokens is None
+    assert proposal.cost.completion_tokens is None
+    assert proposal.cost.cost_usd is None
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (MISSED, "Block 1 of 1 does not match"),
+        (answer_with_edit("    run", "    walk"), "matches at"),
+        (answer_with_edit("import math", "import math, requests"), "would import requests"),
+        (answer_with_edit("DEPTH = 4", "DEPTH = ="), "would not parse: line 8"),
+        (answer_with_edit("def main", "def other"), "must define the function main"),
+        ("trainer/score.py\n" + GOOD.split("\n\n")[1], "names the file trainer/score.py"),
+        ("I'm sorry, but I can't help with that.", "no SEARCH/REPLACE block"),
+        (GOOD[:-20], "cut off"),
+        (Text(content=GOOD[:-20], finish_reason="length"), "make it shorter"),
+        (Text(content=None, finish_reason="tool_calls"), "empty (finish reason tool_calls)"),
+        (Text(content="  \n"), "The answer is empty"),
+    ],
+)
+def test_an_unusable_answer_is_sent_back_once_with_the_error(first: Answer, told: str) -> None:
+    with ScriptedEndpoint([first, GOOD]) as endpoint:
+        proposal = propose(endpoint)
+    assert proposal.error is None
+    assert proposal.title == "Deeper"
+    assert proposal.cost.calls == 2
+    assert proposal.cost.prompt_tokens == 200
+    roles = [message["role"] for message in endpoint.requests[1].messages]
+    assert roles == ["system", "user", "assistant", "user"]
+    assert told in endpoint.requests[1].messages[-1]["content"]
+    assert told in proposal.exchanges[1].prompt
+    assert SOURCE.rstrip() not in proposal.exchanges[1].prompt
+
+
+def test_what_is_not_repaired_is_a_proposal_with_an_error() -> None:
+    with ScriptedEndpoint([MISSED, "No.", GOOD]) as endpoint:
+        proposal = propose(endpoint)
+    assert proposal.error is not None
+    assert "no SEARCH/REPLACE block" in proposal.error
+    assert len(endpoint.requests) == len(proposal.exchanges) == 2
+
+
+def test_an_endpoint_that_fails_in_the_repair_does_not_lose_what_was_paid() -> None:
+    with ScriptedEndpoint([MISSED, Failure(500, "boom")]) as endpoint:
+        proposal = propose(endpoint)
+    assert proposal.title == "Missed"
+    assert proposal.error is not None
+    assert "does not match" in proposal.error
+    assert "could not be sent back" in proposal.error
+    assert "boom" in proposal.error
+    assert proposal.cost.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Failure(429, "slow down"), ["answered status 429: slow down", "nightlab doctor"]),
+        (Failure(500, "boom"), ["answered status 500: boom"]),
+        (Failure(503), ["answered status 503"]),
+        (Failure(529, "overloaded"), ["answered status 529: overloaded"]),
+        (Raw(b"{not json"), ["failed: "]),
+        (Raw(b"<html>a proxy</html>", content_type="text/html"), ["failed: ", "a proxy"]),
+        (Raw(b"{}"), ["failed: "]),
+        (Raw(b'{"choices": []}'), ["without a message", "--api-base"]),
+        (Raw(b'{"choices": [{"message": {"content": "\xff\xfe"}}]}'), ["failed: "]),
+        (Disconnect(), ["failed: Connection error"]),
+    ],
+)
+def test_failures_that_may_pass_are_model_errors(answer: Answer, words: list[str]) -> None:
+    error, requests = failure_of(answer)
+    assert isinstance(error, EndpointError)
+    assert not isinstance(error, ModelRefused)
+    assert error.retry_after_seconds is None
+    assert requests == 1
+    for word in ["model openai/scripted at http://127.0.0.1", *words]:
+        assert word in str(error)
+    assert "\n" not in str(error)
+    assert "litellm" not in str(error).lower()
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (Failure(400, "unknown field"), "unknown field"),
+        (Failure(401, "bad key"), "set the right key"),
+        (Failure(403), "set the right key"),
+        (Failure(404, "The model `scripted` does not exist"), "check the names in --model"),
+        (
+            Failure(400, "This model's maximum context length is 10 tokens."),
+            "a longer context",
+        ),
+    ],
+)
+def test_refusals_for_good_are_told_apart(answer: Answer, words: str) -> None:
+    error, requests = failure_of(answer)
+    assert isinstance(error, ModelRefused)
+    assert requests == 1
+    assert words in str(error)
+
+
+def test_retry_after_is_carried_as_seconds() -> None:
+    in_seconds, _ = failure_of(Failure(429, retry_after="7"))
+    in_an_hour = format_datetime(utc_now() + timedelta(hours=1), usegmt=True)
+    as_date, _ = failure_of(Failure(503, retry_after=in_an_hour))
+    senseless, _ = failure_of(Failure(503, retry_after="soon"))
+    assert isinstance(in_seconds, EndpointError)
+    assert isinstance(as_date, EndpointError)
+    assert isinstance(senseless, EndpointError)
+    assert in_seconds.retry_after_seconds == 7
+    assert "no sooner than in 7 seconds" in str(in_seconds)
+    assert as_date.retry_after_seconds is not None
+    assert 3_000 < as_date.retry_after_seconds <= 3_600
+    assert senseless.retry_after_seconds is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Hang(60), Drip(content=GOOD, seconds_between=0.2), Text(content=GOOD, delay_seconds=60)],
+)
+def test_the_whole_answer_is_bounded_in_time(answer: Answer) -> None:
+    """Drip sends a byte every 0.2 s for minutes: no single read is ever slow."""
+    began = time.monotonic()
+    error, requests = failure_of(answer, timeout_seconds=1.0)
+    assert time.monotonic() - began < 30
+    assert isinstance(error, EndpointError)
+    assert "within 1 seconds" in str(error)
+    assert "model_timeout_seconds" in str(error)
+    assert requests == 1
+
+
+def test_a_closed_port_is_a_model_error() -> None:
+    with ScriptedEndpoint([]) as endpoint:
+        api_base = endpoint.api_base
+    with pytest.raises(EndpointError, match="failed: Connection error"):
+        LlmProposer("openai/scripted", api_base, timeout_seconds=5).propose(sample_brief())
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("openai/gpt-4o", "export OPENAI_API_KEY"),
+        ("anthropic/claude-sonnet-4-5", "export ANTHROPIC_API_KEY"),
+        ("nobody/knows", "with its provider in front"),
+    ],
+)
+def test_a_missing_key_or_provider_is_refused_without_a_call(model: str, words: str) -> None:
+    with pytest.raises(ModelRefused, match=words):
+        LlmProposer(model, timeout_seconds=5).propose(sample_brief())
+
+
+def test_keys_stay_out_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_OTHER_API_KEY", "other-" + CANARY[::-1])
+    leaky = GOOD.replace("Depth helps.", f"The key is {CANARY}.")
+    record = sample_record(1).model_copy(update={"title": f"other-{CANARY[::-1]}"})
+    with ScriptedEndpoint([leaky, Failure(401, f"bad key {CANARY}")]) as endpoint:
+        proposer = LlmProposer("openai/scripted", endpoint.api_base, CANARY, 20)
+        brief = sample_brief(records=(record,), program=f"My key is {CANARY}, keep it.")
+        proposal = proposer.propose(brief)
+        with pytest.raises(ModelRefused) as caught:
+            proposer.propose(brief)
+    assert endpoint.requests[0].headers["authorization"] == f"Bearer {CANARY}"
+    seen = [json.dumps(dict(request.body)) for request in endpoint.requests]
+    seen += [proposal.model_dump_json(), str(caught.value), repr(proposer), repr(vars(proposer))]
+    for text in seen:
+        assert CANARY not in text
+        assert CANARY[::-1] not in text
+    assert "[redacted]" in proposal.hypothesis
+    assert caught.value.__cause__ is None
+
+
+def test_a_key_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
+    with ScriptedEndpoint([GOOD]) as endpoint:
+        propose(endpoint)
+    assert endpoint.requests[0].headers["authorization"] == f"Bearer {CANARY}"
+
+
+def test_try_model_says_what_was_answered() -> None:
+    with ScriptedEndpoint(["ready", Text(content=None)]) as endpoint:
+        assert try_model("openai/scripted", endpoint.api_base, timeout_seconds=20) == "ready"
+        assert try_model("openai/scripted", endpoint.api_base) == "nothing (finish reason stop)"
+
+
+@pytest.mark.parametrize(
+    ("head", "title", "hypothesis"),
+    [
+        ("TITLE: A\nHYPOTHESIS: B\nand C", "A", "B and C"),
+        ("**TITLE:** A\n\n**HYPOTHESIS:** B\n", "A", "B"),
+        ("## Title: A\n## Hypothesis: B", "A", "B"),
+        ("HYPOTHESIS: B", "B", "B"),
+        ("Here you are:", "An answer without a title", ""),
+        ("TITLE: A\x1b[2J\nHYPOTHESIS: " + "b" * 5_000, "A [2J", "b" * 1_999 + "…"),
+        ("<think>TITLE: no\n" + MISSED + "</think>TITLE: A\nHYPOTHESIS: B", "A", "B"),
+    ],
+)
+def test_titles_and_hypotheses_are_read_as_models_write_them(
+    head: str, title: str, hypothesis: str
+) -> None:
+    draft = read_answer(head + "\n" + GOOD.split("\n\n")[1], "stop", SOURCE)
+    assert draft.error is None
+    assert (draft.title, draft.hypothesis) == (title, hypothesis)
