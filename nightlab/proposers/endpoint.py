@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 
 from nightlab.errors import ModelError, ModelRefused
 from nightlab.proposers.prompts import one_line
-from nightlab.proposers.redaction import Redaction
+from nightlab.redaction import Redaction
 from nightlab.records import utc_now
 
 Result = TypeVar("Result")

@@ -1,0 +1,177 @@
+"""Renders the report's page. All that a candidate or a model wrote is escaped."""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.report.study import Study, trial_seconds
+
+TEMPLATE = "page.html.j2"
+LONGEST_DIFF_LINES = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffLine:
+    """A line of a diff; ``kind`` is its CSS class."""
+
+    kind: str
+    text: str
+
+
+def render_page(study: Study, diffs: Mapping[int, str], pictures: Mapping[str, bytes]) -> str:
+    """Return the page as HTML that needs nothing else.
+
+    Args:
+        study: what is reported.
+        diffs: unified diffs of the kept trials, by trial number.
+        pictures: SVG documents for ``light`` and ``dark``.
+    """
+    from jinja2 import Environment, StrictUndefined
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(
+        bpb=format_bpb,
+        signed=format_signed,
+        duration=format_duration,
+        dollars=format_dollars,
+        count=lambda value: "–" if value is None else f"{value:,}",
+        percent=lambda value: "–" if value is None else f"{100 * value:.0f} %",
+    )
+    template = environment.from_string(
+        files("nightlab.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
+    )
+    return template.render(
+        study=study,
+        gain=gain_sentence(study),
+        counts=[(v.value, study.count(v)) for v in Verdict if study.count(v)],
+        pictures={name: _data_uri(content) for name, content in pictures.items()},
+        trials=[(record, trial_seconds(record)) for record in reversed(study.records)],
+        keeps=[
+            (record, diff_lines(diffs.get(record.number, "")))
+            for record in reversed(study.kept())
+            if record.reason is not Reason.BASELINE
+        ],
+        facts=study_facts(study.records),
+    )
+
+
+def gain_sentence(study: Study) -> str:
+    """What the study gained, in one sentence with the noise beside it."""
+    baseline, incumbent, gain = study.baseline, study.incumbent, study.gain_bpb
+    if baseline is None or incumbent is None or gain is None or baseline.val_bpb is None:
+        return "No baseline has been scored yet, so there is nothing to compare with."
+    if baseline.number == incumbent.number:
+        return (
+            f"Nothing was better than the baseline's {format_bpb(baseline.val_bpb)} bits per byte "
+            f"yet{_noise_clause(study)}."
+        )
+    share = 100 * abs(gain) / baseline.val_bpb
+    word = "fewer" if gain >= 0 else "more"
+    return (
+        f"From {format_bpb(baseline.val_bpb)} to {format_bpb(incumbent.val_bpb)} bits per byte: "
+        f"{abs(gain):.4f} {word} ({share:.1f} %){_noise_clause(study)}."
+    )
+
+
+def study_facts(records: tuple[TrialRecord, ...]) -> list[tuple[str, str]]:
+    """Settings, hardware, sandbox and corpus, as names and values."""
+    if not records:
+        return []
+    last = records[-1]
+    several: dict[str, list[str]] = {
+        "device": [record.device for record in records],
+        "host": [record.host for record in records],
+        "sandbox": [_sandbox(record) for record in records],
+        "corpus": [_corpus(record) for record in records],
+        "proposer": [_proposer(record) for record in records],
+        "engine": [record.engine_version for record in records],
+        "budget": [f"{format_duration(record.budget_seconds)} a replicate" for record in records],
+    }
+    facts = [(name, "; ".join(_distinct(values)) or "–") for name, values in several.items()]
+    facts.append(
+        (
+            "trials",
+            f"{min(r.started_at for r in records):%Y-%m-%d %H:%M} to "
+            f"{max(r.finished_at for r in records):%Y-%m-%d %H:%M} UTC",
+        )
+    )
+    chosen = {key: value for key, value in last.settings.items() if value not in (None, "")}
+    said = [f"{key} {value}" for key, value in chosen.items() if value is not False]
+    facts.append(("settings", ", ".join(said)))
+    return [(name, value) for name, value in facts if value]
+
+
+def diff_lines(diff: str) -> list[DiffLine]:
+    """Split a unified diff into lines with their kinds."""
+    lines = diff.splitlines()
+    shown = [DiffLine(kind=_kind(line), text=line) for line in lines[:LONGEST_DIFF_LINES]]
+    if len(lines) > LONGEST_DIFF_LINES:
+        rest = len(lines) - LONGEST_DIFF_LINES
+        shown.append(DiffLine(kind="hunk", text=f"… {rest} more lines"))
+    return shown
+
+
+def format_bpb(value: float | None) -> str:
+    """A score with four decimals, or a dash where there is none."""
+    return "–" if value is None else f"{value:.4f}"
+
+
+def format_signed(value: float | None) -> str:
+    """A difference with its sign, the minus as it is set in print."""
+    return "" if value is None else f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 99.5:
+        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def format_dollars(value: float | None) -> str:
+    """Dollars, with more decimals for the small sums that single proposals cost."""
+    if value is None:
+        return "–"
+    return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
+
+
+def _noise_clause(study: Study) -> str:
+    if study.noise_bpb is None:
+        return " (the noise is not measured yet)"
+    return f", with a noise of ±{study.noise_bpb:.4f} for one training"
+
+
+def _kind(line: str) -> str:
+    if line.startswith(("+++", "---", "diff ", "index ")):
+        return "head"
+    return {"+": "added", "-": "removed", "@": "hunk"}.get(line[:1], "same")
+
+
+def _sandbox(record: TrialRecord) -> str:
+    confinement = record.confinement
+    missing = f", without {', '.join(confinement.missing)}" if confinement.missing else ""
+    features = f" ({', '.join(confinement.features)}{missing})" if confinement.features else missing
+    return f"{confinement.rung}{features}"
+
+
+def _corpus(record: TrialRecord) -> str:
+    return f"{record.corpus} {record.corpus_fingerprint[:12]}".strip()
+
+
+def _proposer(record: TrialRecord) -> str:
+    if record.proposer == "baseline":
+        return ""
+    return f"{record.proposer} ({record.model})" if record.model else record.proposer
+
+
+def _distinct(values: list[str]) -> list[str]:
+    return [value for value in dict.fromkeys(values) if value]
+
+
+def _data_uri(svg: bytes) -> str:
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

@@ -1,0 +1,11 @@
+"""Tracking: MLflow as a view of the ledger; the only part that imports mlflow.
+
+Study = experiment, trial = run, replicate = child run. Git is the truth: whatever MLflow
+missed, ``synchronise`` brings it up to date from there.
+"""
+
+from nightlab.tracking.content import TrialFacts
+from nightlab.tracking.synchronise import StudyRecords, SyncResult, synchronise
+from nightlab.tracking.tracker import Tracker
+
+__all__ = ["StudyRecords", "SyncResult", "Tracker", "TrialFacts", "synchronise"]

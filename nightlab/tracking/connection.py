@@ -1,0 +1,126 @@
+"""The way to MLflow: its environment, its experiment, and how its failures are told."""
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
+
+from nightlab.errors import NightlabError, TrackingError
+from nightlab.tracking.content import NOTE_TAG, STUDY_TAG
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+# MLflow's own defaults would wait 120 s, seven times over, for a server that hangs.
+ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_ARTIFACT_UPLOAD_DOWNLOAD_TIMEOUT": "30",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_AGENT_HINT": "true",
+    # Else litellm, which MLflow's server and traces import, fetches its price list first,
+    # and was seen to hang for ever where there is no network.
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+}
+
+# Their chatter would tear the terminal's live view; failures are told by the tracker.
+LOUD_LOGGERS = ("mlflow", "alembic", "urllib3.connectionpool")
+
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+LONGEST_CAUSE = 200
+
+
+def import_mlflow() -> Any:
+    """Import mlflow, quiet and patient for seconds only; what is set in the environment wins."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    for name in LOUD_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return mlflow
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What MLflow's client raises when the server or the store does not do its part."""
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    # What requests raises is an OSError.
+    return (MlflowException, SQLAlchemyError, OSError)
+
+
+def connect(tracking_uri: str, mlruns: Path) -> "MlflowClient":
+    """Open the store; a local one is made when it is not there."""
+    mlflow = import_mlflow()
+    scheme, _, path = tracking_uri.partition(":///")
+    if scheme == "sqlite":
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        mlruns.mkdir(parents=True, exist_ok=True)
+    client: MlflowClient = mlflow.MlflowClient(tracking_uri=tracking_uri)
+    # The alembic migrations that may just have run set their logger's level back.
+    for name in LOUD_LOGGERS:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return client
+
+
+def study_experiment(client: "MlflowClient", tracking_uri: str, mlruns: Path, study: str) -> str:
+    """Return the identifier of the study's experiment; make it where there is none.
+
+    Raises:
+        TrackingError: the experiment was deleted in MLflow, where its name stays taken.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name = f"nightlab/{study}"
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        tags = {
+            STUDY_TAG: study,
+            "mlflow.experimentKind": "custom_model_development",
+            NOTE_TAG: f"Study {study} of Nightlab: one run a trial, one nested run a replicate. "
+            f"Git holds the truth; `nightlab sync {study}` rebuilds this view from it.",
+        }
+        try:
+            return str(client.create_experiment(name, _artifacts(tracking_uri, mlruns), tags))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            # Another process was faster.
+            experiment = client.get_experiment_by_name(name)
+    if experiment is None or experiment.lifecycle_stage != "active":
+        raise TrackingError(
+            f"MLflow's experiment {name!r} was deleted at {shown_address(tracking_uri)}, and its "
+            "name stays taken: restore it there with `mlflow experiments restore`."
+        )
+    return str(experiment.experiment_id)
+
+
+def shown_address(tracking_uri: str) -> str:
+    """The address without a name and password that it may carry."""
+    parts = urlsplit(tracking_uri)
+    if "@" not in parts.netloc:
+        return tracking_uri
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+def cause(error: BaseException) -> str:
+    """The gist of an error in one short line; our own sentences stay whole."""
+    if isinstance(error, NightlabError):
+        return str(error)
+    lines = str(error).strip().splitlines()
+    line = lines[0] if lines else ""
+    if len(line) > LONGEST_CAUSE:
+        line = f"{line[:LONGEST_CAUSE]}…"
+    return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _artifacts(tracking_uri: str, mlruns: Path) -> str | None:
+    # A server decides for itself; with a bare database MLflow would write to ./mlruns.
+    scheme = tracking_uri.partition(":")[0].partition("+")[0]
+    return (mlruns.resolve() / "artifacts").as_uri() if scheme in DATABASES else None

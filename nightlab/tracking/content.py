@@ -1,0 +1,307 @@
+"""What MLflow is to show of a trial: names, parameters, metrics, tags and artifacts.
+
+Pure functions of the records, so that a live trial and a synchronised one look the same.
+Numbers pass unchanged: what ``nightlab show --json`` prints is what MLflow holds. A number
+that is missing, or not finite, is left out; it is never 0.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import fmean
+from typing import Any
+
+from nightlab.records import CurvePoint, Evidence, Frozen, Replicate, TrialRecord, Verdict
+from nightlab.tracking.curves import LARGEST_STEP, Measured, curve_rows, present
+
+FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
+
+STUDY_TAG = "nightlab.study"
+TRIAL_TAG = "nightlab.trial"
+SEED_TAG = "nightlab.seed"
+KIND_TAG = "nightlab.kind"
+"""``trial``, ``replicate`` or ``report``."""
+RECORD_TAG = "nightlab.record"
+"""Digest of the record that a run shows in full; a run without it is not complete."""
+NAME_TAG = "mlflow.runName"
+NOTE_TAG = "mlflow.note.content"
+
+LONGEST_NAME = 120
+LONGEST_TAG = 4_000
+MARKDOWN_FENCE = 3
+
+
+class TrialFacts(Frozen):
+    """What is known of a trial when its training begins."""
+
+    knobs: Mapping[str, Any]
+    proposer: str
+    model: str | None
+    corpus: str
+    corpus_fingerprint: str
+    device: str
+    rung: str
+    """Rung of the sandbox: ``bubblewrap`` or ``none``."""
+    budget_seconds: float
+    engine_version: str
+    host: str
+    preset: str
+    settings: Mapping[str, Any]
+    """The session's settings, flat."""
+
+    @classmethod
+    def of(cls, record: TrialRecord) -> "TrialFacts":
+        """The same facts, from a finished trial."""
+        return cls(
+            knobs=record.knobs,
+            proposer=record.proposer,
+            model=record.model,
+            corpus=record.corpus,
+            corpus_fingerprint=record.corpus_fingerprint,
+            device=record.device,
+            rung=record.confinement.rung,
+            budget_seconds=record.budget_seconds,
+            engine_version=record.engine_version,
+            host=record.host,
+            preset=str(record.settings.get("preset", "")),
+            settings=record.settings,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContent:
+    """One run as MLflow is to show it."""
+
+    status: str
+    started_ms: int
+    ended_ms: int
+    final_step: int = 0
+    """The step that ``metrics`` belong to: after the curve, so that MLflow shows them last."""
+    params: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    curve: tuple[Measured, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """Artifacts by file name."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialContent:
+    """A finished trial's run and, by seed, its child runs."""
+
+    number: int
+    run: RunContent
+    replicates: Mapping[int, RunContent]
+
+
+def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> TrialContent:
+    """Say what MLflow is to show of a finished trial.
+
+    The trial's training numbers are means over its replicates, peak memory the highest, so
+    that a trial with three seeds compares with one that had a single one; the standard
+    error is the mean too, since all replicates are scored on the same rows.
+
+    Args:
+        record: the trial's record.
+        evidence: its proposal's exchanges, logs and curves.
+        diff: unified diff of the candidate against its parent.
+        source: the candidate's ``train.py``.
+    """
+    started_ms, ended_ms = milliseconds(record.started_at), milliseconds(record.finished_at)
+    run = RunContent(
+        status=FAILED if record.verdict is Verdict.FAILED else FINISHED,
+        started_ms=started_ms,
+        ended_ms=ended_ms,
+        params=trial_params(TrialFacts.of(record)),
+        metrics=_trial_metrics(record),
+        tags=_trial_tags(record, diff),
+        texts=_texts(record, evidence, diff, source),
+    )
+    curves = {replicate.seed: replicate.training.curve for replicate in evidence.replicates}
+    children = {
+        replicate.seed: _describe_replicate(
+            record, replicate, curves.get(replicate.seed, ()), started_ms, ended_ms
+        )
+        for replicate in record.replicates
+    }
+    return TrialContent(number=record.number, run=run, replicates=children)
+
+
+def opening_tags(study: str, number: int, title: str = "") -> dict[str, str]:
+    """Tags of a trial's run from its first moment: resuming and syncing find it by these."""
+    name = f"{number:04d} {_one_line(title)}".strip()
+    tags = {KIND_TAG: "trial", STUDY_TAG: study, TRIAL_TAG: str(number)}
+    return {**tags, NAME_TAG: name[:LONGEST_NAME], "mlflow.user": "nightlab"}
+
+
+def replicate_tags(study: str, number: int, seed: int) -> dict[str, str]:
+    """Tags by which a replicate's run is found; its parent's is added by the store."""
+    return {
+        KIND_TAG: "replicate",
+        STUDY_TAG: study,
+        TRIAL_TAG: str(number),
+        SEED_TAG: str(seed),
+        NAME_TAG: f"{number:04d} seed {seed}",
+        "mlflow.user": "nightlab",
+    }
+
+
+def trial_params(facts: TrialFacts) -> dict[str, str]:
+    """Parameters of a trial's run: the candidate's knobs, and what it was measured with."""
+    measured_with = {
+        "proposer": facts.proposer,
+        "model": facts.model,
+        "corpus": facts.corpus,
+        "corpus_fingerprint": facts.corpus_fingerprint,
+        "device": facts.device,
+        "sandbox": facts.rung,
+        "budget_seconds": facts.budget_seconds,
+        "preset": facts.preset,
+        "seed": facts.settings.get("seed"),
+        "engine_version": facts.engine_version,
+        "host": facts.host,
+    }
+    values = {**facts.knobs, **measured_with}
+    return {key: str(value) for key, value in values.items() if value not in (None, "")}
+
+
+def milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970, as MLflow counts."""
+    return int(moment.timestamp() * 1000)
+
+
+def _describe_replicate(
+    record: TrialRecord,
+    replicate: Replicate,
+    curve: tuple[CurvePoint, ...],
+    started_ms: int,
+    ended_ms: int,
+) -> RunContent:
+    tags = replicate_tags(record.study, record.number, replicate.seed)
+    tags["verdict"] = record.verdict.value
+    if replicate.failure is not None:
+        tags["reason"] = replicate.failure.value
+    message = replicate.training.message
+    if replicate.evaluation is not None and replicate.evaluation.message:
+        message = f"{message} {replicate.evaluation.message}".strip()
+    if message:
+        tags[NOTE_TAG] = _storable(message)[:LONGEST_TAG]
+    rows = curve_rows(curve, started_ms)
+    last = max((row.step for row in rows), default=0)
+    return RunContent(
+        status=FINISHED,
+        started_ms=started_ms,
+        ended_ms=ended_ms,
+        final_step=max(last, min(replicate.training.num_steps or 0, LARGEST_STEP)),
+        params={"seed": str(replicate.seed)},
+        metrics=present(_replicate_values(replicate)),
+        tags=tags,
+        curve=rows,
+    )
+
+
+def _trial_metrics(record: TrialRecord) -> dict[str, float]:
+    replicates = [_replicate_values(replicate) for replicate in record.replicates]
+    columns: dict[str, list[float]] = {}
+    for values in replicates:
+        for key, value in present(values).items():
+            columns.setdefault(key, []).append(value)
+    means = {key: fmean(column) for key, column in columns.items()}
+    if "peak_memory_mb" in columns:
+        means["peak_memory_mb"] = max(columns["peak_memory_mb"])
+    values = {
+        **means,
+        "val_bpb": record.val_bpb,
+        "difference_bpb": record.decision.difference_bpb,
+        "threshold_bpb": record.decision.threshold_bpb,
+        "noise_bpb": record.decision.noise_bpb,
+        "cost_usd": record.cost.cost_usd,
+        "prompt_tokens": record.cost.prompt_tokens,
+        "completion_tokens": record.cost.completion_tokens,
+        "model_calls": record.cost.calls,
+        "lines_added": record.lines_added,
+        "lines_removed": record.lines_removed,
+        **{f"seconds_{step}": seconds for step, seconds in record.step_seconds.items()},
+    }
+    return present(values)
+
+
+def _replicate_values(replicate: Replicate) -> dict[str, float | None]:
+    training, evaluation = replicate.training, replicate.evaluation
+    return {
+        "val_bpb": replicate.val_bpb,
+        "val_bpb_standard_error": evaluation.standard_error if evaluation else None,
+        "evaluation_seconds": evaluation.seconds if evaluation else None,
+        "training_seconds": training.training_seconds,
+        "startup_seconds": training.startup_seconds,
+        "peak_memory_mb": training.peak_memory_mb,
+        "tokens_per_second": training.tokens_per_second,
+        "mfu_percent": training.mfu_percent,
+        "num_steps": training.num_steps,
+        "num_params": training.num_params,
+    }
+
+
+def _trial_tags(record: TrialRecord, diff: str) -> dict[str, str]:
+    tags = {
+        **opening_tags(record.study, record.number, record.title),
+        "verdict": record.verdict.value,
+        "reason": record.reason.value,
+        "title": _storable(record.title)[:LONGEST_TAG],
+        "commit": record.commit,
+        "parent": record.parent,
+        NOTE_TAG: _note(record, diff),
+        "mlflow.source.git.commit": record.commit,
+        RECORD_TAG: hashlib.sha256(_json(record).encode()).hexdigest(),
+    }
+    if record.retry_of is not None:
+        tags["retry_of"] = str(record.retry_of)
+    return tags
+
+
+def _note(record: TrialRecord, diff: str) -> str:
+    """The run's description, in Markdown: MLflow's pages show no file that ends in .patch."""
+    said = [_storable(record.decision.sentence), _storable(record.hypothesis)]
+    note = "\n\n".join(text for text in said if text)[:LONGEST_TAG]
+    shown = _storable(diff)[: LONGEST_TAG - len(note)].rstrip()
+    if not shown:
+        return note
+    fence = max((run.group() for run in re.finditer("`+", shown)), key=len, default="``") + "`"
+    fence = fence if len(fence) >= MARKDOWN_FENCE else "`" * MARKDOWN_FENCE
+    return f"{note}\n\n{fence}diff\n{shown}\n{fence}"
+
+
+def _texts(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> dict[str, str]:
+    texts = {
+        "record.json": _json(record),
+        "train.py": source,
+        "diff.patch": diff,
+    }
+    for index, exchange in enumerate(evidence.proposal.exchanges, start=1):
+        texts[f"prompt-{index}.md"] = exchange.prompt
+        texts[f"answer-{index}.md"] = exchange.answer
+    for replicate in evidence.replicates:
+        log = replicate.training.log
+        if replicate.evaluation is not None and replicate.evaluation.log:
+            log = f"{log}\n--- evaluation ---\n{replicate.evaluation.log}"
+        texts[f"log-{replicate.seed}.txt"] = log
+    return {name: _storable(text) for name, text in texts.items() if text}
+
+
+def _json(record: TrialRecord) -> str:
+    values = record.model_dump(mode="json")
+    return _storable(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(_storable(text).split())
+
+
+def _storable(text: str) -> str:
+    # Models and candidates do send halves of surrogate pairs and NULs: no database takes them.
+    return (
+        text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    )

@@ -1,0 +1,83 @@
+"""Brings MLflow up to date from git."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from nightlab.errors import TrackingError
+from nightlab.records import Evidence, Frozen, TrialRecord
+from nightlab.tracking.connection import cause, failures, import_mlflow, shown_address
+from nightlab.tracking.content import describe_trial
+from nightlab.tracking.store import Store, TrialRuns
+
+
+class StudyRecords(Protocol):
+    """What is read of a ledger."""
+
+    @property
+    def study(self) -> str:
+        """The study's name."""
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """All records, in order."""
+
+    def evidence(self, number: int) -> Evidence:
+        """What belongs to a trial besides its record."""
+
+    def diff(self, record: TrialRecord) -> str:
+        """The candidate's unified diff against its parent."""
+
+    def source(self, commit: str) -> str:
+        """The candidate's ``train.py``."""
+
+
+class SyncResult(Frozen):
+    """What a synchronisation did."""
+
+    trials: int
+    """Trials in the ledger; MLflow has them all now."""
+    changed: int
+    """Trials whose runs were missing, incomplete or wrong."""
+
+
+def synchronise(
+    ledger: StudyRecords,
+    tracking_uri: str,
+    mlruns: Path,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> SyncResult:
+    """Create, complete and correct the runs of every record; done twice it changes nothing.
+
+    Args:
+        ledger: the study's ledger.
+        tracking_uri: MLflow's store.
+        mlruns: where a local store keeps its artifacts.
+        on_progress: called after each trial with the number done and the number of all.
+
+    Raises:
+        TrackingError: MLflow did not answer, or refused.
+    """
+    records = ledger.records()
+    changed = 0
+    import_mlflow()
+    try:
+        store = Store(tracking_uri, mlruns, ledger.study)
+        runs = store.trials()
+        for done, record in enumerate(records, start=1):
+            content = describe_trial(
+                record,
+                ledger.evidence(record.number),
+                ledger.diff(record),
+                ledger.source(record.commit),
+            )
+            there = runs.get(record.number, TrialRuns(replicates={}))
+            changed += store.write_trial(content, there).changed
+            if on_progress is not None:
+                on_progress(done, len(records))
+    except failures() as error:
+        raise TrackingError(
+            f"MLflow needs to answer at {shown_address(tracking_uri)} and did not "
+            f"({cause(error)}): start it, or set NIGHTLAB_TRACKING_URI, then run "
+            f"`nightlab sync {ledger.study}` again; git has everything."
+        ) from error
+    return SyncResult(trials=len(records), changed=changed)

@@ -1,0 +1,112 @@
+"""Makes a model's calls MLflow traces, each tied to the run of its trial."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from nightlab.proposers.endpoint import import_litellm
+from nightlab.redaction import Redaction
+from nightlab.tracking.connection import import_mlflow
+from nightlab.tracking.content import STUDY_TAG, TRIAL_TAG
+
+SOURCE_RUN = "mlflow.sourceRun"
+"""The metadata by which MLflow shows a trace on a run's page."""
+
+
+class CallFailedError(Exception):
+    """What a trace shows of a failed call: the endpoint's words, without secrets."""
+
+
+@contextmanager
+def traced(
+    tracking_uri: str, experiment_id: str, run_id: str, study: str, number: int
+) -> Iterator[None]:
+    """Trace every litellm call of the block, failed ones too.
+
+    Traces are sent in the background, and dropped where MLflow is away: prompts and answers
+    stand in git in any case. The block's context holds the trial's tags: a thread that makes
+    the call has to be started in a copy of it (``contextvars.copy_context``).
+    """
+    mlflow = import_mlflow()
+    from mlflow.entities.trace_location import MlflowExperimentLocation
+
+    # MLflow keeps the destination of traces for the whole process.
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.tracing.set_destination(MlflowExperimentLocation(experiment_id))
+    _trace_litellm()
+    tags = {STUDY_TAG: study, TRIAL_TAG: str(number)}
+    with mlflow.tracing.context(tags=tags, metadata={SOURCE_RUN: run_id}):
+        yield
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Trace nothing in the block: there is no run that a trace could belong to."""
+    mlflow = import_mlflow()
+    with mlflow.tracing.context(enabled=False):
+        yield
+
+
+def send_traces() -> None:
+    """Wait until the traces so far are sent, or given up."""
+    import_mlflow().flush_trace_async_logging()
+
+
+def _trace_litellm() -> None:
+    litellm = import_litellm()
+    from litellm.integrations.mlflow import MlflowLogger
+    from mlflow import litellm as integration
+
+    if any(isinstance(known, MlflowLogger) for known in litellm.success_callback):
+        return
+
+    class RedactingLogger(MlflowLogger):  # type: ignore[misc]
+        """litellm's own logger, which else stores whatever an endpoint echoes, keys too."""
+
+        def log_success_event(
+            self,
+            kwargs: dict[str, Any],
+            response_obj: Any,
+            start_time: datetime,
+            end_time: datetime,
+        ) -> None:
+            redaction = _redaction(kwargs)
+            answer = redacted(response_obj.model_dump(), redaction)
+            super().log_success_event(redacted(kwargs, redaction), answer, start_time, end_time)
+
+        def log_failure_event(
+            self,
+            kwargs: dict[str, Any],
+            response_obj: Any,
+            start_time: datetime,
+            end_time: datetime,
+        ) -> None:
+            redaction = _redaction(kwargs)
+            said = redaction(str(kwargs.get("exception", "")))
+            kwargs = {**redacted(kwargs, redaction), "exception": CallFailedError(said)}
+            super().log_failure_event(kwargs, None, start_time, end_time)
+
+    logger = RedactingLogger()
+    litellm.success_callback = [*litellm.success_callback, logger]
+    litellm.failure_callback = [*litellm.failure_callback, logger]
+    # Finds a logger of MLflow's in its place, and has litellm call it before the call returns.
+    integration.autolog(silent=True)
+
+
+def redacted(value: Any, redaction: Redaction) -> Any:
+    """Return a copy of plain data with the secrets taken out of every text."""
+    if isinstance(value, str):
+        return redaction(value)
+    if isinstance(value, dict):
+        return {key: redacted(item, redaction) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted(item, redaction) for item in value]
+    return value
+
+
+def _redaction(call: dict[str, Any]) -> Redaction:
+    # The call carries the key that it was made with, wherever that came from.
+    key = call.get("api_key") or (call.get("litellm_params") or {}).get("api_key")
+    return Redaction.of(key, os.environ)
