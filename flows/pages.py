@@ -28,9 +28,10 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
     try:
         mlflow_address = places.tracking_uri
         if places.tracking_is_local:
-            mlflow_address = f"http://127.0.0.1:{port}"
+            server = f"http://127.0.0.1:{port}"
             processes.append(_start(_mlflow_command(places, port), {}))
-            _await(mlflow_address, "MLflow", processes[-1])
+            _await(server, "MLflow", processes[-1])
+            mlflow_address = f"{server}/#/experiments?workflowType=machine_learning"
         prefect_address = PREFECT_API_URL.value()
         if not prefect_address:
             prefect_address = f"http://127.0.0.1:{prefect_port}"
@@ -71,7 +72,12 @@ def _mlflow_command(places: Places, port: int) -> list[str]:
 
 
 def _start(command: list[str], extra: dict[str, str]) -> "subprocess.Popen[bytes]":
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", **extra}
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        # MLflow's server imports litellm, which without network hangs over its price list.
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    }
+    environment = {**os.environ, **quiet, **extra}
     return subprocess.Popen(
         tied(command), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

@@ -125,6 +125,7 @@ def open_session(
         records = ledger.records()
         settings = continue_settings(settings, records)
         chosen = choose_proposer(settings, api_key=api_key)
+        read_program(settings, places)
         sandbox = choose_sandbox(settings.trust_candidate)
         device = detect_device(settings.device)
         check_device(device, find_baseline(records))
@@ -232,6 +233,23 @@ def begin_study(session: Session) -> str:
     return ledger.create(
         set_knobs(source, knobs), f"Set the {preset} preset's constants for study {ledger.study}"
     )
+
+
+def read_program(settings: SessionSettings, places: Places) -> str:
+    """The research brief, read anew for every trial, so that editing it takes effect.
+
+    Raises:
+        UsageError: there is no such file, or it is not text.
+    """
+    path = places.root / settings.program
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(
+            f"The research brief {settings.program!r} needs to be a readable text file in "
+            f"{places.root}, and reading it said: {error}. `git checkout program.md` brings back "
+            "the one that came with Nightlab."
+        ) from error
 
 
 def find_baseline(records: tuple[TrialRecord, ...]) -> TrialRecord | None:

@@ -28,6 +28,7 @@ from nightlab.session import (
     Session,
     device_turn,
     flat_settings,
+    read_program,
     replicate_seed,
     standing_record,
     study_noise_bpb,
@@ -114,7 +115,7 @@ def brief(session: Session, mark: InFlight) -> Brief:
         study=mark.study,
         number=mark.number,
         seed=session.settings.seed,
-        program=_program(session),
+        program=read_program(session.settings, session.places),
         runtime_contract=ast.get_docstring(ast.parse(runtime)) or "",
         incumbent_commit=mark.parent,
         incumbent_source=session.ledger.source(mark.parent),
@@ -269,8 +270,3 @@ def add_replicate(session: Session, mark: InFlight, replicate: Replicate) -> InF
     grown = mark.model_copy(update={"replicates": (*mark.replicates, replicate)})
     session.ledger.mark(grown)
     return grown
-
-
-def _program(session: Session) -> str:
-    path = session.places.root / session.settings.program
-    return path.read_text(encoding="utf-8") if path.is_file() else ""

@@ -1,5 +1,6 @@
 """Fixtures that cost much and are therefore shared: a clone to work in, a prepared cache."""
 
+import functools
 import os
 import socket
 import subprocess
@@ -72,24 +73,29 @@ def nightlab_command(*arguments: str) -> list[str]:
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def run_nightlab(
+    folder: Path,
+    cache: Path,
+    *arguments: str,
+    extra: Mapping[str, str] | None = None,
+    timeout_seconds: float = 400,
+) -> "subprocess.CompletedProcess[str]":
+    """Run ``nightlab`` in a clone as a user would."""
+    return subprocess.run(
+        nightlab_command(*arguments),
+        cwd=folder,
+        env=nightlab_environment(cache, extra),
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
+
+
 @pytest.fixture
 def nightlab(clone: Path, shared_cache: Path) -> Run:
     """Run ``nightlab`` in the clone as a user would."""
-
-    def run(
-        *arguments: str, extra: Mapping[str, str] | None = None, timeout_seconds: float = 400
-    ) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            nightlab_command(*arguments),
-            cwd=clone,
-            env=nightlab_environment(shared_cache, extra),
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
-
-    return run
+    return functools.partial(run_nightlab, clone, shared_cache)
 
 
 def expect_success(done: "subprocess.CompletedProcess[str]") -> str:

@@ -1,14 +1,19 @@
 """Whole sessions, started as a person starts them, on real parts."""
 
 import json
+import shutil
+import uuid
 from pathlib import Path
 
 import mlflow
+import mlflow.entities
 import pytest
 
 from nightlab.ledger import Ledger
 from nightlab.records import Reason, Verdict
-from tests.conftest import Run, expect_success, git
+from tests.conftest import Run, expect_success, git, make_clone, run_nightlab
+from tests.scripted_endpoint import Failure, Hang, ScriptedEndpoint
+from tests.scripted_endpoint import answer_with_edit as edit
 
 QUICK = ("--budget-seconds", "3", "--study", "night")
 
@@ -52,16 +57,21 @@ def test_a_session_runs_to_its_end_and_a_second_one_continues_it(
     assert "Traceback" not in refused.stderr + refused.stdout
 
 
+def trial_run(
+    client: mlflow.MlflowClient, experiments: list[str], number: int
+) -> mlflow.entities.Run:
+    """The one run of a trial; its replicates are runs below it."""
+    found = client.search_runs(experiments, f"tags.`nightlab.trial` = '{number}'")
+    (run,) = [run for run in found if "mlflow.parentRunId" not in run.data.tags]
+    return run
+
+
 def _mlflow_agrees_with_show(clone: Path, nightlab: Run) -> None:
     shown = json.loads(expect_success(nightlab("show", "night", "--json")))
     client = mlflow.MlflowClient(f"sqlite:///{clone}/mlruns/mlflow.db")
     experiments = [e.experiment_id for e in client.search_experiments()]
     for trial in shown["trials"]:
-        found = client.search_runs(
-            experiments, f"tags.`nightlab.trial` = '{trial['number']}' and tags.verdict != ''"
-        )
-        assert len(found) == 1
-        run = found[0]
+        run = trial_run(client, experiments, trial["number"])
         assert run.data.tags["verdict"] == trial["decision"]["verdict"]
         assert run.data.tags["commit"] == trial["commit"]
         assert run.data.metrics["val_bpb"] == trial["val_bpb"]
@@ -72,32 +82,44 @@ def _mlflow_agrees_with_show(clone: Path, nightlab: Run) -> None:
         assert scores == {r["evaluation"]["val_bpb"] for r in trial["replicates"]}
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Path:
+    """A clone whose study has its baseline, made once."""
+    folder = make_clone(tmp_path_factory.mktemp("begun") / "clone")
+    expect_success(run_nightlab(folder, shared_cache, "research", *QUICK, "--trials", "0"))
+    return folder
+
+
+@pytest.fixture
+def clone_with_baseline(begun: Path, tmp_path: Path) -> Path:
+    """A copy of that clone for one test."""
+    return shutil.copytree(begun, tmp_path / "begun", symlinks=True)
+
+
 @pytest.mark.slow
 def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
-    clone: Path, nightlab: Run
+    clone_with_baseline: Path, shared_cache: Path
 ) -> None:
-    from tests.scripted_endpoint import ScriptedEndpoint
-    from tests.scripted_endpoint import answer_with_edit as edit
-
-    main_line = "def main() -> None:\n"
-    save = "run.save("
-    source = (clone / "trainer" / "train.py").read_text()
-    assert source.count(main_line) == 1
-    assert source.count(save) == 1
+    clone = clone_with_baseline
+    main_line, save_line = "def main() -> None:", "    run.save(model)"
+    lines = (clone / "trainer" / "train.py").read_text().splitlines()
+    assert lines.count(main_line) == lines.count(save_line) == 1
     answers = [
-        edit(main_line, main_line + '    raise RuntimeError("a planted fault")\n'),
-        edit(main_line, main_line + "    time.sleep(3600)\n"),
-        edit(save, "next(model.parameters()).data.fill_(math.nan)\n    run.save("),
-        edit(save, "time.sleep(3600)\n    run.save("),
+        edit(main_line, f'{main_line}\n    raise RuntimeError("a planted fault")'),
+        edit(main_line, f"{main_line}\n    time.sleep(3600)"),
+        edit(save_line, f"    next(model.parameters()).data.fill_(math.nan)\n{save_line}"),
+        edit(save_line, f"    time.sleep(3600)\n{save_line}"),
         edit("this text does not stand in the file", "anything"),
         edit("neither does this", "anything"),
     ]
     with ScriptedEndpoint(answers) as endpoint:
-        said = nightlab(
+        said = run_nightlab(
+            clone,
+            shared_cache,
             "research",
             *QUICK,
             "--startup-seconds",
-            "20",
+            "15",
             "--trials",
             "5",
             "--model",
@@ -117,6 +139,81 @@ def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
     ]
     assert "a planted fault" in records[0].decision.sentence
     assert "a planted fault" in records[0].log_tail
-    shown = expect_success(nightlab("show", "night", "1"))
+    shown = expect_success(run_nightlab(clone, shared_cache, "show", "night", "1"))
     assert "a planted fault" in shown
     assert git(clone, "status", "--porcelain") == ""
+
+
+@pytest.mark.slow
+def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
+    clone_with_baseline: Path, shared_cache: Path
+) -> None:
+    clone = clone_with_baseline
+    canary = f"sk-{uuid.uuid4().hex}"
+    source = (clone / "trainer" / "train.py").read_text()
+    knob = next(line for line in source.splitlines() if line.startswith("LOGIT_CAP = 15.0"))
+    good = edit(knob, knob.replace("15.0", "20.0"))
+    answers = [Failure(429), Failure(500), good, Hang(60), "no block at all", "none again"]
+    with ScriptedEndpoint(answers) as endpoint:
+        said = expect_success(
+            run_nightlab(
+                clone,
+                shared_cache,
+                "research",
+                *QUICK,
+                "--trials",
+                "2",
+                "--model",
+                "openai/gpt-4o-mini",
+                "--api-base",
+                endpoint.api_base,
+                "--model-timeout-seconds",
+                "5",
+                extra={"OPENAI_API_KEY": canary},
+            )
+        )
+        assert len(endpoint.requests) == 6
+    first, second = Ledger(clone, "night").records()[1:]
+    assert first.verdict in (Verdict.KEEP, Verdict.DISCARD)
+    assert first.val_bpb is not None
+    assert (second.verdict, second.reason) == (Verdict.CRASH, Reason.INVALID_EDIT)
+    assert first.cost.cost_usd
+    assert second.cost.calls == 2
+
+    client = mlflow.MlflowClient(f"sqlite:///{clone}/mlruns/mlflow.db")
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    run = trial_run(client, experiments, 1)
+    assert run.data.metrics["cost_usd"] == first.cost.cost_usd
+    traces = client.search_traces(locations=experiments)
+    assert len(traces) == 6
+
+    everything = said + git(clone, "log", "--all", "-p") + str(traces)
+    assert canary not in everything
+    for file in (clone / "mlruns").rglob("*"):
+        if file.is_file():
+            assert canary.encode() not in file.read_bytes()
+
+
+@pytest.mark.slow
+def test_a_model_that_refuses_ends_the_session_with_its_sentence(
+    clone_with_baseline: Path, shared_cache: Path
+) -> None:
+    clone = clone_with_baseline
+    with ScriptedEndpoint([Failure(401, "bad key")]) as endpoint:
+        said = run_nightlab(
+            clone,
+            shared_cache,
+            "research",
+            *QUICK,
+            "--model",
+            "openai/x",
+            "--api-base",
+            endpoint.api_base,
+        )
+        assert len(endpoint.requests) == 1
+    assert said.returncode == 1
+    assert "nightlab: " in said.stderr
+    assert "401" in said.stderr
+    assert "Traceback" not in said.stdout + said.stderr
+    record = Ledger(clone, "night").records()[-1]
+    assert (record.verdict, record.reason) == (Verdict.FAILED, Reason.MODEL_REFUSED)
