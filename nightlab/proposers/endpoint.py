@@ -21,8 +21,8 @@ from typing import Any, TypeVar
 
 from nightlab.errors import ModelError, ModelRefused
 from nightlab.proposers.prompts import one_line
-from nightlab.redaction import Redaction
 from nightlab.records import utc_now
+from nightlab.redaction import Redaction
 
 Result = TypeVar("Result")
 
