@@ -231,11 +231,14 @@ def doctor(
 
 
 def _run_session(settings: SessionSettings, places: Places) -> None:
-    from nightlab.ledger import Ledger
+    from nightlab.ledger import Ledger, refuse_if_busy
     from nightlab.proposers import choose_proposer
 
-    choose_proposer(settings)  # A mistake there is told now, not after Prefect has started.
-    with _prefect(places, Ledger(places.root, settings.study)) as console:
+    ledger = Ledger(places.root, settings.study)
+    # What can be told now is told now, not after Prefect has started.
+    choose_proposer(settings)
+    refuse_if_busy(ledger)
+    with _prefect(places, ledger) as console:
         from flows.research import research as research_flow
 
         summary = research_flow(settings)

@@ -5,10 +5,14 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import httpx
 import pytest
+
+from flows.local_server import server_command
 
 ROOT = Path(__file__).parent.parent
 
@@ -108,7 +112,41 @@ def expect_success(done: "subprocess.CompletedProcess[str]") -> str:
 @pytest.fixture
 def free_port() -> int:
     """A port on loopback that nobody listens on just now."""
+    return find_free_port()
+
+
+def find_free_port() -> int:
+    """A port on loopback that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+@pytest.fixture(scope="session")
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """A Prefect server for tests that do not ask how Nightlab starts one: its environment."""
+    home = tmp_path_factory.mktemp("prefect")
+    port = find_free_port()
+    address = f"http://127.0.0.1:{port}/api"
+    environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_UI_ENABLED": "false"}
+    server = subprocess.Popen(
+        server_command(port),
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            try:
+                if httpx.get(f"{address}/health", timeout=5).is_success:
+                    break
+            except httpx.TransportError:
+                time.sleep(0.25)
+        else:
+            pytest.fail("Prefect's server did not start")
+        yield {"PREFECT_API_URL": address}
+    finally:
+        server.terminate()
+        server.wait(timeout=30)

@@ -16,7 +16,7 @@ from nightlab.ledger.candidates import LineCounts
 from nightlab.ledger.export import results_tsv
 from nightlab.ledger.recovery import Recovery
 from nightlab.ledger.remote import Remote
-from nightlab.ledger.session import Session, hold_session
+from nightlab.ledger.session import Session, hold_session, refuse_if_busy
 from nightlab.ledger.store import Ledger, studies
 from nightlab.ledger.summary import StudySummary, study_summary
 
@@ -28,6 +28,7 @@ __all__ = [
     "Session",
     "StudySummary",
     "hold_session",
+    "refuse_if_busy",
     "results_tsv",
     "studies",
     "study_summary",

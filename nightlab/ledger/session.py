@@ -213,6 +213,20 @@ def hold_session(
         lock.release()
 
 
+def refuse_if_busy(ledger: Ledger) -> None:
+    """Tell early that the study is held on this machine; ``hold_session`` decides for certain.
+
+    Raises:
+        StudyBusy: another process of this machine works on the study.
+    """
+    folder = ledger.plumbing.common_directory / "nightlab"
+    if not folder.is_dir():
+        return
+    lock = filelock.FileLock(folder / f"{ledger.study}.lock", thread_local=False)
+    _acquire(lock, folder / f"{ledger.study}.session.json", ledger.study)
+    lock.release()
+
+
 def _lost_to(remote: Remote, standing: str | None, own: SessionNote) -> StudyBusy:
     if standing is not None:
         other = _read_note(remote, standing)

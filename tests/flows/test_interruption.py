@@ -11,15 +11,21 @@ import pytest
 
 from nightlab.ledger import Ledger
 from nightlab.records import Reason
-from tests.conftest import Run, expect_success, git, nightlab_command, nightlab_environment
+from tests.conftest import (
+    expect_success,
+    git,
+    nightlab_command,
+    nightlab_environment,
+    run_nightlab,
+)
 
-STUDY = ("--study", "night", "--budget-seconds", "6", "--trials", "1")
+SESSION = ("research", "--study", "night", "--budget-seconds", "4", "--trials", "0")
 
 
 def started(clone: Path, cache: Path) -> "subprocess.Popen[bytes]":
-    """Start a session that trains for six seconds a replicate."""
+    """Start a session that trains for four seconds a replicate."""
     return subprocess.Popen(
-        nightlab_command("research", *STUDY),
+        nightlab_command(*SESSION),
         cwd=clone,
         env=nightlab_environment(cache),
         stdout=subprocess.DEVNULL,
@@ -54,38 +60,35 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_killed_session_leaves_no_process_and_is_continued(
-    clone: Path, shared_cache: Path, nightlab: Run
+def test_a_session_is_refused_a_second_time_ends_on_ctrl_c_and_survives_a_kill(
+    clone: Path, shared_cache: Path
 ) -> None:
-    session = started(clone, shared_cache)
-    await_trainer(session)
-    tree = _tree(session.pid)
-    assert tree
-    os.kill(session.pid, signal.SIGKILL)
-    session.wait()
-    _, alive = psutil.wait_procs(tree, timeout=2)
-    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
-
     ledger = Ledger(clone, "night")
-    assert [mark.number for mark in ledger.marks()] == [0]
-    expect_success(nightlab("research", *STUDY))
-    records = ledger.records()
-    assert [record.number for record in records] == [0, 1]
-    assert records[0].reason is Reason.BASELINE
-    assert not ledger.marks()
-    git(clone, "fsck", "--strict")
-    assert git(clone, "status", "--porcelain") == ""
 
-
-@pytest.mark.slow
-def test_a_second_session_is_refused_and_ctrl_c_ends_the_first_cleanly(
-    clone: Path, shared_cache: Path, nightlab: Run
-) -> None:
     first = started(clone, shared_cache)
     await_trainer(first)
-    second = nightlab("research", *STUDY)
+    second = run_nightlab(clone, shared_cache, *SESSION)
     assert second.returncode == 1
     assert str(first.pid) in second.stderr
     first.send_signal(signal.SIGINT)
     assert first.wait(timeout=60) == 130
-    assert len(Ledger(clone, "night").marks()) == 1
+    assert [mark.number for mark in ledger.marks()] == [0]
+    assert ledger.records() == ()
+
+    killed = started(clone, shared_cache)
+    await_trainer(killed)
+    tree = _tree(killed.pid)
+    assert len(tree) > 2
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait()
+    _, alive = psutil.wait_procs(tree, timeout=2)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    assert [mark.attempts for mark in ledger.marks()] == [2]
+
+    expect_success(run_nightlab(clone, shared_cache, *SESSION))
+    (record,) = ledger.records()
+    assert record.reason is Reason.BASELINE
+    assert len(record.replicates) == 3
+    assert not ledger.marks()
+    git(clone, "fsck", "--strict")
+    assert git(clone, "status", "--porcelain") == ""

@@ -83,10 +83,13 @@ def _mlflow_agrees_with_show(clone: Path, nightlab: Run) -> None:
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> Path:
+def begun(
+    tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, prefect_api: dict[str, str]
+) -> Path:
     """A clone whose study has its baseline, made once."""
     folder = make_clone(tmp_path_factory.mktemp("begun") / "clone")
-    expect_success(run_nightlab(folder, shared_cache, "research", *QUICK, "--trials", "0"))
+    session = ("research", *QUICK, "--trials", "0")
+    expect_success(run_nightlab(folder, shared_cache, *session, extra=prefect_api))
     return folder
 
 
@@ -98,7 +101,7 @@ def clone_with_baseline(begun: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.slow
 def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
-    clone_with_baseline: Path, shared_cache: Path
+    clone_with_baseline: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
     clone = clone_with_baseline
     main_line, save_line = "def main() -> None:", "    run.save(model)"
@@ -126,6 +129,7 @@ def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
             "openai/scripted",
             "--api-base",
             endpoint.api_base,
+            extra=prefect_api,
         )
     expect_success(said)
     records = Ledger(clone, "night").records()[1:]
@@ -146,7 +150,7 @@ def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
 
 @pytest.mark.slow
 def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
-    clone_with_baseline: Path, shared_cache: Path
+    clone_with_baseline: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
     clone = clone_with_baseline
     canary = f"sk-{uuid.uuid4().hex}"
@@ -169,7 +173,7 @@ def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
                 endpoint.api_base,
                 "--model-timeout-seconds",
                 "5",
-                extra={"OPENAI_API_KEY": canary},
+                extra={**prefect_api, "OPENAI_API_KEY": canary},
             )
         )
         assert len(endpoint.requests) == 6
@@ -196,7 +200,7 @@ def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
 
 @pytest.mark.slow
 def test_a_model_that_refuses_ends_the_session_with_its_sentence(
-    clone_with_baseline: Path, shared_cache: Path
+    clone_with_baseline: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
     clone = clone_with_baseline
     with ScriptedEndpoint([Failure(401, "bad key")]) as endpoint:
@@ -209,6 +213,7 @@ def test_a_model_that_refuses_ends_the_session_with_its_sentence(
             "openai/x",
             "--api-base",
             endpoint.api_base,
+            extra=prefect_api,
         )
         assert len(endpoint.requests) == 1
     assert said.returncode == 1
