@@ -144,7 +144,7 @@ def decide(
 
 
 def first_failure(replicates: Sequence[Replicate]) -> Decision | None:
-    """The crash that a failed replicate makes of its trial, or None."""
+    """The crash that a failed replicate, or an ignored seed, makes of its trial; or None."""
     for replicate in replicates:
         reason = replicate.failure
         if reason is None:
@@ -154,4 +154,22 @@ def first_failure(replicates: Sequence[Replicate]) -> Decision | None:
         if replicate.training.failure is None and evaluation is not None:
             message = evaluation.message
         return Decision(verdict=Verdict.CRASH, reason=reason, sentence=message)
+    if _ignores_seed(replicates):
+        return Decision(
+            verdict=Verdict.CRASH,
+            reason=Reason.CONTRACT,
+            sentence="Trainings with different seeds gave identical losses, so the seed is "
+            "ignored: the trainer must draw its randomness from run.seed.",
+        )
     return None
+
+
+def _ignores_seed(replicates: Sequence[Replicate]) -> bool:
+    seen: dict[tuple[float, float], int] = {}
+    for replicate in replicates:
+        loss, score = replicate.training.final_loss, replicate.val_bpb
+        if loss is None or score is None:
+            continue
+        if seen.setdefault((loss, score), replicate.seed) != replicate.seed:
+            return True
+    return False

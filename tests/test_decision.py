@@ -110,3 +110,16 @@ def test_a_baseline_is_the_mean_of_its_seeds() -> None:
 
 def test_a_missing_score_is_never_zero() -> None:
     assert decision.mean_bpb([replicate(None)]) is None
+
+
+def test_seeds_that_change_nothing_break_the_contract() -> None:
+    def trained(seed: int, loss: float) -> Replicate:
+        return Replicate(
+            seed=seed,
+            training=TrainingResult(final_loss=loss),
+            evaluation=Evaluation(val_bpb=2.0),
+        )
+
+    made = decide_baseline([trained(1, 3.5), trained(2, 3.4), trained(3, 3.5)])
+    assert (made.verdict, made.reason) == (Verdict.CRASH, Reason.CONTRACT)
+    assert decide_baseline([trained(1, 3.5), trained(2, 3.4)]).verdict is Verdict.KEEP
