@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
 SIZE_INCHES = (10.5, 5.2)
 PIXELS_AN_INCH = 160
-LABEL_LENGTH = 34
-LETTER_SHARE = 0.0068
+LABEL_LENGTH = 42
+FEWEST_LETTERS = 20
+"""A label of fewer letters is the score alone."""
+LETTER_SHARE = 0.0084
 """Width of a letter of a label, about, as a share of the axis."""
 LABEL_GAP = 0.04
+ARROWS = "→←↔−–…×≤≥"
+"""Beyond Latin-1, what titles often hold and the font has."""
 """Labels closer than this, as a share of the axis, would run into each other."""
 OUTLIER_SPANS = 0.6
 """How far above the baseline the axis may reach, in units of the span below it."""
@@ -242,8 +246,9 @@ def _draw_unscored(axes: "Axes", study: Study, theme: Theme) -> None:
 def _name_keeps(axes: "Axes", study: Study, theme: Theme) -> None:
     """Name keeps where nothing else is drawn: below the running best, left of their point.
 
-    Where the axis begins too close, right of it up to the next keep; where that is too
-    close as well, only the score. The latest keep is sure of its label.
+    A title is cut to the room there. Where the axis begins too close, right of the point
+    up to the next keep; where that is too close as well, only the score. The latest keep
+    is sure of its label.
     """
     left, right = axes.get_xlim()
     low, high = axes.get_ylim()
@@ -258,10 +263,11 @@ def _name_keeps(axes: "Axes", study: Study, theme: Theme) -> None:
         following = record.number
         if not first and any(abs(height - other) < LABEL_GAP for other in taken):
             continue
-        text = f"{_score(record):.4f}  {_label(record.title)}"
-        if not first and max(room_left, room_right) < LETTER_SHARE * len(text) + 0.02:
-            text = f"{_score(record):.4f}"
-        to_the_left = not first and room_left >= LETTER_SHARE * len(text) + 0.02
+        to_the_left = not first and _letters(room_left) >= FEWEST_LETTERS
+        letters = LABEL_LENGTH if first else _letters(room_left if to_the_left else room_right)
+        text = f"{_score(record):.4f}"
+        if letters >= FEWEST_LETTERS:
+            text = f"{text}  {_label(record.title, letters - len(text) - 2)}"
         taken.append(height)
         axes.annotate(
             text,
@@ -281,8 +287,14 @@ def _score(record: TrialRecord) -> float:
     return math.nan if record.val_bpb is None else record.val_bpb
 
 
-def _label(title: str) -> str:
+def _letters(room: float) -> int:
+    """How many letters of a label fit into a share of the picture's width."""
+    return min(LABEL_LENGTH, int((room - 0.02) / LETTER_SHARE))
+
+
+def _label(title: str, length: int) -> str:
     # Titles come from models: keep to one line, and to letters that the font has.
-    line = " ".join(title.encode("latin-1", "replace").decode("latin-1").split())
+    known = (letter if letter in ARROWS or ord(letter) < 256 else "?" for letter in title)
+    line = " ".join("".join(known).split())
     line = "".join(letter for letter in line if letter.isprintable())
-    return line if len(line) <= LABEL_LENGTH else f"{line[: LABEL_LENGTH - 1].rstrip()}…"
+    return line if len(line) <= length else f"{line[: length - 1].rstrip()}…"
