@@ -1,12 +1,11 @@
 """Fixtures that cost much and are therefore shared: a clone to work in, a prepared cache."""
 
-import functools
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import httpx
@@ -74,9 +73,6 @@ def nightlab_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "flows.command_line", *arguments]
 
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
-
-
 def run_nightlab(
     folder: Path,
     cache: Path,
@@ -94,12 +90,6 @@ def run_nightlab(
         timeout=timeout_seconds,
         check=False,
     )
-
-
-@pytest.fixture
-def nightlab(clone: Path, shared_cache: Path) -> Run:
-    """Run ``nightlab`` in the clone as a user would."""
-    return functools.partial(run_nightlab, clone, shared_cache)
 
 
 def expect_success(done: "subprocess.CompletedProcess[str]") -> str:

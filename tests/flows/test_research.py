@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import subprocess
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
@@ -11,19 +13,41 @@ import pytest
 
 from nightlab.ledger import Ledger
 from nightlab.records import Reason, Verdict
-from tests.conftest import Run, expect_success, git, make_clone, run_nightlab
+from tests.conftest import expect_success, git, make_clone, run_nightlab
 from tests.scripted_endpoint import Failure, Hang, ScriptedEndpoint
 from tests.scripted_endpoint import answer_with_edit as edit
 
 QUICK = ("--budget-seconds", "3", "--study", "night")
 
 
+@dataclass(frozen=True, slots=True)
+class FirstSession:
+    """A clone in which one session ran, with a Prefect server of its own."""
+
+    clone: Path
+    head_before: str
+    done: "subprocess.CompletedProcess[str]"
+
+
+@pytest.fixture(scope="module")
+def first_session(tmp_path_factory: pytest.TempPathFactory, shared_cache: Path) -> FirstSession:
+    """A session with a baseline and one trial, run once for this module."""
+    clone = make_clone(tmp_path_factory.mktemp("first") / "clone")
+    head = git(clone, "rev-parse", "HEAD")
+    done = run_nightlab(clone, shared_cache, "research", *QUICK, "--trials", "1")
+    return FirstSession(clone, head, done)
+
+
+@pytest.fixture
+def begun(first_session: FirstSession, tmp_path: Path) -> Path:
+    """A copy of that clone for one test, which goes on with its study."""
+    return shutil.copytree(first_session.clone, tmp_path / "begun", symlinks=True)
+
+
 @pytest.mark.slow
-def test_a_session_runs_to_its_end_and_a_second_one_continues_it(
-    clone: Path, nightlab: Run
-) -> None:
-    before = git(clone, "rev-parse", "HEAD")
-    said = expect_success(nightlab("research", *QUICK, "--trials", "1"))
+def test_a_session_runs_to_its_end(first_session: FirstSession, shared_cache: Path) -> None:
+    clone = first_session.clone
+    said = expect_success(first_session.done)
     assert "Baseline:  trial 0" in said
     assert "Incumbent: trial" in said
     assert "Report:" in said
@@ -38,20 +62,26 @@ def test_a_session_runs_to_its_end_and_a_second_one_continues_it(
     assert not ledger.marks()
 
     assert git(clone, "status", "--porcelain") == ""
-    assert git(clone, "rev-parse", "HEAD") == before
+    assert git(clone, "rev-parse", "HEAD") == first_session.head_before
     assert git(clone, "for-each-ref", "refs/nightlab/night/trials").count("\n") == 2
     git(clone, "fsck", "--strict")
+    assert list((clone / "mlruns" / "reports").iterdir())
+    _mlflow_agrees_with_show(clone, shared_cache)
 
-    _mlflow_agrees_with_show(clone, nightlab)
-    assert (clone / "mlruns" / "reports").is_dir()
 
-    expect_success(nightlab("research", "--study", "night", "--trials", "1"))
-    continued = ledger.records()
-    assert [record.number for record in continued] == [0, 1, 2]
-    assert continued[:2] == records
-    assert continued[2].budget_seconds == 3
+@pytest.mark.slow
+def test_a_study_goes_on_with_what_it_was_begun_with(
+    begun: Path, shared_cache: Path, prefect_api: dict[str, str]
+) -> None:
+    before = Ledger(begun, "night").records()
+    again = ("research", "--study", "night", "--trials", "1")
+    expect_success(run_nightlab(begun, shared_cache, *again, extra=prefect_api))
+    records = Ledger(begun, "night").records()
+    assert records[:2] == before
+    assert [record.number for record in records] == [0, 1, 2]
+    assert records[2].budget_seconds == 3
 
-    refused = nightlab("research", "--study", "night", "--budget-seconds", "9", "--trials", "1")
+    refused = run_nightlab(begun, shared_cache, *again, "--budget-seconds", "9", extra=prefect_api)
     assert refused.returncode == 1
     assert "was begun with budget_seconds 3" in refused.stderr
     assert "Traceback" not in refused.stderr + refused.stdout
@@ -66,8 +96,8 @@ def trial_run(
     return run
 
 
-def _mlflow_agrees_with_show(clone: Path, nightlab: Run) -> None:
-    shown = json.loads(expect_success(nightlab("show", "night", "--json")))
+def _mlflow_agrees_with_show(clone: Path, cache: Path) -> None:
+    shown = json.loads(expect_success(run_nightlab(clone, cache, "show", "night", "--json")))
     client = mlflow.MlflowClient(f"sqlite:///{clone}/mlruns/mlflow.db")
     experiments = [e.experiment_id for e in client.search_experiments()]
     for trial in shown["trials"]:
@@ -82,30 +112,12 @@ def _mlflow_agrees_with_show(clone: Path, nightlab: Run) -> None:
         assert scores == {r["evaluation"]["val_bpb"] for r in trial["replicates"]}
 
 
-@pytest.fixture(scope="module")
-def begun(
-    tmp_path_factory: pytest.TempPathFactory, shared_cache: Path, prefect_api: dict[str, str]
-) -> Path:
-    """A clone whose study has its baseline, made once."""
-    folder = make_clone(tmp_path_factory.mktemp("begun") / "clone")
-    session = ("research", *QUICK, "--trials", "0")
-    expect_success(run_nightlab(folder, shared_cache, *session, extra=prefect_api))
-    return folder
-
-
-@pytest.fixture
-def clone_with_baseline(begun: Path, tmp_path: Path) -> Path:
-    """A copy of that clone for one test."""
-    return shutil.copytree(begun, tmp_path / "begun", symlinks=True)
-
-
 @pytest.mark.slow
 def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
-    clone_with_baseline: Path, shared_cache: Path, prefect_api: dict[str, str]
+    begun: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
-    clone = clone_with_baseline
     main_line, save_line = "def main() -> None:", "    run.save(model)"
-    lines = (clone / "trainer" / "train.py").read_text().splitlines()
+    lines = (begun / "trainer" / "train.py").read_text().splitlines()
     assert lines.count(main_line) == lines.count(save_line) == 1
     answers = [
         edit(main_line, f'{main_line}\n    raise RuntimeError("a planted fault")'),
@@ -117,7 +129,7 @@ def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
     ]
     with ScriptedEndpoint(answers) as endpoint:
         said = run_nightlab(
-            clone,
+            begun,
             shared_cache,
             "research",
             *QUICK,
@@ -132,7 +144,7 @@ def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
             extra=prefect_api,
         )
     expect_success(said)
-    records = Ledger(clone, "night").records()[1:]
+    records = Ledger(begun, "night").records()[2:]
     assert [record.verdict for record in records] == [Verdict.CRASH] * 5
     assert [record.reason for record in records] == [
         Reason.EXCEPTION,
@@ -143,25 +155,24 @@ def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
     ]
     assert "a planted fault" in records[0].decision.sentence
     assert "a planted fault" in records[0].log_tail
-    shown = expect_success(run_nightlab(clone, shared_cache, "show", "night", "1"))
+    shown = expect_success(run_nightlab(begun, shared_cache, "show", "night", "2"))
     assert "a planted fault" in shown
-    assert git(clone, "status", "--porcelain") == ""
+    assert git(begun, "status", "--porcelain") == ""
 
 
 @pytest.mark.slow
 def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
-    clone_with_baseline: Path, shared_cache: Path, prefect_api: dict[str, str]
+    begun: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
-    clone = clone_with_baseline
     canary = f"sk-{uuid.uuid4().hex}"
-    source = (clone / "trainer" / "train.py").read_text()
+    source = (begun / "trainer" / "train.py").read_text()
     knob = next(line for line in source.splitlines() if line.startswith("LOGIT_CAP = 15.0"))
     good = edit(knob, knob.replace("15.0", "20.0"))
     answers = [Failure(429), Failure(500), good, Hang(60), "no block at all", "none again"]
     with ScriptedEndpoint(answers) as endpoint:
         said = expect_success(
             run_nightlab(
-                clone,
+                begun,
                 shared_cache,
                 "research",
                 *QUICK,
@@ -177,35 +188,34 @@ def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
             )
         )
         assert len(endpoint.requests) == 6
-    first, second = Ledger(clone, "night").records()[1:]
+    first, second = Ledger(begun, "night").records()[2:]
     assert first.verdict in (Verdict.KEEP, Verdict.DISCARD)
     assert first.val_bpb is not None
     assert (second.verdict, second.reason) == (Verdict.CRASH, Reason.INVALID_EDIT)
     assert first.cost.cost_usd
     assert second.cost.calls == 2
 
-    client = mlflow.MlflowClient(f"sqlite:///{clone}/mlruns/mlflow.db")
+    client = mlflow.MlflowClient(f"sqlite:///{begun}/mlruns/mlflow.db")
     experiments = [e.experiment_id for e in client.search_experiments()]
-    run = trial_run(client, experiments, 1)
+    run = trial_run(client, experiments, 2)
     assert run.data.metrics["cost_usd"] == first.cost.cost_usd
     traces = client.search_traces(locations=experiments)
     assert len(traces) == 6
 
-    everything = said + git(clone, "log", "--all", "-p") + str(traces)
+    everything = said + git(begun, "log", "--all", "-p") + str(traces)
     assert canary not in everything
-    for file in (clone / "mlruns").rglob("*"):
+    for file in (begun / "mlruns").rglob("*"):
         if file.is_file():
             assert canary.encode() not in file.read_bytes()
 
 
 @pytest.mark.slow
 def test_a_model_that_refuses_ends_the_session_with_its_sentence(
-    clone_with_baseline: Path, shared_cache: Path, prefect_api: dict[str, str]
+    begun: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
-    clone = clone_with_baseline
     with ScriptedEndpoint([Failure(401, "bad key")]) as endpoint:
         said = run_nightlab(
-            clone,
+            begun,
             shared_cache,
             "research",
             *QUICK,
@@ -220,5 +230,5 @@ def test_a_model_that_refuses_ends_the_session_with_its_sentence(
     assert "nightlab: " in said.stderr
     assert "401" in said.stderr
     assert "Traceback" not in said.stdout + said.stderr
-    record = Ledger(clone, "night").records()[-1]
+    record = Ledger(begun, "night").records()[-1]
     assert (record.verdict, record.reason) == (Verdict.FAILED, Reason.MODEL_REFUSED)
