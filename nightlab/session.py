@@ -225,10 +225,17 @@ def begin_study(session: Session) -> str:
     ledger = session.ledger
     if ledger.exists():
         return ledger.incumbent()
+    source = ledger.source("HEAD", TRAINER_FILE)
+    if (session.places.root / TRAINER_FILE).read_text(encoding="utf-8") != source:
+        events.publish(
+            events.Notice(
+                text=f"{TRAINER_FILE} has changes that are not committed: the study begins from "
+                "the committed file."
+            )
+        )
     knobs = session.settings.sizes.knobs
     if not knobs:
         return ledger.create()
-    source = ledger.source("HEAD", TRAINER_FILE)
     preset = session.settings.preset
     return ledger.create(
         set_knobs(source, knobs), f"Set the {preset} preset's constants for study {ledger.study}"

@@ -121,7 +121,7 @@ def _every_minute(path: Path) -> None:
     nightly = document["deployments"][0]
     assert nightly["name"] == "nightly"
     nightly["schedules"][0]["cron"] = "* * * * *"
-    nightly["parameters"]["settings"].update(preset="quick", trials=0, budget_seconds=2)
+    nightly["parameters"]["settings"].update(preset="quick", trials=0, budget_seconds=5)
     path.write_text(yaml.safe_dump(document))
 
 

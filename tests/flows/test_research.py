@@ -17,7 +17,7 @@ from tests.conftest import expect_success, git, make_clone, run_nightlab
 from tests.scripted_endpoint import Failure, Hang, ScriptedEndpoint
 from tests.scripted_endpoint import answer_with_edit as edit
 
-QUICK = ("--budget-seconds", "3", "--study", "night")
+QUICK = ("--budget-seconds", "4", "--study", "night")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ def test_a_study_goes_on_with_what_it_was_begun_with(
     records = Ledger(begun, "night").records()
     assert records[:2] == before
     assert [record.number for record in records] == [0, 1, 2]
-    assert records[2].budget_seconds == 3
+    assert records[2].budget_seconds == 4
 
     refused = run_nightlab(begun, shared_cache, *again, "--budget-seconds", "9", extra=prefect_api)
     assert refused.returncode == 1
-    assert "was begun with budget_seconds 3" in refused.stderr
+    assert "was begun with budget_seconds 4" in refused.stderr
     assert "Traceback" not in refused.stderr + refused.stdout
 
 
