@@ -41,6 +41,11 @@ def main() -> None:
         app()
     except NightlabError as error:
         _fail(str(error))
+    except OSError as error:
+        _fail(
+            f"The system refused ({error}): Nightlab writes to mlruns/ in the clone, to git and to "
+            "its cache folder (NIGHTLAB_CACHE), and reads what it was given."
+        )
 
 
 @app.command()
@@ -283,7 +288,8 @@ def _settings(given: dict[str, Any]) -> SessionSettings:
         first = error.errors()[0]
         name = "--" + str(first["loc"][0]).replace("_", "-")
         what = first["msg"].removeprefix("Value error, ")
-        raise UsageError(f"{name}: {what} (found {first['input']!r}).") from None
+        found = "" if "environment variable" in what else f" (found {first['input']!r})"
+        raise UsageError(f"{name}: {what}{found}.") from None
 
 
 def _ledger(study: str) -> Any:
@@ -306,7 +312,9 @@ def _print_json(value: object) -> None:
 
 
 def _fail(sentence: str) -> NoReturn:
-    Console(stderr=True).print(f"nightlab: {sentence}", style="red", markup=False, highlight=False)
+    Console(stderr=True).print(
+        f"nightlab: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True
+    )
     raise SystemExit(EXIT_MISTAKE)
 
 

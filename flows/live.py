@@ -38,7 +38,6 @@ class LiveView:
         self._gate: events.GateOpened | None = None
         self._gate_opened = 0.0
         self._points: list[CurvePoint] = []
-        self._notices: list[str] = []
 
     def listen(self, event: events.Event) -> None:
         """Take one event in."""
@@ -54,13 +53,10 @@ class LiveView:
                 self._points.append(event.point)
             elif isinstance(event, events.TrialEnded):
                 self.records.append(event.record)
-            else:
-                self._notices = [*self._notices[-2:], event.text]
 
     def __rich__(self) -> RenderableType:
         with self._guard:
             parts: list[RenderableType] = [self._now()]
-            parts += [Text(f"• {notice}", style="dim") for notice in self._notices]
             if self.records:
                 parts.append(trial_table(self.records[-ROWS:], hidden=len(self.records[:-ROWS])))
             return Group(*parts)
@@ -153,8 +149,15 @@ def watching(console: Console, ledger: Ledger) -> Iterator[None]:
             yield
         return
     view = LiveView(ledger.study, ledger.records())
+
+    def keep_notices(event: events.Event) -> None:
+        # Printed above the view, so that it still stands there in the morning.
+        if isinstance(event, events.Notice):
+            console.print(Text(f"• {event.text}", style="dim"))
+
     with (
         events.listening(view.listen),
+        events.listening(keep_notices),
         Live(view, console=console, refresh_per_second=4, transient=True),
     ):
         yield

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -64,6 +65,7 @@ def prefect_server(cache: Path) -> Iterator[str]:
     port = _free_port()
     address = f"http://127.0.0.1:{port}/api"
     log = cache / "prefect-server.log"
+    began = datetime.now(UTC)
     process = _start(port, log)
     try:
         _await_ready(process, address, log)
@@ -71,7 +73,7 @@ def prefect_server(cache: Path) -> Iterator[str]:
             with temporary_settings({PREFECT_API_URL: address}):
                 yield address
         finally:
-            _drain(address)
+            _drain(address, began)
     finally:
         process.terminate()
         try:
@@ -132,6 +134,9 @@ def _start(port: int, log: Path) -> "subprocess.Popen[bytes]":
             stdin=subprocess.DEVNULL,
             stdout=sink,
             stderr=subprocess.STDOUT,
+            # Out of the terminal's foreground group: Ctrl-C is the session's, which still
+            # has to tell the server how it ended.
+            process_group=0,
         )
 
 
@@ -154,12 +159,18 @@ def _await_ready(process: "subprocess.Popen[bytes]", address: str, log: Path) ->
     )
 
 
-def _drain(address: str) -> None:
-    """Wait until the server has all logs, and has stored the end of every task run it knows of."""
+def _drain(address: str, began: datetime) -> None:
+    """Wait until the server has all logs, and the end of every task run since ``began``.
+
+    Task runs of sessions that were killed stay unfinished for ever and do not count.
+    """
     from prefect.logging.handlers import APILogWorker
 
     APILogWorker.drain_all(timeout=DRAIN_SECONDS)
-    unfinished = {"state": {"type": {"any_": ["RUNNING", "PENDING"]}}}
+    unfinished = {
+        "state": {"type": {"any_": ["RUNNING", "PENDING"]}},
+        "start_time": {"after_": began.isoformat()},
+    }
     deadline = time.monotonic() + DRAIN_SECONDS
     count = -1
     while time.monotonic() < deadline:

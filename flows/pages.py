@@ -1,6 +1,8 @@
 """Serve the pages people look at: MLflow's and Prefect's."""
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,7 +11,7 @@ import httpx
 from rich.console import Console
 
 from flows.local_server import configure_prefect, server_command, tied
-from nightlab.errors import MachineryError
+from nightlab.errors import MachineryError, UsageError
 from nightlab.settings import Places
 
 START_SECONDS = 120
@@ -21,6 +23,7 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
     What is configured elsewhere (a tracking server, PREFECT_API_URL) is named, not started.
     """
     places.mlruns.mkdir(exist_ok=True)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_prefect(places.cache, console=False)
     from prefect.settings import PREFECT_API_URL
 
@@ -28,12 +31,14 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
     try:
         mlflow_address = places.tracking_uri
         if places.tracking_is_local:
+            _refuse_taken(port, "--port")
             server = f"http://127.0.0.1:{port}"
             processes.append(_start(_mlflow_command(places, port), {}))
             _await(server, "MLflow", processes[-1])
             mlflow_address = f"{server}/#/experiments?workflowType=machine_learning"
         prefect_address = PREFECT_API_URL.value()
         if not prefect_address:
+            _refuse_taken(prefect_port, "--prefect-port")
             prefect_address = f"http://127.0.0.1:{prefect_port}"
             own = {"PREFECT_UI_API_URL": f"{prefect_address}/api"}
             processes.append(_start(server_command(prefect_port), own))
@@ -50,6 +55,18 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
             process.terminate()
         for process in processes:
             process.wait()
+
+
+def _refuse_taken(port: int, option: str) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UsageError(
+                f"Port {port} is needed and is not free ({error.strerror}): choose another with "
+                f"{option}."
+            ) from error
 
 
 def _mlflow_command(places: Places, port: int) -> list[str]:

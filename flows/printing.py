@@ -28,13 +28,13 @@ def make_console() -> Console:
 
 def trial_table(records: Sequence[TrialRecord], hidden: int = 0) -> Table:
     """The trials of a study, a row each."""
-    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table = Table(box=None, padding=(0, 1), header_style="bold", expand=True)
     # Narrow terminals cut the title: what was decided is always readable.
     for name, width in (("trial", 5), ("verdict", 7), ("reason", 12)):
         table.add_column(name, no_wrap=True, min_width=width)
     for name, width in (("val_bpb", 7), ("difference", 10)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
-    table.add_column("title", overflow="ellipsis", no_wrap=True)
+    table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)
     if hidden:
         table.add_row("…", f"{hidden} earlier", "", "", "", "", style="dim")
     for record in records:

@@ -20,6 +20,7 @@ from tasks.record import push
 from tasks.report import report, show_trials
 
 MAX_FAILURES_IN_A_ROW = 3
+DEFAULTS = SessionSettings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +39,12 @@ class SessionSummary:
 
 
 @flow(name="research", flow_run_name="{settings.study}")
-def research(settings: SessionSettings | None = None) -> SessionSummary:
+def research(settings: SessionSettings = DEFAULTS) -> SessionSummary:
     """Run a session of a study until its number of trials, its time or its money is spent.
 
     Naming an existing study continues it, and a trial that was in flight is resumed. A
     retried run goes on likewise: git is the judge of what already happened.
     """
-    settings = settings or SessionSettings()
     key = read_api_key(settings.api_key_secret)
     identifier = flow_run.get_id() or ""
     with open_session(settings, Places.find(), identifier=identifier, api_key=key) as session:

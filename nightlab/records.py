@@ -203,6 +203,9 @@ class InFlight(Frozen):
     retry_of: int | None = None
     session: str = ""
     """The Prefect flow run that began it: a retried run counts its own trials by this."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """The session's settings, as JSON: what the replicates so far were measured with."""
+    corpus_fingerprint: str = ""
     started_at: datetime
 
 

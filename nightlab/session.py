@@ -19,11 +19,11 @@ from nightlab import __version__, events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
 from nightlab.decision import measure_noise
 from nightlab.device import Device, detect_device
-from nightlab.errors import UsageError
+from nightlab.errors import LedgerError, UsageError
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
 from nightlab.proposers import Proposer, choose_proposer, set_knobs
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import InFlight, Reason, TrialRecord, Verdict
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
 from nightlab.tracking import Tracker
@@ -88,11 +88,11 @@ class Session:
             UsageError: the study was begun on another text.
         """
         corpus = open_corpus(folder)
-        baseline = find_baseline(self.ledger.records())
-        if baseline is not None and baseline.corpus_fingerprint != corpus.fingerprint:
+        begun = begun_with(self.ledger.records(), self.ledger.marks())
+        if begun is not None and begun.corpus_fingerprint != corpus.fingerprint:
             raise UsageError(
                 f"Study {self.ledger.study!r} was begun on the corpus "
-                f"{baseline.corpus_fingerprint[:12]} and {self.settings.corpus!r} is now "
+                f"{begun.corpus_fingerprint[:12]} and {self.settings.corpus!r} is now "
                 f"{corpus.fingerprint[:12]}, so scores would not compare: restore the text, or "
                 "name another study with --study."
             )
@@ -123,7 +123,7 @@ def open_session(
         if remote is not None:
             remote.fetch()
         records = ledger.records()
-        settings = continue_settings(settings, records)
+        settings = continue_settings(settings, begun_with(records, ledger.marks()))
         chosen = choose_proposer(settings, api_key=api_key)
         read_program(settings, places)
         sandbox = choose_sandbox(settings.trust_candidate)
@@ -154,19 +154,18 @@ def open_session(
 
 
 def continue_settings(
-    settings: SessionSettings, records: tuple[TrialRecord, ...]
+    settings: SessionSettings, beginning: TrialRecord | InFlight | None
 ) -> SessionSettings:
-    """Take over from the study's baseline what was not set, and refuse what differs.
+    """Take over from the study's beginning what was not set, and refuse what differs.
 
     Raises:
         UsageError: a setting that the scores depend on differs from the study's.
     """
     given = settings.model_fields_set
     settings = settings.model_copy(update={"budget_seconds": settings.sizes.budget_seconds})
-    baseline = find_baseline(records)
-    if baseline is None:
+    if beginning is None:
         return settings
-    begun = SessionSettings.model_validate(baseline.settings)
+    begun = SessionSettings.model_validate(beginning.settings)
     for name in MEASURE:
         was, now = getattr(begun, name), getattr(settings, name)
         if name in given and now is not None and now != was:
@@ -176,6 +175,8 @@ def continue_settings(
                 "--study."
             )
     inherited = {name: getattr(begun, name) for name in MEASURE}
+    if isinstance(beginning, InFlight):
+        inherited["seed"] = begun.seed
     if "device" not in given:
         inherited["device"] = begun.device
     return settings.model_copy(update=inherited)
@@ -225,7 +226,13 @@ def begin_study(session: Session) -> str:
     ledger = session.ledger
     if ledger.exists():
         return ledger.incumbent()
-    source = ledger.source("HEAD", TRAINER_FILE)
+    try:
+        source = ledger.source("HEAD", TRAINER_FILE)
+    except LedgerError as error:
+        raise UsageError(
+            f"A study begins from the committed {TRAINER_FILE}, and git has none at HEAD: commit "
+            "it first."
+        ) from error
     if (session.places.root / TRAINER_FILE).read_text(encoding="utf-8") != source:
         events.publish(
             events.Notice(
@@ -257,6 +264,16 @@ def read_program(settings: SessionSettings, places: Places) -> str:
             f"{places.root}, and reading it said: {error}. `git checkout program.md` brings back "
             "the one that came with Nightlab."
         ) from error
+
+
+def begun_with(
+    records: tuple[TrialRecord, ...], marks: tuple[InFlight, ...]
+) -> TrialRecord | InFlight | None:
+    """What says how the study is measured: its baseline, or the mark of one under way."""
+    baseline = find_baseline(records)
+    if baseline is not None:
+        return baseline
+    return next((mark for mark in marks if mark.settings), None)
 
 
 def find_baseline(records: tuple[TrialRecord, ...]) -> TrialRecord | None:

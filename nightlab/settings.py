@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, field_validator
@@ -18,6 +19,7 @@ from nightlab.errors import UsageError
 from nightlab.records import Frozen
 
 TRAINER_FILE = "trainer/train.py"
+LONGEST_STUDY_NAME = 100
 
 
 class Preset(Frozen):
@@ -81,7 +83,7 @@ PRESETS: dict[str, Preset] = {
 class SessionSettings(BaseModel):
     """One session of a study: everything that a person may set, and nothing secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     study: str = Field("first-light", description="Name of the study; an existing one goes on")
     remote: str | None = Field(
@@ -116,7 +118,9 @@ class SessionSettings(BaseModel):
         "embedded", description="embedded, path:DIR, or climbmix (climbmix:URL for a mirror)"
     )
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
-    seed: int = Field(0, ge=0, description="Seed from which every replicate's seed is drawn")
+    seed: int = Field(
+        0, ge=0, lt=2**31, description="Seed from which every replicate's seed is drawn"
+    )
     trust_candidate: bool = Field(
         False, description="Run candidates without a sandbox: only for code that you trust"
     )
@@ -125,10 +129,23 @@ class SessionSettings(BaseModel):
     @field_validator("study")
     @classmethod
     def _study_is_a_ref(cls, value: str) -> str:
-        if not value or not all(c.isascii() and (c.isalnum() or c in "-_") for c in value):
+        if not 0 < len(value) <= LONGEST_STUDY_NAME or not all(
+            c.isascii() and (c.isalnum() or c in "-_") for c in value
+        ):
             raise ValueError(
                 "a study's name needs letters, digits, '-' and '_' only "
-                f"(it becomes a git branch); found {value!r}"
+                f"(it becomes a git branch), {LONGEST_STUDY_NAME} at most"
+            )
+        return value
+
+    @field_validator("api_base", "corpus")
+    @classmethod
+    def _address_holds_no_secret(cls, value: str | None) -> str | None:
+        parts = urlsplit((value or "").removeprefix("climbmix:"))
+        if parts.scheme in ("http", "https") and ("@" in parts.netloc or parts.query):
+            raise ValueError(
+                "an address is stored and shown with every trial, so it may hold no user, password "
+                "or query: put the key into the provider's environment variable"
             )
         return value
 

@@ -63,6 +63,8 @@ def begin_trial(
         proposal=proposal,
         retry_of=retry_of,
         session=session.identifier,
+        settings=dict(flat_settings(session.settings)),
+        corpus_fingerprint=session.ready_corpus.fingerprint,
         started_at=utc_now(),
     )
     session.ledger.mark(mark)
@@ -243,21 +245,23 @@ def train_candidate(session: Session, mark: InFlight, seed: int) -> TrainingResu
 
 
 def evaluate_candidate(session: Session, mark: InFlight, seed: int) -> Evaluation:
-    """Score the checkpoint of one replicate on ``val``, and drop the checkpoint."""
+    """Score the checkpoint of one replicate on ``val``, then drop the checkpoint.
+
+    An evaluation that raises keeps it: another try needs it.
+    """
     checkpoint = checkpoint_path(session, mark, seed)
-    try:
-        with device_turn(session):
-            return evaluate(
-                session.ledger.source(mark.commit),
-                checkpoint,
-                session.ready_corpus,
-                "val",
-                training_order(session, seed),
-                session.settings.sizes.evaluation_tokens,
-                session.sandbox,
-            )
-    finally:
-        checkpoint.unlink(missing_ok=True)
+    with device_turn(session):
+        evaluation = evaluate(
+            session.ledger.source(mark.commit),
+            checkpoint,
+            session.ready_corpus,
+            "val",
+            training_order(session, seed),
+            session.settings.sizes.evaluation_tokens,
+            session.sandbox,
+        )
+    checkpoint.unlink(missing_ok=True)
+    return evaluation
 
 
 def checkpoint_path(session: Session, mark: InFlight, seed: int) -> Path:

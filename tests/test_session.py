@@ -21,7 +21,7 @@ CPU = Device(name="cpu", description="a processor, 2 threads", threads=2)
 
 
 def baseline(**settings: object) -> TrialRecord:
-    begun = continue_settings(SessionSettings.model_validate({"study": "s", **settings}), ())
+    begun = continue_settings(SessionSettings.model_validate({"study": "s", **settings}), None)
     record = sample_record(0, scores=(2.0, 2.1), verdict=Verdict.KEEP, reason=Reason.BASELINE)
     return record.model_copy(
         update={"settings": begun.model_dump(mode="json"), "device": CPU.description}
@@ -30,7 +30,7 @@ def baseline(**settings: object) -> TrialRecord:
 
 def test_a_study_goes_on_with_what_it_was_begun_with() -> None:
     record = baseline(preset="laptop", corpus="path:texts", budget_seconds=33)
-    settings = continue_settings(SessionSettings(study="s", trials=5), (record,))
+    settings = continue_settings(SessionSettings(study="s", trials=5), record)
     assert settings.preset == "laptop"
     assert settings.corpus == "path:texts"
     assert settings.sizes.budget_seconds == 33
@@ -43,7 +43,7 @@ def test_a_study_goes_on_with_what_it_was_begun_with() -> None:
 def test_another_measure_is_refused_with_both_values(change: dict[str, object]) -> None:
     record = baseline(preset="laptop", corpus="path:texts", budget_seconds=33)
     with pytest.raises(UsageError, match="name another study") as refusal:
-        continue_settings(SessionSettings.model_validate({"study": "s", **change}), (record,))
+        continue_settings(SessionSettings.model_validate({"study": "s", **change}), record)
     name, value = next(iter(change.items()))
     assert f"{name} " in str(refusal.value)
     assert repr(value) in str(refusal.value)
@@ -51,7 +51,7 @@ def test_another_measure_is_refused_with_both_values(change: dict[str, object]) 
 
 def test_naming_the_budget_that_the_preset_has_is_no_change() -> None:
     record = baseline(preset="quick")
-    settings = continue_settings(SessionSettings(study="s", budget_seconds=20), (record,))
+    settings = continue_settings(SessionSettings(study="s", budget_seconds=20), record)
     assert settings.sizes.budget_seconds == 20
 
 

@@ -30,6 +30,7 @@ def started(clone: Path, cache: Path) -> "subprocess.Popen[bytes]":
         env=nightlab_environment(cache),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
 
 
@@ -70,7 +71,7 @@ def test_a_session_is_refused_a_second_time_ends_on_ctrl_c_and_survives_a_kill(
     second = run_nightlab(clone, shared_cache, *SESSION)
     assert second.returncode == 1
     assert str(first.pid) in second.stderr
-    first.send_signal(signal.SIGINT)
+    os.killpg(first.pid, signal.SIGINT)  # As a terminal does: the whole foreground group.
     assert first.wait(timeout=60) == 130
     assert [mark.number for mark in ledger.marks()] == [0]
     assert ledger.records() == ()
