@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import current_thread, main_thread
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -16,6 +17,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
+from nightlab import events
 from nightlab.errors import NightlabError, UsageError
 from nightlab.settings import Places, SessionSettings
 
@@ -260,13 +262,15 @@ def _prefect(places: Places, ledger: Any) -> Iterator[Console]:
 
     console = make_console()
     configure_prefect(places.cache, console=False)
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop = _StopRequest()
+    signal.signal(signal.SIGINT, stop.ask)
+    signal.signal(signal.SIGTERM, stop.ask)
     try:
         console.print("Starting Prefect …", style="dim")
         with prefect_server(places.cache):
             from flows.live import watching
 
-            with watching(console, ledger):
+            with events.listening(stop.insist), watching(console, ledger):
                 yield console
     except KeyboardInterrupt:
         console.print(
@@ -277,8 +281,26 @@ def _prefect(places: Places, ledger: Any) -> Iterator[Console]:
         raise SystemExit(EXIT_INTERRUPTED) from None
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+class _StopRequest:
+    """Ctrl-C, once asked for, happens.
+
+    Python drops a KeyboardInterrupt that reaches it inside a finaliser or a callback (git and
+    Prefect have such), so the session's next step raises it again.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def ask(self, _signal: int, _frame: FrameType | None) -> None:
+        self._asked = True
+        raise KeyboardInterrupt
+
+    def insist(self, event: events.Event) -> None:
+        """Raise what was dropped, in the thread that a signal would reach."""
+        on_its_way = isinstance(event, events.StepBegun | events.Trained)
+        if self._asked and on_its_way and current_thread() is main_thread():
+            self._asked = False
+            raise KeyboardInterrupt
 
 
 def _settings(given: dict[str, Any]) -> SessionSettings:
