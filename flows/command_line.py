@@ -146,6 +146,7 @@ def retry(
     remote: Annotated[str | None, typer.Option(help="Git remote of the study")] = None,
 ) -> None:
     """Retry a failed trial, as a new one, with its proposal and its settings."""
+    from nightlab.records import Verdict
     from nightlab.trial import check_retryable
 
     places = Places.find()
@@ -157,7 +158,9 @@ def retry(
         record = retry_flow(study=study, number=trial, remote=remote)
     verdict = f"{record.verdict.value} ({record.reason.value})"
     console.print(f"Trial {trial} was retried as trial {record.number}: {verdict}.")
-    console.print(record.decision.sentence, markup=False)
+    console.print(record.decision.sentence, markup=False, highlight=False, soft_wrap=True)
+    if record.verdict is Verdict.FAILED:
+        raise typer.Exit(EXIT_MISTAKE)
 
 
 @app.command()

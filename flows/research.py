@@ -77,7 +77,8 @@ def _baseline(session: Session) -> None:
     if record.reason is not Reason.BASELINE:
         raise UsageError(
             f"The baseline of study {record.study!r} did not train, so there is nothing to improve "
-            f"on: {record.decision.sentence} (`nightlab show {record.study} {record.number}`)."
+            f"on: {record.decision.sentence} (`nightlab show {record.study} {record.number}`). "
+            "Mend and commit trainer/train.py, then begin another study: this one keeps its start."
         )
 
 
