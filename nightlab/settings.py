@@ -83,7 +83,9 @@ PRESETS: dict[str, Preset] = {
 class SessionSettings(BaseModel):
     """One session of a study: everything that a person may set, and nothing secret."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     study: str = Field("first-light", description="Name of the study; an existing one goes on")
     remote: str | None = Field(

@@ -61,3 +61,17 @@ def test_the_environment_moves_the_cache_and_the_tracking_server(tmp_path: Path)
     assert places.tracking_uri == "http://m:5000"
     assert not places.tracking_is_local
     assert Places.find(root, env={"MLFLOW_TRACKING_URI": "http://m:1"}).tracking_uri == "http://m:1"
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"api_base": "http://me:hidden@127.0.0.1:1/v1"},
+        {"api_base": "https://127.0.0.1/v1?key=hidden"},
+        {"corpus": "climbmix:https://me:hidden@127.0.0.1/data"},
+    ],
+)
+def test_an_address_with_a_secret_is_refused_and_not_repeated(setting: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="environment variable") as refusal:
+        SessionSettings.model_validate(setting)
+    assert "hidden" not in str(refusal.value)

@@ -44,8 +44,9 @@ def test_llm_without_a_model_is_a_usage_error() -> None:
 
 
 def test_keys_and_users_in_addresses_are_not_said() -> None:
-    settings = SessionSettings(model="openai/one", api_base="http://me:secret@127.0.0.1:1/v1")
-    chosen = choose_proposer(settings, api_key="sk-canary-0123456789", environment={})
+    settings = SessionSettings(model="openai/one")
+    environment = {"NIGHTLAB_API_BASE": "http://me:secret@127.0.0.1:1/v1"}
+    chosen = choose_proposer(settings, environment=environment)
     assert "secret" not in chosen.why
     assert "canary" not in chosen.why + repr(chosen)
 
