@@ -33,7 +33,17 @@ class CorpusError(UsageError):
 
 
 class SandboxUnavailable(UsageError):  # noqa: N818 - a state, not an error of the code
-    """No sandbox can start on this machine, and the code was not declared trusted."""
+    """No sandbox can start on this machine, and the code was not declared trusted.
+
+    Args:
+        why: what was needed and what was found.
+        remedy: what mends it, as a clause.
+    """
+
+    def __init__(self, why: str, remedy: str = "") -> None:
+        super().__init__(f"{why}: {remedy}" if remedy else why)
+        self.why = why
+        self.remedy = remedy
 
 
 class StudyBusy(UsageError):  # noqa: N818

@@ -50,6 +50,10 @@ class Reason(StrEnum):
     """The edit did not apply, did not parse, or changed nothing."""
     CONTRACT = "contract"
     """The trainer's contract was broken."""
+    AUDIT = "audit"
+    """The claimed losses do not agree with the answers in secret positions."""
+    RESOURCES = "resources"
+    """More disk space or processes than a job may take."""
     MODEL = "model"
     """The model's endpoint gave nothing usable."""
     MODEL_REFUSED = "model_refused"
@@ -116,6 +120,8 @@ class TrainingResult(Frozen):
     message: str = ""
     """One sentence that says what happened, for people."""
     startup_seconds: float | None = None
+    charged_seconds: float | None = None
+    """Start-up beyond its free part, taken off the training budget."""
     training_seconds: float | None = None
     num_steps: int | None = None
     num_tokens: int | None = None
@@ -137,8 +143,23 @@ class Evaluation(Frozen):
     failure: Reason | None = None
     message: str = ""
     val_bpb: float | None = None
+    """The audited score: claims plus correction."""
     standard_error: float | None = None
-    """Sampling error over the rows that were scored, in bits per byte."""
+    """Of ``val_bpb`` as a measure of the honest loss on the scored rows: the audit draws only
+    some positions. In bits per byte."""
+    row_standard_error: float | None = None
+    """How far other rows of the same text would move the score; the same rows are scored for
+    every candidate, so this does not enter comparisons. In bits per byte."""
+    claimed_bpb: float | None = None
+    """What the candidate's own losses amount to, before the audit."""
+    correction_bpb: float | None = None
+    """What the audit added to the claims; near 0 for an honest model."""
+    audited_positions: int | None = None
+    """Secret positions that the correction rests on."""
+    largest_deviation_nats: float | None = None
+    """Largest difference between a claim and the answer in the same position."""
+    audit_seconds: float | None = None
+    """Wall-clock seconds that the audit added to the evaluation."""
     num_tokens: int | None = None
     num_bytes: int | None = None
     seconds: float | None = None
@@ -178,13 +199,30 @@ class Decision(Frozen):
     noise_bpb: float | None = None
 
 
+class Escape(Frozen):
+    """One escape that was tried in a sandbox when it was chosen."""
+
+    name: str
+    held: bool
+    """Whether the sandbox stopped it."""
+    detail: str = ""
+    """What happened, for people: the system's answer, or what was reached."""
+
+
 class Confinement(Frozen):
     """How the candidate was contained."""
 
     rung: str
-    """``bubblewrap`` or ``none``."""
+    """``1`` bubblewrap, ``1n`` bubblewrap without /proc, ``2`` Landlock, ``none``."""
+    name: str = ""
+    """The rung in a word: ``bubblewrap``, ``landlock``, ``none``."""
     features: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Rung and name, such as ``1 bubblewrap``."""
+        return self.rung if self.name in ("", self.rung) else f"{self.rung} {self.name}"
 
 
 class InFlight(Frozen):

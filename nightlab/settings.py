@@ -27,14 +27,22 @@ class Preset(Frozen):
 
     budget_seconds: float
     startup_seconds: float
-    """Cap on start-up (imports, compilation, warm-up), which is outside the budget."""
+    """Cap on start-up: imports, compilation, warm-up."""
+    startup_free_seconds: float
+    """Start-up that is outside the budget; what it takes longer is taken off the budget, or a
+    candidate could train in it on whatever is readable in its sandbox."""
     sequence_length: int
     vocab_size: int
     evaluation_tokens: int
+    screen_positions: int
+    """Secret positions that a candidate's first audit asks for; see nightlab/audit.py."""
     corpus_megabytes: int
     """How much text the corpus takes in, at most."""
     memory_mb: int
-    """Address-space data limit of the candidate; 0 for no limit (CUDA reserves hugely)."""
+    """Memory of all processes of a candidate together; 0 for no limit."""
+    scratch_mb: int
+    """Disk space of a candidate's work folder: checkpoints (two stand while one is replaced)
+    and compile caches."""
     knobs: dict[str, int | float | bool | str] = Field(default_factory=dict)
     """Constants of train.py that a new study starts with, where they differ."""
 
@@ -43,30 +51,39 @@ PRESETS: dict[str, Preset] = {
     "quick": Preset(
         budget_seconds=20,
         startup_seconds=90,
+        startup_free_seconds=10,
         sequence_length=256,
         vocab_size=2048,
-        evaluation_tokens=32_768,
+        evaluation_tokens=131_072,
+        screen_positions=96,
         corpus_megabytes=16,
         memory_mb=6_000,
+        scratch_mb=2_000,
     ),
     "laptop": Preset(
         budget_seconds=300,
         startup_seconds=180,
+        startup_free_seconds=60,
         sequence_length=256,
         vocab_size=2048,
-        evaluation_tokens=262_144,
+        evaluation_tokens=1_048_576,
+        screen_positions=512,
         corpus_megabytes=64,
         memory_mb=12_000,
+        scratch_mb=8_000,
         knobs={"WIDTH": 128, "COMPILE": True},
     ),
     "h100": Preset(
         budget_seconds=300,
         startup_seconds=300,
+        startup_free_seconds=120,
         sequence_length=2048,
         vocab_size=8192,
         evaluation_tokens=20_971_520,
+        screen_positions=1_024,
         corpus_megabytes=4_000,
         memory_mb=0,
+        scratch_mb=40_000,
         knobs={
             "DEPTH": 8,
             "WIDTH": 512,
@@ -107,6 +124,11 @@ class SessionSettings(BaseModel):
     startup_seconds: float | None = Field(
         None, gt=0, description="Cap on a candidate's start-up; empty for the preset's"
     )
+    startup_free_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="Start-up beyond this is taken off the budget; empty for the preset's",
+    )
     proposer: Literal["auto", "knobs", "llm"] = Field(
         "auto", description="auto takes llm when a model is configured, else knobs"
     )
@@ -122,6 +144,11 @@ class SessionSettings(BaseModel):
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
     seed: int = Field(
         0, ge=0, lt=2**31, description="Seed from which every replicate's seed is drawn"
+    )
+    require_rung: Literal["1", "1n", "2"] = Field(
+        "2",
+        description="Refuse to run in a weaker sandbox: 1 bubblewrap, 1n the same without /proc, "
+        "2 Landlock",
     )
     trust_candidate: bool = Field(
         False, description="Run candidates without a sandbox: only for code that you trust"
@@ -157,6 +184,7 @@ class SessionSettings(BaseModel):
         by_hand = {
             "budget_seconds": self.budget_seconds,
             "startup_seconds": self.startup_seconds,
+            "startup_free_seconds": self.startup_free_seconds,
         }
         given = {name: value for name, value in by_hand.items() if value is not None}
         return PRESETS[self.preset].model_copy(update=given)

@@ -26,6 +26,7 @@ class Brief(Frozen):
     """All finished trials of the study, in their order."""
     device: str
     budget_seconds: float
+    startup_free_seconds: float
     """Training seconds of one replicate."""
     sequence_length: int
     """Tokens a row."""

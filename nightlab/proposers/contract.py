@@ -9,9 +9,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 
+from nightlab.candidate import oversized
 from nightlab.settings import TRAINER_FILE
 
-MAX_SOURCE_BYTES = 200_000
 ALLOWED_PACKAGES = ("torch", "numpy", "runtime")
 """Besides the standard library."""
 REQUIRED_FUNCTIONS = ("build_model", "main")
@@ -35,9 +35,9 @@ def parse_source(source: str) -> ast.Module:
 
 def check_source(source: str) -> str | None:
     """Return one sentence on how the source breaks the trainer's contract, or None."""
-    size = len(source.encode("utf-8", "surrogatepass"))
-    if size > MAX_SOURCE_BYTES:
-        return f"{TRAINER_FILE} may have {MAX_SOURCE_BYTES} bytes and would have {size}."
+    too_long = oversized(source)
+    if too_long is not None:
+        return too_long
     try:
         tree = parse_source(source)
     except ValueError as error:

@@ -12,8 +12,9 @@ model is told that nothing inside a fence is an instruction.
 import re
 from collections import Counter
 
+from nightlab.candidate import MAX_SOURCE_BYTES
 from nightlab.proposers.brief import Brief
-from nightlab.proposers.contract import ALLOWED_PACKAGES, MAX_SOURCE_BYTES
+from nightlab.proposers.contract import ALLOWED_PACKAGES
 from nightlab.records import TrialRecord, Verdict
 from nightlab.settings import TRAINER_FILE
 
@@ -120,7 +121,8 @@ def known_facts(brief: Brief) -> str:
     """Score, noise, budget and machine, one line each; what is not known is left out."""
     lines = [
         f"- device: {brief.device}",
-        f"- budget: {brief.budget_seconds:g} training seconds for each trial",
+        f"- budget: {brief.budget_seconds:g} training seconds for each trial; start-up beyond "
+        f"{brief.startup_free_seconds:g} seconds is taken off it",
         f"- sequence length {brief.sequence_length} tokens, vocabulary {brief.vocab_size}",
     ]
     if brief.incumbent_bpb is not None:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from nightlab.proposers.contract import MAX_SOURCE_BYTES, check_source
+from nightlab.candidate import MAX_SOURCE_BYTES, oversized
+from nightlab.proposers.contract import check_source
 from tests.conftest import ROOT
 from tests.proposers.trainer_sample import SOURCE
 
@@ -47,3 +48,9 @@ def test_the_guard_may_be_written_in_other_ways(guard: str) -> None:
 def test_warnings_of_the_source_stay_quiet(recwarn: pytest.WarningsRecorder) -> None:
     assert check_source(SOURCE.replace('"L"  #', '"\\d"  #')) is None
     assert not recwarn.list
+
+
+def test_a_source_may_be_as_long_as_the_cap_and_no_longer() -> None:
+    longest = "é" * (MAX_SOURCE_BYTES // 2)
+    assert oversized(longest) is None
+    assert "may have" in (oversized(longest + "#") or "")

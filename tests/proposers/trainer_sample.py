@@ -55,6 +55,7 @@ def sample_brief(number: int = 1, records: tuple[TrialRecord, ...] = (), **chang
         "records": records,
         "device": "cpu, 2 cores",
         "budget_seconds": 20.0,
+        "startup_free_seconds": 10.0,
         "sequence_length": 256,
         "vocab_size": 2048,
     }
