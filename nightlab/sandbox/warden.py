@@ -1,62 +1,94 @@
-"""A small parent for a job that runs without a sandbox: ends all of it when told to.
+"""A small parent for a job without a process namespace: ends all of it when told to.
 
-Run by path as ``python -I -S warden.py PIPE SOCKET LIMITS COMMAND…``; it imports the
-standard library only. As a child subreaper it inherits every orphan of the job, so also
-processes that forked twice or left the session; when the pipe to the engine ends (which
-it does when the engine dies, however it dies) or the command ends, it kills them all.
+Run by path as ``python -I -S -B warden.py PIPE IDENTITY INHERITED COMMAND…``. Every job
+pays for its imports, so it takes little of the standard library. ``PIPE`` comes from the
+engine and ends when the engine does, however it does; ``IDENTITY`` is the user id that is
+the job's alone, or ``none``; ``INHERITED`` are descriptors, with commas between, that
+only the command is to have.
 
-It cannot outlive its own SIGKILL, and the job runs as the same user: this is tidiness
-for trusted code, no containment.
+When the pipe or the command ends, every process of the job is killed, in three ways:
+
+1. the process group, in one system call that no fork can slip past. Under the filter of
+   rung 2 no process of the job can leave the group;
+2. as root, all processes with the job's user id, likewise in one system call;
+3. every descendant that is still found, until none is. As a child subreaper the warden
+   inherits the job's orphans. Processes that fork and leave the group without a pause can
+   keep ahead of this for seconds, which matters where neither of the first two holds.
+
+It lives in a session of its own and, on rung 2, out of reach of the job's signals. It
+cannot outlive its own SIGKILL; the job's first process then dies with it, no other.
 """
 
 import ctypes
-import json
 import os
-import resource
 import select
 import signal
 import sys
 import time
 
-PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-LIMIT_NAMES = {
-    "data_bytes": resource.RLIMIT_DATA,
-    "file_bytes": resource.RLIMIT_FSIZE,
-    "open_files": resource.RLIMIT_NOFILE,
-}
+NO_IDENTITY = "none"
+ORPHANS_SECONDS = 0.2
+SWEEP_SECONDS = 0.001
+# Meant for the engine, if at all: the job ends with it, or when it says so.
+IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def main() -> int:
     """Run the command; return its exit code (128 + signal where one ended it)."""
-    pipe, job_socket = int(sys.argv[1]), int(sys.argv[2])
-    limits, command = json.loads(sys.argv[3]), sys.argv[4:]
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    pipe, identity, inherited, *command = sys.argv[1:]
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = os.fork()
     if child == 0:
-        libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        os.close(pipe)
-        os.set_inheritable(job_socket, True)
-        _limit(limits)
+        os.setpgid(0, 0)
         os.execv(command[0], command)
-    os.close(job_socket)
+    for number in IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    for descriptor in filter(None, inherited.split(",")):
+        os.close(int(descriptor))
+    _wait(child, int(pipe))
+    _kill_group(child)
+    if identity != NO_IDENTITY:
+        _kill_user(int(identity))
+    return _kill_descendants(child)
+
+
+def _wait(child: int, pipe: int) -> None:
+    """Return when the command or the engine has ended; the command is left to be reaped."""
     ended = os.pidfd_open(child)
-    select.select([pipe, ended], [], [])
-    return _end_all(child)
+    while not select.select([pipe, ended], [], [], ORPHANS_SECONDS)[0]:
+        _reap_orphans(child)
 
 
-def _limit(limits: dict[str, int | None]) -> None:
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for name, kind in LIMIT_NAMES.items():
-        wanted = limits.get(name)
-        _, hard = resource.getrlimit(kind)
-        if wanted is not None:
-            limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(kind, (limit, limit))
+def _reap_orphans(child: int) -> None:
+    while True:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        if found is None or found.si_pid == child:
+            return
+        os.waitpid(found.si_pid, 0)
 
 
-def _end_all(child: int) -> int:
+def _kill_group(child: int) -> None:
+    # Not reaped yet, so its number is still its own and that of its group.
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(child, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def _kill_user(identity: int) -> None:
+    """Kill all processes of a user: as that user, since then -1 reaches no others."""
+    os.setresuid(identity, identity, 0)
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    finally:
+        os.setresuid(0, 0, 0)
+
+
+def _kill_descendants(child: int) -> int:
     code = 128 + signal.SIGKILL
     while True:
         try:
@@ -69,7 +101,7 @@ def _end_all(child: int) -> int:
         if ended == 0:
             for descendant in _descendants(os.getpid()):
                 _kill(descendant)
-            time.sleep(0.001)
+            time.sleep(SWEEP_SECONDS)
 
 
 def _descendants(ancestor: int) -> set[int]:
@@ -99,7 +131,7 @@ def _parent(pid: int) -> int | None:
 def _kill(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):
         return
 
 

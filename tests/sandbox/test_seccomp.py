@@ -1,0 +1,247 @@
+"""The filter, asked by a machine of its own and by the kernel."""
+
+import errno
+import json
+import platform
+import struct
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from nightlab.errors import SandboxUnavailable
+from nightlab.sandbox import seccomp
+from nightlab.sandbox.seccomp import filter_program
+from nightlab.sandbox.system_calls import MACHINES, NEWEST_CALL, NUMBERS, X32_BIT
+
+ALLOWED, KILLED = "allowed", "killed"
+HERE = platform.machine()
+COLUMN = MACHINES[HERE][0]
+
+
+def verdict(program: bytes, call: str | int, *arguments: int, machine: str = HERE) -> str | int:
+    """What a filter says to a call: ``ALLOWED``, ``KILLED`` or an errno."""
+    column, architecture = MACHINES[machine]
+    number = NUMBERS[call][column] if isinstance(call, str) else call
+    padded = (*arguments, *[0] * (6 - len(arguments)))
+    data = struct.pack("=IIQ6Q", number, architecture, 0, *padded)
+    code, at, register = [*struct.iter_unpack("=HBBI", program)], 0, 0
+    while True:
+        operation, if_true, if_false, value = code[at]
+        at += 1
+        if operation == 0x20:
+            (register,) = struct.unpack_from("=I", data, value)
+        elif operation == 0x54:
+            register &= value
+        elif operation in (0x15, 0x35):
+            holds = register == value if operation == 0x15 else register >= value
+            at += if_true if holds else if_false
+        elif operation == 0x06:
+            named = {0x7FFF0000: ALLOWED, 0x80000000: KILLED}
+            return named.get(value, value & 0xFFFF)
+        else:
+            raise AssertionError(f"the kernel would refuse operation {operation:#x}")
+
+
+@pytest.fixture(params=MACHINES)
+def machine(request):
+    return request.param
+
+
+@pytest.fixture(params=[True, False], ids=["rung 1", "rung 2"])
+def local_sockets(request):
+    return request.param
+
+
+@pytest.fixture
+def ask(machine, local_sockets):
+    program = filter_program(local_sockets=local_sockets, machine=machine)
+    return lambda call, *arguments: verdict(program, call, *arguments, machine=machine)
+
+
+def test_another_architectures_numbers_kill(machine, local_sockets):
+    program = filter_program(local_sockets=local_sockets, machine=machine)
+    foreign = next(name for name in MACHINES if name != machine)
+    assert verdict(program, 0, machine=foreign) == KILLED
+
+
+def test_the_second_way_to_call_kills():
+    program = filter_program(local_sockets=True, machine="x86_64")
+    assert verdict(program, 0, machine="x86_64") == ALLOWED
+    assert verdict(program, X32_BIT, machine="x86_64") == KILLED
+
+
+def test_processes_and_threads_may_be_made_but_no_namespaces(ask):
+    assert ask("clone", 0x11) == ALLOWED
+    assert ask("clone", 0x3D0F00) == ALLOWED  # a thread, as the C library makes it
+    for flag in (0x20000, 0x2000000, 0x4000000, 0x8000000, 1 << 28, 1 << 29, 1 << 30):
+        assert ask("clone", flag | 0x11) == errno.EPERM
+        assert ask("unshare", flag) == errno.EPERM
+    assert ask("clone3", 0) == errno.ENOSYS
+
+
+def test_terminals_cannot_be_typed_into_whatever_the_high_bits(ask):
+    assert ask("ioctl", 0, 0x5401) == ALLOWED
+    for request in (0x5412, 0x541C):
+        assert ask("ioctl", 0, request) == errno.EPERM
+        assert ask("ioctl", 0, request | 1 << 40) == errno.EPERM
+
+
+def test_files_may_be_made_but_no_devices(ask):
+    assert ask("mknodat", 0, 0, 0o010600) == ALLOWED
+    for kind in (0o020000, 0o060000):
+        assert ask("mknodat", 0, 0, kind | 0o600) == errno.EPERM
+
+
+def test_calls_younger_than_the_table_do_not_exist(ask):
+    assert ask(NEWEST_CALL) == ALLOWED
+    assert ask(NEWEST_CALL + 1) == errno.ENOSYS
+    assert ask(0x3FFFFFFF) == errno.ENOSYS
+
+
+def test_the_personality_can_be_asked_for_and_not_changed(ask):
+    assert ask("personality", 0xFFFFFFFF) == ALLOWED
+    assert ask("personality", 0x0400000) == errno.EPERM
+
+
+def test_only_sockets_of_the_machine_itself_on_rung_1(machine):
+    program = filter_program(local_sockets=True, machine=machine)
+    for family in range(2, 50):
+        assert verdict(program, "socket", family, machine=machine) == errno.EPERM
+        assert verdict(program, "socket", family | 1 << 32, machine=machine) == errno.EPERM
+    assert verdict(program, "socket", 1, machine=machine) == ALLOWED
+    assert verdict(program, "setsid", machine=machine) == ALLOWED
+    assert verdict(program, "fchmodat", machine=machine) == ALLOWED
+
+
+def test_only_connected_pairs_on_rung_2(machine):
+    program = filter_program(local_sockets=False, machine=machine)
+
+    def ask(call: str, *arguments: int) -> str | int:
+        return verdict(program, call, *arguments, machine=machine)
+
+    for call in ("socket", "connect", "bind"):
+        assert ask(call, 1, 1) == errno.EPERM
+    assert ask("socketpair", 1, 1 | 0o2000000) == ALLOWED
+    assert ask("socketpair", 1, 5) == ALLOWED
+    assert ask("socketpair", 1, 2) == errno.EPERM  # each datagram may name its receiver
+    assert ask("socketpair", 16, 1) == errno.EPERM
+
+
+def test_other_processes_keep_their_limits_and_priorities_on_rung_2(machine):
+    program = filter_program(local_sockets=False, machine=machine)
+    for call in ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setattr"):
+        assert verdict(program, call, 0, machine=machine) == ALLOWED
+        assert verdict(program, call, 1234, machine=machine) == errno.EPERM
+    assert verdict(program, "setpriority", 0, 0, machine=machine) == ALLOWED
+    assert verdict(program, "setpriority", 0, 1234, machine=machine) == errno.EPERM
+    assert verdict(program, "setpriority", 2, 0, machine=machine) == errno.EPERM
+
+
+def test_another_machine_is_refused_with_a_remedy():
+    with pytest.raises(SandboxUnavailable, match=r"riscv64.*--trust-candidate"):
+        filter_program(local_sockets=True, machine="riscv64")
+
+
+HEADERS = {
+    "x86_64": Path("/usr/include/x86_64-linux-gnu/asm/unistd_64.h"),
+    "aarch64": Path("/usr/include/asm-generic/unistd.h"),
+}
+
+
+def test_the_numbers_are_the_kernels(machine):
+    header = HEADERS[machine]
+    if not header.is_file():
+        pytest.skip(f"there is no {header} to compare with")
+    words = [line.split() for line in header.read_text().splitlines()]
+    named = {
+        word[1].removeprefix("__NR3264_").removeprefix("__NR_"): int(word[2])
+        for word in words
+        if len(word) == 3 and word[0] == "#define" and word[2].isdigit()
+    }
+    column = MACHINES[machine][0]
+    ours = {name: numbers[column] for name, numbers in NUMBERS.items() if name in named}
+    assert len(ours) > 90
+    assert ours == {name: named[name] for name in ours}
+
+
+# With arguments of -1 these do nothing, or nothing that matters, where they are allowed.
+REFUSED = [
+    name
+    for group in (
+        seccomp._NAMESPACES_AND_MOUNTS,
+        seccomp._OTHER_PROCESSES,
+        seccomp._KERNEL,
+        seccomp._ADMINISTRATION,
+        seccomp._SHARED_BY_NAME,
+        seccomp._SOCKETS,
+        seccomp._METADATA,
+    )
+    for name in group
+    if NUMBERS[name][COLUMN] is not None and name not in ("vhangup", "msgget", "semget", "shmget")
+]
+
+TRY_ALL = """
+    import ctypes, json, os
+    libc = ctypes.CDLL(None, use_errno=True)
+    def call(number, *arguments):
+        ctypes.set_errno(0)
+        padded = [ctypes.c_long(word) for word in (*arguments, *[-1] * (6 - len(arguments)))]
+        return ctypes.get_errno() if libc.syscall(number, *padded) < 0 else 0
+"""
+
+
+def run(source: str, program: bytes | None) -> dict[str, int]:
+    confined = (
+        "from nightlab.sandbox.confine import give_up_privileges, install_filter\n"
+        f"give_up_privileges(); install_filter({program!r})\n"
+    )
+    code = (confined if program else "") + textwrap.dedent(TRY_ALL) + textwrap.dedent(source)
+    command = [sys.executable, "-c", code + "\nprint(json.dumps(answer))"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    return json.loads(done.stdout)
+
+
+def test_the_kernel_refuses_each_call_by_the_filter_and_not_by_itself():
+    numbers = {name: NUMBERS[name][COLUMN] for name in REFUSED}
+    source = f"answer = {{name: call(number) for name, number in {numbers}.items()}}"
+    without = run(source, None)
+    refused = run(source, filter_program(local_sockets=False))
+    assert set(refused.values()) == {errno.EPERM}
+    # As it must be for the line above to say anything: few are refused without a filter.
+    by_the_kernel = [name for name, error in without.items() if error == errno.EPERM]
+    assert len(by_the_kernel) < len(REFUSED) / 2, by_the_kernel
+
+
+def test_the_kernel_takes_leaving_the_process_group_for_done():
+    source = """
+        before = os.getpgid(0), os.getsid(0)
+        if os.fork() == 0:
+            os.setsid()
+            os.setpgid(0, 0)
+            os._exit(0 if (os.getpgid(0), os.getsid(0)) == before else 1)
+        answer = {"moved": os.waitstatus_to_exitcode(os.wait()[1])}
+    """
+    assert run(source, None) == {"moved": 1}
+    assert run(source, filter_program(local_sockets=False)) == {"moved": 0}
+
+
+def test_a_foreign_call_ends_the_process_by_the_kernels_word():
+    if HERE != "x86_64":
+        pytest.skip("only x86-64 has a second set of numbers")
+    source = f"answer = {{'error': call({X32_BIT} + 39)}}"
+    assert run(source, None) == {"error": errno.ENOSYS}
+    with pytest.raises(subprocess.CalledProcessError) as ended:
+        run(source, filter_program(local_sockets=True))
+    assert ended.value.returncode == -31  # SIGSYS
+
+
+def test_torch_finds_as_many_cores_as_without():
+    source = """
+        os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "2"
+        import torch
+        answer = {"threads": torch.get_num_threads()}
+    """
+    assert run(source, filter_program(local_sockets=False)) == run(source, None)
