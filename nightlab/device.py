@@ -89,6 +89,11 @@ class Device(Frozen):
         """What ``Spec.device`` says in train.py: the sandbox shows one GPU only."""
         return "cuda" if self.name.startswith("cuda") else "cpu"
 
+    @property
+    def selector(self) -> str:
+        """What names the GPU to its driver and tools: its identifier, else its number."""
+        return self.uuid or self.name.partition(":")[2]
+
 
 class _Gpu(Frozen):
     name: str

@@ -1,5 +1,6 @@
 """The environment and the limits that a job gets, the same on every rung."""
 
+import os
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,28 +9,64 @@ from nightlab.protocol import Pair
 from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES, Job, Layout
 
 OPEN_FILES = 4096
+SCRATCH_FILES = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Resource limits of each process of a job; None for no limit."""
+    """What a job may use; None for no limit.
+
+    ``data_bytes``, ``file_bytes``, ``processes`` and ``open_files`` are the kernel's to
+    hold, by resource limits that every process of the job inherits. The kernel holds the
+    others where it can (a cgroup, sized temporary file systems), and ``watch`` everywhere.
+    """
 
     data_bytes: int | None
+    """Private memory of each process: past it an allocation fails, which a program can say.
+    Shared memory is not in it."""
+    memory_bytes: int | None
+    """Memory of all processes together, of every kind."""
     file_bytes: int
+    """Size of any one file, memory files too."""
     processes: int
-    """Processes and threads of the user together."""
+    """Processes and threads together."""
     open_files: int
+    """Open files of each process."""
+    scratch_bytes: int
+    """Disk space of the work folder; the same again for the temporary file systems."""
+    scratch_files: int
+    """Names in the work folder; the same again in the temporary file systems."""
+    cpus: tuple[int, ...]
+    """The cores it starts on. A process may move itself to others that the engine has: what
+    binds is the set of cores that the engine itself was given (a cpuset)."""
+    gpu: str | None
+    """The GPU it computes on, by identifier or number."""
 
     @classmethod
     def of(cls, job: Job) -> "Limits":
         """The limits of a job."""
-        # The address space itself is never limited: CUDA reserves it hugely.
+        memory_bytes = job.memory_mb * 2**20 if job.memory_mb else None
+        on_gpu = job.device.kind == "cuda"
+        scratch_bytes = job.scratch_mb * 2**20
         return cls(
-            data_bytes=job.memory_mb * 2**20 if job.memory_mb else None,
-            file_bytes=CHECKPOINT_MAX_BYTES,
+            # Drivers of GPUs reserve private address space far beyond what they use. The
+            # address space itself is never limited, for the same reason.
+            data_bytes=(
+                None
+                if on_gpu or memory_bytes is None
+                else _within_hard_limit(resource.RLIMIT_DATA, memory_bytes)
+            ),
+            memory_bytes=memory_bytes,
+            file_bytes=_within_hard_limit(
+                resource.RLIMIT_FSIZE, min(CHECKPOINT_MAX_BYTES, scratch_bytes)
+            ),
             # torch.compile starts a worker a core, each with a thread pool of its own.
-            processes=256 + 128 * job.device.threads,
-            open_files=_within_hard_limit(OPEN_FILES),
+            processes=_within_hard_limit(resource.RLIMIT_NPROC, 256 + 128 * job.device.threads),
+            open_files=_within_hard_limit(resource.RLIMIT_NOFILE, OPEN_FILES),
+            scratch_bytes=scratch_bytes,
+            scratch_files=SCRATCH_FILES,
+            cpus=tuple(sorted(os.sched_getaffinity(0))[: job.device.threads]),
+            gpu=job.device.selector if on_gpu else None,
         )
 
 
@@ -58,14 +95,14 @@ def job_environment(job: Job, layout: Layout, pair: Pair) -> Mapping[str, str]:
         "KMP_BLOCKTIME": "0",
     }
     if job.device.kind == "cuda":
-        index = job.device.name.partition(":")[2]
-        environment["CUDA_VISIBLE_DEVICES"] = job.device.uuid or index
+        environment["CUDA_VISIBLE_DEVICES"] = job.device.selector
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     else:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     return environment
 
 
-def _within_hard_limit(wanted: int) -> int:
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _within_hard_limit(kind: int, wanted: int) -> int:
+    """What may be asked for without a right to raise limits."""
+    _, hard = resource.getrlimit(kind)
     return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)

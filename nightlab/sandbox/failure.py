@@ -1,6 +1,8 @@
 """Why a candidate's process gave nothing, read from how it ended and what it printed."""
 
+import builtins
 import re
+import signal
 from dataclasses import dataclass
 
 from nightlab.records import Reason
@@ -11,8 +13,13 @@ _OUT_OF_MEMORY = re.compile(
     r"OutOfMemoryError|out of memory|MemoryError|std::bad_alloc|[Cc]an(?:no|')t allocate memory"
     r"|not enough memory"
 )
+_OUT_OF_RESOURCES = re.compile(
+    r"\[Errno (?:24|27|28)\]|[Tt]oo many open files|[Ff]ile too large|[Nn]o space left on device"
+    r"|can't start new thread"
+)
 _EXCEPTION_LINE = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*")
-_KILLED = 128 + 9
+_KILLED = 128 + signal.SIGKILL
+_FILE_TOO_LARGE = 128 + signal.SIGXFSZ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +47,10 @@ def classify_crash(exit_code: int, log: str) -> Failure:
         reason, said = Reason.OOM, "killed by the system, most likely for want of memory"
     elif _OUT_OF_MEMORY.search(said):
         reason = Reason.OOM
+    elif _OUT_OF_RESOURCES.search(said):
+        reason = Reason.RESOURCES
+    elif exit_code == _FILE_TOO_LARGE and not raised:
+        reason, said = Reason.RESOURCES, "ended for writing a file larger than it may"
     elif said.startswith("FloatingPointError"):
         reason = Reason.NONFINITE
     elif said.startswith("ContractError"):
@@ -47,3 +58,21 @@ def classify_crash(exit_code: int, log: str) -> Failure:
     elif not raised and exit_code > 128:
         said = f"ended by signal {exit_code - 128}; last output: {said}"
     return Failure(reason=reason, message=said[:MAX_MESSAGE_CHARACTERS])
+
+
+def classify_silenced_crash(exit_code: int, log: str) -> Failure:
+    """The same for a process that was shown text which must not come out: none of it is quoted.
+
+    Args:
+        exit_code: its status; 128 + signal where a signal ended it.
+        log: its output, capped.
+    """
+    failure = classify_crash(exit_code, log)
+    name = failure.message.partition(":")[0]
+    known = isinstance(getattr(builtins, name, None), type)
+    kind = name if known else f"status {exit_code}"
+    return Failure(
+        reason=failure.reason,
+        message=f"The candidate ended with {kind} while it was scored. What it printed then is not "
+        "kept, since it had been shown validation text.",
+    )

@@ -3,17 +3,19 @@
 Every job has a folder of its own, with copies of all that it may read, so that nothing
 outside depends on its permissions::
 
-    nightlab-jobs-UID/            0700, the engine's
+    nightlab-jobs-UID/            the engine's alone; as root 0711, so that it can be crossed
       .lock                       held while folders are made and swept
-      xxxxxxxx/
+      xxxxxxxx/                   a random name; as root 0710 and the job's group's
         .alive                    locked by the engine for as long as the job lives
         trainer/  candidate/  weights/      what the job may read
         work/                     the only place that it may write to
+          tmp/                    temporary files, where the sandbox has no other place
 
 The kernel frees a lock when its holder dies, however it dies. So a folder whose
 ``.alive`` is not locked was left by a kill, and the next start sweeps it away.
 """
 
+import errno
 import fcntl
 import os
 import shutil
@@ -27,6 +29,7 @@ from typing import Literal
 
 from nightlab.device import Device
 from nightlab.errors import SandboxError
+from nightlab.sandbox.scratch import remove_tree
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_MAX_BYTES = 4 * 2**30
@@ -46,7 +49,9 @@ class Job:
     """The text of the candidate's train.py."""
     device: Device
     memory_mb: int = 0
-    """Limit on the private memory of each process; 0 for none."""
+    """Limit on the memory of all processes together; 0 for none."""
+    scratch_mb: int = CHECKPOINT_MAX_BYTES // 2**20
+    """Limit on the disk space of the work folder."""
     weights: Path | None = None
     """A checkpoint that the job may read."""
 
@@ -71,6 +76,11 @@ class Layout:
         return f"{self.work}/{CHECKPOINT}"
 
     @property
+    def scratch(self) -> str:
+        """A folder for temporary files inside the working folder."""
+        return f"{self.work}/tmp"
+
+    @property
     def saved_weights(self) -> str:
         """The checkpoint that a ``score`` job reads."""
         return f"{self.weights}/{CHECKPOINT}"
@@ -93,13 +103,14 @@ class JobFolder:
 
         Args:
             job: what is to be run.
-            owner: the user id that the job's processes will have; None for our own.
+            owner: the user id that the job's processes will have, root's to give; None for
+                our own.
 
         Raises:
             SandboxError: the temporary folder is not ours, full, or not writable.
         """
         try:
-            root = _jobs_root()
+            root = _jobs_root(crossed=owner is not None)
             with _locked(root):
                 _sweep(root)
                 path = Path(tempfile.mkdtemp(dir=root))
@@ -153,7 +164,7 @@ class JobFolder:
 
     def remove(self) -> None:
         """Delete the folder and everything in it."""
-        _remove_tree(self.path)
+        remove_tree(self.path)
         os.close(self._lock)
 
     def _fill(self, job: Job, owner: int | None) -> None:
@@ -165,14 +176,18 @@ class JobFolder:
             shutil.copyfile(engine / name, self.path / "trainer" / name)
         (self.path / "candidate" / "train.py").write_text(job.source, encoding="utf-8")
         if job.weights is not None:
-            shutil.copyfile(job.weights, self.path / "weights" / CHECKPOINT)
+            with job.weights.open("rb") as weights:
+                _copy(weights.fileno(), self.path / "weights" / CHECKPOINT)
         for folder in ("trainer", "candidate", "weights"):
             for file in (self.path / folder).iterdir():
                 file.chmod(0o444)
+        (self.path / "work" / "tmp").mkdir(mode=0o700)
         if owner is not None:
+            os.chown(self.path / "work" / "tmp", owner, owner)
             os.chown(self.path / "work", owner, owner)
-        # Searchable: bubblewrap, without root's rights by then, must enter it. The folder
-        # above is the engine's alone.
+            os.chown(self.path, -1, owner)
+            self.path.chmod(0o710)
+        # Searchable: bubblewrap, without root's rights by then, must enter it.
         (self.path / "work").chmod(0o711)
 
 
@@ -184,17 +199,47 @@ def _copy_checkpoint(source: int, destination: Path) -> str | None:
         return f"{CHECKPOINT} has {state.st_size} bytes; 1 to {CHECKPOINT_MAX_BYTES} are allowed"
     partial = destination.with_name(destination.name + ".partial")
     try:
-        with open(source, "rb", closefd=False) as file, partial.open("wb") as copy:
-            shutil.copyfileobj(file, copy, _COPY_BYTES)
-        partial.replace(destination)
+        complete = _copy(source, partial) == state.st_size == os.fstat(source).st_size
+        if complete:
+            partial.replace(destination)
+        else:
+            partial.unlink()
     except OSError as error:
         raise SandboxError(
             f"The checkpoint cannot be copied to {destination} ({error}): free space there."
         ) from error
-    return None
+    return None if complete else f"{CHECKPOINT} changed while it was copied"
 
 
-def _jobs_root() -> Path:
+def _copy(source: int, destination: Path) -> int:
+    """Copy a file of the size that it has now, its holes as holes; the bytes copied or skipped.
+
+    A file that only claims to be large costs the disk of its copy no more than its own.
+    """
+    size = os.fstat(source).st_size
+    with destination.open("wb") as copy:
+        at = 0
+        while at < size:
+            try:
+                at = os.lseek(source, at, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # a hole up to the end, or the file has shrunk
+                    at = min(size, os.fstat(source).st_size)
+                    break
+                raise
+            hole = min(size, os.lseek(source, at, os.SEEK_HOLE))
+            copy.seek(at)
+            while at < hole:
+                data = os.pread(source, min(_COPY_BYTES, hole - at), at)
+                if not data:
+                    return at
+                at += copy.write(data)
+        copy.truncate(at)
+    return at
+
+
+def _jobs_root(*, crossed: bool) -> Path:
+    """The folder of all jobs. ``crossed``: other users pass through, to those they can name."""
     root = Path(tempfile.gettempdir()) / f"nightlab-jobs-{os.getuid()}"
     root.mkdir(mode=0o700, exist_ok=True)
     state = root.lstat()
@@ -202,13 +247,15 @@ def _jobs_root() -> Path:
     if (
         not stat.S_ISDIR(state.st_mode)
         or state.st_uid != os.getuid()
-        or stat.S_IMODE(state.st_mode) & 0o077
+        or stat.S_IMODE(state.st_mode) & (0o066 if os.getuid() == 0 else 0o077)
     ):
         raise SandboxError(
-            f"Jobs need {root} to be a folder that only its owner, user {os.getuid()}, can enter, "
+            f"Jobs need {root} to be a folder that only its owner, user {os.getuid()}, can read, "
             f"and found mode {stat.filemode(state.st_mode)} of user {state.st_uid}: remove it, or "
             "set TMPDIR to another place."
         )
+    if crossed:
+        root.chmod(0o711)
     return root
 
 
@@ -225,7 +272,7 @@ def _locked(root: Path) -> Iterator[None]:
 def _sweep(root: Path) -> None:
     for path in root.iterdir():
         if path.is_dir() and not _is_alive(path):
-            _remove_tree(path)
+            remove_tree(path)
 
 
 def _is_alive(path: Path) -> bool:
@@ -240,13 +287,3 @@ def _is_alive(path: Path) -> bool:
     finally:
         os.close(lock)
     return False
-
-
-def _remove_tree(path: Path) -> None:
-    # A candidate may have shut folders of its own against us.
-    for folder, names, _ in os.walk(path):
-        for name in names:
-            inner = Path(folder, name)
-            if not inner.is_symlink():
-                inner.chmod(0o700)
-    shutil.rmtree(path, ignore_errors=True)

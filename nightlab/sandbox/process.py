@@ -1,25 +1,43 @@
-"""A running job, as the host sees it: its socket, its output, its memory, its end."""
+"""A running job, as the host sees it: its socket, its output, its limits, its end."""
 
+import os
 import re
+import select
 import subprocess
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self
 
-import psutil
-
 from nightlab.errors import SandboxError
 from nightlab.protocol import Channel
+from nightlab.records import Reason
+from nightlab.sandbox.cgroup import Cgroup, Cgroups, entering
+from nightlab.sandbox.environment import Limits
+from nightlab.sandbox.failure import Failure
+from nightlab.sandbox.gpu import ComputeProcess, require_vacant, wait_until_released
 from nightlab.sandbox.job import JobFolder, Layout
+from nightlab.sandbox.watch import Watch
 
 LOG_HEAD_BYTES = 16 * 1024
 LOG_TAIL_BYTES = 48 * 1024
 KILL_SECONDS = 10.0
-MEMORY_POLL_SECONDS = 0.25
+
+_CHUNK_BYTES = 64 * 1024
+_CHUNK_SECONDS = 0.002
+"""Waited after every full chunk: a flood of output costs its sender's time, not ours."""
 
 # Escape sequences and control characters: the log is shown in terminals and pages.
 _ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[^\[]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class OuterProcess(subprocess.Popen[bytes]):
+    """The outermost process of a job, with what it was born into."""
+
+    cgroup: Cgroup | None = None
+    neighbours: tuple[ComputeProcess, ...] = ()
+    """Processes of others that compute on the job's GPU."""
 
 
 class Spawner:
@@ -27,31 +45,50 @@ class Spawner:
 
     A process that is to die with its parent (PR_SET_PDEATHSIG) dies with the *thread*
     that started it, so a worker thread that ends would take its sandboxes along.
+
+    Args:
+        cgroups: where jobs' cgroups are made; None to look for a place.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cgroups: Cgroups | None = None) -> None:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="nightlab-spawner")
+        self.cgroups = Cgroups.find() if cgroups is None else cgroups
 
-    def spawn(self, command: list[str], **options: Any) -> subprocess.Popen[bytes]:
-        """Start a process; ``options`` are those of ``subprocess.Popen``.
+    def spawn(self, command: list[str], limits: Limits, **options: Any) -> OuterProcess:
+        """Start the outermost process of a job, in its cgroup and on its cores.
+
+        Its resource limits are for the command to take: they would bind what builds the
+        sandbox too. ``options`` are those of ``subprocess.Popen``.
 
         Raises:
             SandboxError: it cannot be started.
         """
+        neighbours = () if limits.gpu is None else require_vacant(limits.gpu)
+        cgroup = self.cgroups.create(limits)
 
-        def start() -> subprocess.Popen[bytes]:
-            return subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                **options,
-            )
+        def start() -> OuterProcess:
+            # A new process gets the cores of the thread that starts it.
+            ours = os.sched_getaffinity(0)
+            os.sched_setaffinity(0, limits.cpus)
+            try:
+                return OuterProcess(
+                    entering(command, cgroup),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    **options,
+                )
+            finally:
+                os.sched_setaffinity(0, ours)
 
         try:
-            return self._thread.submit(start).result()
+            process = self._thread.submit(start).result()
         except OSError as error:
+            if cgroup is not None:
+                cgroup.remove()
             raise SandboxError(f"{command[0]} cannot be started ({error}).") from error
+        process.cgroup, process.neighbours = cgroup, neighbours
+        return process
 
 
 class CappedLog:
@@ -105,30 +142,40 @@ class SandboxedProcess:
         folder: the job's folder.
         layout: the job's paths as its processes see them.
         tree: how the rung ends it.
+        limits: what it may use of the machine.
     """
 
     def __init__(
         self,
         *,
-        process: subprocess.Popen[bytes],
+        process: OuterProcess,
         channel: Channel,
         folder: JobFolder,
         layout: Layout,
         tree: Tree,
+        limits: Limits,
     ) -> None:
         self.channel = channel
         self.folder = folder
         self.layout = layout
+        self.limits = limits
         self._process = process
         self._tree = tree
         self._killed = False
+        self._killing = threading.Lock()
+        self._ran_out = False
+        self._released = False
         self._log = CappedLog()
-        self._ended = threading.Event()
-        self._peak_bytes = 0
         self._reader = threading.Thread(target=self._read_log, name="nightlab-log", daemon=True)
-        self._meter = threading.Thread(target=self._poll_memory, name="nightlab-rss", daemon=True)
+        self._watch = Watch(
+            pid=process.pid,
+            work=folder.layout.work,
+            limits=limits,
+            alive=lambda: process.poll() is None,
+            kill=self._end_tree,
+        )
         self._reader.start()
-        self._meter.start()
+        self._watch.start()
 
     def __enter__(self) -> Self:
         return self
@@ -142,8 +189,7 @@ class SandboxedProcess:
         try:
             self.kill()
         finally:
-            self._ended.set()
-            self._meter.join()
+            self._watch.stop()
             self.channel.close()
             self._tree.close()
             self.folder.remove()
@@ -160,8 +206,26 @@ class SandboxedProcess:
 
     @property
     def peak_memory_mb(self) -> float | None:
-        """Largest resident memory of the whole tree that was seen, or None before any was."""
-        return self._peak_bytes / 2**20 if self._peak_bytes else None
+        """Largest memory of the whole tree that was seen, or None before any was.
+
+        Shared pages count once; see ``process_tree`` for what is in it.
+        """
+        return self._watch.peak_bytes / 2**20 if self._watch.peak_bytes else None
+
+    @property
+    def exceeded(self) -> Failure | None:
+        """The limit that ended the job, if one did: ask this before reading its exit code."""
+        return self._watch.exceeded or self._out_of_cgroup()
+
+    @property
+    def neighbours(self) -> tuple[ComputeProcess, ...]:
+        """Processes of others that computed on the job's GPU when it started."""
+        return self._process.neighbours
+
+    @property
+    def watch(self) -> Watch:
+        """The watch over it, for those who measure what watching costs."""
+        return self._watch
 
     def wait(self, timeout_seconds: float) -> int | None:
         """Wait for the end; the exit code (128 + signal where one ended it), or None.
@@ -183,52 +247,77 @@ class SandboxedProcess:
         """Kill every process of the job and return once they are gone.
 
         Raises:
-            SandboxError: they do not go, as when a driver holds them in the kernel.
+            SandboxError: they do not go, as when a driver holds them in the kernel, or
+                the GPU does not let go of them.
         """
         if self._process.poll() is None:
-            self._killed = True
-            self._tree.kill()
+            self._end_tree()
         if self._reap(KILL_SECONDS) is None:
             self._process.kill()
             raise SandboxError(
                 f"The sandbox (process {self.pid}) is still there {KILL_SECONDS:.0f} s after it "
                 "was killed: look for a hung device or disk with `dmesg`."
             )
+        self._release()
+
+    def _end_tree(self) -> None:
+        # The watch and the engine may both come to this at the same time.
+        with self._killing:
+            self._killed = True
+            if self._process.cgroup is not None:
+                self._process.cgroup.kill()
+            self._tree.kill()
+
+    def _release(self) -> None:
+        """Give back what outlives the processes: the cgroup, the GPU."""
+        if self._process.cgroup is not None:
+            self._process.cgroup.kill()
+            self._ran_out = self._ran_out or self._process.cgroup.out_of_memory()
+            self._process.cgroup.remove()
+        if self.limits.gpu is not None and not self._released:
+            self._watch.stop()
+            wait_until_released(self.limits.gpu, self._watch.pids)
+            self._released = True
+
+    def _out_of_cgroup(self) -> Failure | None:
+        cgroup, limit = self._process.cgroup, self.limits.memory_bytes
+        if cgroup is None or limit is None or not (self._ran_out or cgroup.out_of_memory()):
+            return None
+        return Failure(
+            reason=Reason.OOM,
+            message=f"The candidate needed more than the {limit / 2**20:,.0f} MB of memory that "
+            "are allowed.",
+        )
 
     def _reap(self, timeout_seconds: float) -> int | None:
-        try:
-            code = self._process.wait(max(timeout_seconds, 0.0))
-        except subprocess.TimeoutExpired:
+        if not self._ends_within(max(timeout_seconds, 0.0)):
             return None
+        code = self._process.wait()
         # Nothing holds the pipe any more, so what was written is read in a moment.
         self._reader.join(KILL_SECONDS)
         return code
+
+    def _ends_within(self, timeout_seconds: float) -> bool:
+        # Popen.wait with a timeout looks only every 50 ms, as long as all of a start takes.
+        if self._process.poll() is not None:
+            return True
+        try:
+            handle = os.pidfd_open(self._process.pid)
+        except ProcessLookupError:  # reaped by another thread just now
+            return True
+        try:
+            ended = select.poll()
+            ended.register(handle, select.POLLIN)
+            return bool(ended.poll(1000 * timeout_seconds))
+        finally:
+            os.close(handle)
 
     def _read_log(self) -> None:
         pipe = self._process.stdout
         if pipe is None:
             return
         with pipe:
-            while data := pipe.read1(1 << 16):  # type: ignore[attr-defined]
+            while data := pipe.read1(_CHUNK_BYTES):  # type: ignore[attr-defined]
                 self._log.add(data)
-
-    def _poll_memory(self) -> None:
-        while self._process.poll() is None and not self._ended.is_set():
-            self._peak_bytes = max(self._peak_bytes, tree_memory_bytes(self._process.pid))
-            self._ended.wait(MEMORY_POLL_SECONDS)
-
-
-def tree_memory_bytes(pid: int) -> int:
-    """Resident memory of a process and all its descendants; shared pages count once each."""
-    try:
-        root = psutil.Process(pid)
-        tree = [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return 0
-    total = 0
-    for process in tree:
-        try:
-            total += process.memory_info().rss
-        except psutil.Error:
-            continue
-    return total
+                if len(data) == _CHUNK_BYTES:
+                    time.sleep(_CHUNK_SECONDS)

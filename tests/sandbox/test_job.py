@@ -96,7 +96,65 @@ def test_only_a_regular_file_of_its_own_is_a_checkpoint(folder, tmp_path, monkey
     assert not taken.exists()
 
 
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [(0, b"data")],
+        [(5 << 20, b"after a hole")],
+        [(0, b"head"), (64 << 20, b"tail")],
+        [(0, b"head" * 5_000_000)],
+        [(3, b"x" * 100), (1 << 20, b"y"), (9 << 20, b"")],
+    ],
+)
+def test_holes_are_copied_as_holes(folder, tmp_path, parts):
+    with open(folder.layout.checkpoint, "wb") as file:
+        for place, data in parts:
+            file.seek(place)
+            file.write(data)
+    assert folder.take_checkpoint(tmp_path / "taken.pt") is None
+    taken, source = tmp_path / "taken.pt", Path(folder.layout.checkpoint)
+    assert taken.read_bytes() == source.read_bytes()
+    assert taken.stat().st_blocks <= source.stat().st_blocks + 64
+
+
+def test_a_file_that_is_nothing_but_a_hole_is_copied_as_one(folder, tmp_path):
+    with open(folder.layout.checkpoint, "wb") as file:
+        file.truncate(1 << 30)
+    assert folder.take_checkpoint(tmp_path / "taken.pt") is None
+    assert (tmp_path / "taken.pt").stat().st_size == 1 << 30
+    assert (tmp_path / "taken.pt").stat().st_blocks < 64
+
+
+@pytest.mark.parametrize("size", [10, 10**8])
+def test_a_checkpoint_that_changes_under_the_copy_is_none(folder, tmp_path, monkeypatch, size):
+    place = Path(folder.layout.checkpoint)
+    place.write_bytes(bytes(50_000_000))
+    read = os.pread
+
+    def read_while_it_changes(*arguments):
+        os.truncate(place, size)
+        return read(*arguments)
+
+    monkeypatch.setattr(os, "pread", read_while_it_changes)
+    assert "changed" in (folder.take_checkpoint(tmp_path / "taken.pt") or "")
+    assert list(tmp_path.glob("taken*")) == []
+
+
 def test_a_copy_that_fails_is_the_machinerys_fault(folder, tmp_path):
     Path(folder.layout.checkpoint).write_bytes(b"weights")
     with pytest.raises(SandboxError, match="free space"):
         folder.take_checkpoint(tmp_path / "missing" / "taken.pt")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give ids")
+def test_a_folder_for_another_id_can_be_crossed_by_only_its_id(temporary_folder):
+    owner = 60578
+    made = JobFolder.create(JOB, owner=owner)
+    work = Path(made.layout.work)
+    assert made.path.parent.stat().st_mode & 0o777 == 0o711
+    assert made.path.stat().st_mode & 0o777 == 0o710
+    assert (made.path.stat().st_uid, made.path.stat().st_gid) == (0, owner)
+    for folder in (work, Path(made.layout.scratch)):
+        assert (folder.stat().st_uid, folder.stat().st_gid) == (owner, owner)
+    made.remove()
+    assert not made.path.exists()

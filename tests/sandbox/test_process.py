@@ -29,7 +29,8 @@ for _ in range(3):
         os.setsid()
         if os.fork() == 0:
             ctypes.CDLL(None).prctl(1, 0)
-            os.execv("/usr/bin/sleep", ["sleep", "600", "MARK"])
+            idle = "import time; time.sleep(600)"
+            os.execv(sys.executable, [sys.executable, "-c", idle, "MARK"])
         os._exit(0)
 print("spread", flush=True)
 time.sleep(600)
@@ -135,6 +136,42 @@ print("\\nlast \\x1b[31mwords\\x1b[0m\\x00\\x07")
     assert log.endswith("\nlast words\n")
     assert "bytes of output left out" in log
     assert len(log) < LOG_HEAD_BYTES + LOG_TAIL_BYTES + 100
+
+
+def test_garbage_in_the_output_and_a_pipe_held_open_harm_nobody(sandbox):
+    source = """
+import os, random, sys, time
+os.write(1, bytes(range(256)) * 40)
+os.write(2, random.randbytes(10_000) + b"\\xff\\xfe end\\n")
+if os.fork() == 0:
+    os.setsid() if hasattr(os, "setsid") else None
+    time.sleep(600)
+"""
+    with sandbox.start(job(source)) as process:
+        assert process.wait(20) == 0
+        log = process.log
+    assert log.endswith("end\n")
+    assert not [c for c in log if c < " " and c not in "\n\t"]
+
+
+def test_a_job_that_says_nothing_and_closes_its_output_goes_on(sandbox):
+    source = "import os, time; os.close(1); os.close(2); time.sleep(0.5); os._exit(7)"
+    with sandbox.start(job(source)) as process:
+        assert process.wait(20) == 7
+        assert process.log == ""
+
+
+def test_a_flood_leaves_the_engine_its_time(bubblewrap):
+    source = "import os\nwhile True: os.write(1, bytes(1 << 20))"
+    with bubblewrap.start(job(source)) as process:
+        assert wait_until(lambda: "left out" in process.log, 20)
+        cpu, began = time.thread_time(), time.monotonic()
+        before = os.times()
+        time.sleep(1)
+        after = os.times()
+        used = (after.user + after.system) - (before.user + before.system)
+        assert used < 0.7 * (time.monotonic() - began), "the reader does not run all the time"
+        assert time.thread_time() - cpu < 0.1
 
 
 def test_the_trees_memory_is_seen(sandbox):

@@ -1,0 +1,239 @@
+"""The processes of a job and the memory that they hold, read from /proc.
+
+What memory costs is counted so that nothing counts twice and little hides:
+
+* private and file pages by their proportional share (``smaps_rollup``), so that pages
+  which processes share count once in the sum;
+* shared memory (memory files, shared anonymous maps, files in temporary file systems) by
+  what is *allocated*, since such pages stay when nobody maps them: a written memory file
+  that is not mapped is in no process's resident size.
+
+Not seen: a memory file that only travels in a socket's queue; without root, a shared map
+whose pages the candidate dropped from its tables; and the kernel's own buffers. Those
+meet the machine's reserve (see ``watch``), and a cgroup's limit where there is one.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from stat import S_ISREG
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+BLOCK_BYTES = 512
+"""The unit of ``st_blocks``, whatever the file system."""
+
+_ROLLUP_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """What the open files of a tree hold without a name, in bytes."""
+
+    shared_memory_bytes: int
+    """Allocated in memory files and shared anonymous maps."""
+    deleted_bytes: int
+    """Allocated on the work folder's disk in files that have no name any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temporary:
+    """Use of the temporary file systems that only the job sees."""
+
+    used_bytes: int = 0
+    files: int = 0
+
+
+def tree_of(pid: int) -> list[int]:
+    """The process and all its descendants, parents first; what is gone is left out."""
+    tree = [pid]
+    # Kernels built without these lists are asked for every process's parent instead,
+    # which costs more the busier the machine is.
+    listed = os.path.exists(f"/proc/self/task/{threading.get_native_id()}/children")
+    children = _listed_children if listed else _searched_children()
+    for process in tree:
+        tree += children(process)
+    return tree
+
+
+def count_tasks(pids: Iterable[int]) -> int:
+    """Processes and threads together, as the kernel's limit on processes counts them."""
+    return sum(len(_names(f"/proc/{pid}/task")) for pid in pids)
+
+
+def resident_bytes(pids: Iterable[int]) -> int:
+    """The sum of resident sizes: cheap, and too high where processes share pages."""
+    pages = 0
+    for pid in pids:
+        fields = _read(f"/proc/{pid}/statm").split()
+        pages += int(fields[1]) if len(fields) > 1 else 0
+    return pages * PAGE_BYTES
+
+
+def memory_bytes(pids: Iterable[int], held_bytes: int) -> int:
+    """What the tree costs in memory.
+
+    Args:
+        pids: its processes.
+        held_bytes: shared memory known to be allocated, mapped or not.
+    """
+    total = shared = 0
+    for pid in pids:
+        for line in _read(f"/proc/{pid}/smaps_rollup", _ROLLUP_BYTES).splitlines():
+            name, _, value = line.partition(b":")
+            if name == b"Pss":
+                total += int(value.split()[0]) * 1024
+            elif name == b"Pss_Shmem":
+                shared += int(value.split()[0]) * 1024
+    return total - shared + max(shared, held_bytes)
+
+
+def held_by(pids: Iterable[int], work_device: int) -> Held:
+    """What open files hold: memory files, and files on the work folder's disk without a name.
+
+    Args:
+        pids: the processes of the tree.
+        work_device: ``st_dev`` of the work folder.
+    """
+    memory_device = _memory_device()
+    memory: dict[int, int] = {}
+    deleted: dict[int, int] = {}
+    for pid in pids:
+        for state in _open_files(pid, memory_device):
+            if not S_ISREG(state.st_mode):
+                continue
+            if state.st_dev == memory_device:
+                memory[state.st_ino] = state.st_blocks * BLOCK_BYTES
+            elif state.st_dev == work_device and state.st_nlink == 0:
+                deleted[state.st_ino] = state.st_blocks * BLOCK_BYTES
+    return Held(
+        shared_memory_bytes=sum(memory.values()),
+        deleted_bytes=sum(deleted.values()),
+    )
+
+
+def temporary_use(pids: Iterable[int]) -> Temporary:
+    """Use of the writable temporary file systems that the tree sees and we do not.
+
+    The mounts are looked up in every call: while a sandbox is being built they change.
+    """
+    ours = {device for device, *_ in _mounts("self")}
+    used: dict[str, os.statvfs_result] = {}
+    seen: set[str] = set()
+    for pid in pids:
+        namespace = _link(f"/proc/{pid}/ns/mnt")
+        if namespace in seen or namespace == _link("/proc/self/ns/mnt"):
+            continue
+        seen.add(namespace)
+        for device, place, options, kind in _mounts(str(pid)):
+            if kind == "tmpfs" and "rw" in options.split(",") and device not in ours:
+                try:
+                    used[device] = os.statvfs(f"/proc/{pid}/root{place}")
+                except OSError:
+                    continue
+    return Temporary(
+        used_bytes=sum((use.f_blocks - use.f_bfree) * use.f_frsize for use in used.values()),
+        files=sum(use.f_files - use.f_ffree for use in used.values()),
+    )
+
+
+def available_bytes() -> int:
+    """Memory that the machine could still give out without swapping."""
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith(b"MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _listed_children(pid: int) -> list[int]:
+    # A child is listed with the thread that made it.
+    threads = _names(f"/proc/{pid}/task")
+    lists = (_read(f"/proc/{pid}/task/{thread}/children") for thread in threads)
+    return [int(child) for children in lists for child in children.split()]
+
+
+def _searched_children() -> Callable[[int], list[int]]:
+    children: dict[int, list[int]] = {}
+    for name in filter(str.isdigit, _names("/proc")):
+        # The name, in parentheses, may itself hold spaces and parentheses.
+        fields = _read(f"/proc/{name}/stat").rpartition(b")")[2].split()
+        if len(fields) > 1:
+            children.setdefault(int(fields[1]), []).append(int(name))
+    return lambda pid: children.get(pid, [])
+
+
+def _open_files(pid: int, memory_device: int) -> Iterator[os.stat_result]:
+    names = [f"/proc/{pid}/fd/{name}" for name in _names(f"/proc/{pid}/fd")]
+    for name in [*names, *_shared_maps(pid, memory_device)]:
+        try:
+            yield os.stat(name)
+        except OSError:
+            continue
+
+
+def _shared_maps(pid: int, memory_device: int) -> Iterator[str]:
+    """Files that stand for the shared anonymous maps of a process; only root can ask them."""
+    if os.geteuid() != 0:
+        return
+    device = f"{os.major(memory_device):02x}:{os.minor(memory_device):02x}".encode()
+    for line in _read_all(f"/proc/{pid}/maps").splitlines():
+        fields = line.split(maxsplit=5)
+        if fields[1].endswith(b"s") and fields[3] == device:
+            yield f"/proc/{pid}/map_files/{_plain(fields[0])}"
+
+
+def _plain(span: bytes) -> str:
+    start, _, end = span.decode().partition("-")
+    return f"{int(start, 16):x}-{int(end, 16):x}"
+
+
+def _memory_device() -> int:
+    """The device number of the kernel's own temporary file system, where memory files live."""
+    descriptor = os.memfd_create("device", os.MFD_CLOEXEC)
+    try:
+        return os.fstat(descriptor).st_dev
+    finally:
+        os.close(descriptor)
+
+
+def _mounts(process: str) -> Iterator[tuple[str, str, str, str]]:
+    """Device, place, options and kind of every mount that a process sees."""
+    for line in _read_all(f"/proc/{process}/mountinfo").decode(errors="replace").splitlines():
+        fields = line.split()
+        kind = fields[fields.index("-") + 1]
+        yield fields[2], fields[4], fields[5], kind
+
+
+def _names(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""
+
+
+def _read(path: str, size: int = 1 << 16) -> bytes:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return b""
+    try:
+        return os.read(descriptor, size)
+    except OSError:
+        return b""
+    finally:
+        os.close(descriptor)
+
+
+def _read_all(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return b""

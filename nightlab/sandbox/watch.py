@@ -1,0 +1,255 @@
+"""The watch over a running job: what it uses of the machine, and an end to it past a limit.
+
+One thread a job. Ten times a second it adds up the cheap numbers (resident sizes,
+threads, the machine's own reserves). The exact ones (proportional shares, memory files,
+disk space) cost more, so they are taken once a second, at once where a cheap number
+points past a limit or to growth, and never for more than a set share of the time.
+
+A limit that is passed is remembered as a failure with one sentence *before* the tree is
+killed, so that whoever sees the job end can already ask why.
+
+Last of all stand the machine's reserves. Some memory no count finds without a cgroup
+(see ``process_tree``), and a disk can fill between two looks: when the machine itself
+runs short while the job runs, the job ends. That the job is at fault is then likely, not
+certain, and the sentence says what was measured.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from nightlab.records import Reason
+from nightlab.sandbox import process_tree
+from nightlab.sandbox.environment import Limits
+from nightlab.sandbox.failure import Failure
+from nightlab.sandbox.scratch import MAX_DEPTH, scratch_use
+
+POLL_SECONDS = 0.1
+EXACT_SECONDS = 1.0
+EXACT_SHARE = 0.03
+PRESSING_SHARE = 0.25
+"""Shares of the time that exact measurements may take: as a rule, and past a cheap limit."""
+
+_GROWTH = 1.02
+"""Growth of the resident size that calls for an exact measurement at once."""
+
+_SANDBOX_TASKS = 8
+"""Processes of the sandbox itself, at most: the kernel's own limit does not count them."""
+
+_MB = 2**20
+_MEMORY_RESERVE_SHARE = 0.05
+_MEMORY_RESERVE_BYTES = 2 * 2**30
+_DISK_RESERVE_BYTES = 512 * _MB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reserve:
+    """What must stay free on the machine while a job runs, in bytes."""
+
+    memory_bytes: int
+    disk_bytes: int
+
+    @classmethod
+    def of_machine(cls, folder: str) -> "Reserve":
+        """The usual reserve, or half of what is free now where that is less."""
+        total = os.sysconf("SC_PHYS_PAGES") * process_tree.PAGE_BYTES
+        memory = min(_MEMORY_RESERVE_BYTES, int(total * _MEMORY_RESERVE_SHARE))
+        return cls(
+            memory_bytes=min(memory, process_tree.available_bytes() // 2),
+            disk_bytes=min(_DISK_RESERVE_BYTES, _free_bytes(folder) // 2),
+        )
+
+
+class _Pace:
+    """When an exact measurement is due again."""
+
+    def __init__(self) -> None:
+        self._ended = time.monotonic()
+        self._cost = 0.0
+
+    def due(self, *, urgent: bool = False, pressing: bool = False) -> bool:
+        """Whether it is: for its time, for a reason to expect news, or for a likely breach."""
+        share = PRESSING_SHARE if pressing else EXACT_SHARE
+        usual = 0.0 if urgent or pressing else EXACT_SECONDS
+        return time.monotonic() >= self._ended + max(usual, self._cost / share)
+
+    def took(self, began: float) -> None:
+        """Note one that has just ended."""
+        self._ended = time.monotonic()
+        self._cost = self._ended - began
+
+
+class Watch:
+    """Watches one job from ``start`` until its end or ``stop``.
+
+    Args:
+        pid: the outermost process.
+        work: the folder that the job writes to.
+        limits: what it may use.
+        alive: whether the outermost process runs.
+        kill: ends every process of the job; called from the watch's own thread.
+        reserve: what must stay free on the machine; None for the usual.
+    """
+
+    def __init__(
+        self,
+        *,
+        pid: int,
+        work: str,
+        limits: Limits,
+        alive: Callable[[], bool],
+        kill: Callable[[], None],
+        reserve: Reserve | None = None,
+    ) -> None:
+        self.exceeded: Failure | None = None
+        self.peak_bytes = 0
+        self.pids: set[int] = {pid}
+        """Every process that was ever seen."""
+        self.polls = 0
+        self.seconds = 0.0
+        """What all polls took."""
+        self._pid = pid
+        self._work = work
+        self._work_device = os.stat(work).st_dev
+        self._limits = limits
+        self._alive = alive
+        self._kill = kill
+        self._reserve = reserve or Reserve.of_machine(work)
+        self._memory_pace = _Pace()
+        self._scratch_pace = _Pace()
+        self._resident_bytes = 0
+        self._deleted_bytes = 0
+        self._temporary = process_tree.Temporary()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="nightlab-watch", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End, and return once the last look is over."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.is_set() and self._alive():
+            began = time.monotonic()
+            try:
+                failure = self._look()
+            except OSError as error:
+                failure = _resources(f"The candidate could not be watched any more ({error}).")
+            self.polls += 1
+            self.seconds += time.monotonic() - began
+            if failure is not None:
+                self.exceeded = failure
+                self._kill()
+                return
+            self._ended.wait(POLL_SECONDS)
+
+    def _look(self) -> Failure | None:
+        pids = process_tree.tree_of(self._pid)
+        self.pids.update(pids)
+        return (
+            self._look_at_processes(pids)
+            or self._look_at_memory(pids)
+            or self._look_at_scratch()
+            or self._look_at_machine()
+        )
+
+    def _look_at_processes(self, pids: list[int]) -> Failure | None:
+        tasks = process_tree.count_tasks(pids)
+        if tasks <= self._limits.processes + _SANDBOX_TASKS:
+            return None
+        return _resources(
+            f"The candidate ran {tasks:,} processes and threads where {self._limits.processes:,} "
+            "are allowed."
+        )
+
+    def _look_at_memory(self, pids: list[int]) -> Failure | None:
+        limit = self._limits.memory_bytes
+        resident = process_tree.resident_bytes(pids)
+        past = limit is not None and resident > limit
+        grown = resident > _GROWTH * self._resident_bytes
+        if not self._memory_pace.due(urgent=grown, pressing=past):
+            return None
+        began = time.monotonic()
+        self._resident_bytes = resident
+        used = self._measure_memory(pids)
+        if limit is not None and used > limit:
+            # A process that ends between two readings leaves its shares to the others,
+            # which then count twice: a second reading decides.
+            used = min(used, self._measure_memory(process_tree.tree_of(self._pid)))
+        self._memory_pace.took(began)
+        self.peak_bytes = max(self.peak_bytes, used)
+        if limit is None or used <= limit:
+            return None
+        return Failure(
+            reason=Reason.OOM,
+            message=f"The candidate used {used / _MB:,.0f} MB of memory where "
+            f"{limit / _MB:,.0f} are allowed.",
+        )
+
+    def _measure_memory(self, pids: list[int]) -> int:
+        held = process_tree.held_by(pids, self._work_device)
+        temporary = process_tree.temporary_use(pids)
+        self._deleted_bytes = held.deleted_bytes
+        self._temporary = temporary
+        return process_tree.memory_bytes(pids, held.shared_memory_bytes + temporary.used_bytes)
+
+    def _look_at_scratch(self) -> Failure | None:
+        if not self._scratch_pace.due():
+            return None
+        began = time.monotonic()
+        limits = self._limits
+        try:
+            use = scratch_use(self._work, limits.scratch_files)
+        except OSError:
+            return _resources("The candidate shut its work folder against the engine.")
+        finally:
+            self._scratch_pace.took(began)
+        used = use.used_bytes + self._deleted_bytes
+        if use.shut:
+            return _resources(
+                "The candidate shut a folder of its own against the engine, or nested folders "
+                f"deeper than {MAX_DEPTH}."
+            )
+        if use.files > limits.scratch_files or self._temporary.files > limits.scratch_files:
+            return _resources(
+                f"The candidate made more than the {limits.scratch_files:,} files and folders that "
+                "are allowed."
+            )
+        if max(used, self._temporary.used_bytes) > limits.scratch_bytes:
+            used = max(used, self._temporary.used_bytes)
+            return _resources(
+                f"The candidate wrote {used / _MB:,.0f} MB of files where "
+                f"{limits.scratch_bytes / _MB:,.0f} are allowed."
+            )
+        return None
+
+    def _look_at_machine(self) -> Failure | None:
+        memory = process_tree.available_bytes()
+        if memory < self._reserve.memory_bytes:
+            return Failure(
+                reason=Reason.OOM,
+                message=f"The machine ran short of memory ({memory / _MB:,.0f} MB left) while the "
+                f"candidate ran, which used {self.peak_bytes / _MB:,.0f} MB that could be seen.",
+            )
+        disk = _free_bytes(self._work)
+        if disk < self._reserve.disk_bytes:
+            return _resources(
+                f"The disk of the work folder ran short ({disk / _MB:,.0f} MB left) while the "
+                "candidate ran."
+            )
+        return None
+
+
+def _resources(message: str) -> Failure:
+    return Failure(reason=Reason.RESOURCES, message=message)
+
+
+def _free_bytes(folder: str) -> int:
+    state = os.statvfs(folder)
+    return state.f_bavail * state.f_frsize

@@ -1,0 +1,58 @@
+import os
+from dataclasses import asdict
+from itertools import pairwise
+
+import pytest
+
+from nightlab.device import Device
+from nightlab.sandbox import Job
+from nightlab.sandbox.environment import Limits
+from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES
+from nightlab.settings import PRESETS
+
+CPU = Device(name="cpu", description="test", threads=1)
+
+
+def limits(device=CPU, **changes):
+    return Limits.of(Job(program="train", source="", device=device, **changes))
+
+
+def test_a_processs_share_never_exceeds_the_jobs():
+    found = limits(memory_mb=300, scratch_mb=100)
+    assert found.data_bytes == found.memory_bytes == 300 * 2**20
+    assert found.file_bytes == found.scratch_bytes == 100 * 2**20
+    assert limits(scratch_mb=10**6).file_bytes == CHECKPOINT_MAX_BYTES
+    assert limits().memory_bytes is None
+
+
+def test_a_gpus_driver_may_reserve_what_it_likes():
+    gpu = Device(name="cuda:1", description="test", threads=4)
+    assert limits(gpu, memory_mb=300).data_bytes is None
+    assert limits(gpu, memory_mb=300).memory_bytes == 300 * 2**20
+    assert limits(gpu).gpu == "1"
+    assert limits(gpu.model_copy(update={"uuid": "GPU-12"})).gpu == "GPU-12"
+    assert limits().gpu is None
+
+
+def test_every_preset_lets_two_checkpoints_stand():
+    for preset in PRESETS.values():
+        assert preset.scratch_mb >= 1000
+    sizes = [preset.scratch_mb for preset in PRESETS.values()]
+    assert all(small < large for small, large in pairwise(sizes))
+
+
+def test_limits_are_plain_numbers_that_a_launcher_can_read():
+    assert all(
+        value is None or isinstance(value, int | str | tuple) for value in asdict(limits()).values()
+    )
+
+
+@pytest.mark.parametrize("threads", [1, 2, 10_000])
+def test_a_job_starts_on_the_cores_of_the_engine_and_no_more_than_it_has_threads(sandbox, threads):
+    device = CPU.model_copy(update={"threads": threads})
+    source = "import os; print(sorted(os.sched_getaffinity(0)))"
+    ours = sorted(os.sched_getaffinity(0))
+    with sandbox.start(Job(program="train", source=source, device=device)) as process:
+        assert process.wait(20) == 0
+        assert process.log.strip() == str(ours[:threads])
+    assert sorted(os.sched_getaffinity(0)) == ours
