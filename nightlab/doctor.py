@@ -15,8 +15,9 @@ from rich.text import Text
 
 from nightlab.device import detect_device
 from nightlab.errors import NightlabError, UsageError
-from nightlab.records import Frozen
+from nightlab.records import Escape, Frozen
 from nightlab.sandbox import choose_sandbox
+from nightlab.sandbox.probe import PROMISES
 from nightlab.settings import TRAINER_FILE, Places
 
 DISK_NEEDED_GB = 5
@@ -39,6 +40,8 @@ class Finding(Frozen):
     outcome: Outcome
     found: str
     remedy: str = ""
+    escapes: tuple[Escape, ...] = ()
+    """For the sandbox: what was tried in it."""
 
 
 def examine(places: Places, model: str | None = None, api_base: str | None = None) -> list[Finding]:
@@ -61,19 +64,40 @@ def healthy(findings: list[Finding]) -> bool:
 
 
 def print_findings(console: Console, findings: list[Finding]) -> None:
-    """Print a row a check."""
+    """Print a row a check, then what was tried in the sandbox."""
     marks = {
         Outcome.GOOD: Text("good", style="green"),
         Outcome.OPTIONAL: Text("optional", style="yellow"),
         Outcome.BAD: Text("bad", style="red"),
     }
-    table = Table(box=None, padding=(0, 1))
+    table = Table(box=None, padding=(0, 1), show_header=False)
     for finding in findings:
         said = Text(finding.found)
         if finding.remedy:
             said.append(f"\n→ {finding.remedy}", style="dim")
         table.add_row(finding.name, marks[finding.outcome], said)
     console.print(table)
+    for finding in findings:
+        if finding.escapes:
+            console.print("\nTried in the sandbox, as a hostile candidate would:\n")
+            console.print(escape_table(finding.escapes))
+
+
+def escape_table(escapes: tuple[Escape, ...]) -> Table:
+    """A row an escape, under the promise that it would break."""
+    table = Table(box=None, padding=(0, 1), show_header=False)
+    for width in (32, 11):
+        table.add_column(no_wrap=True, min_width=width)
+    table.add_column(overflow="fold")
+    tried = {escape.name: escape for escape in escapes}
+    for promise, names in PROMISES.items():
+        table.add_row(Text(promise, style="bold"))
+        for escape in (tried[name] for name in names if name in tried):
+            outcome = (
+                Text("held", style="green") if escape.held else Text("got through", style="red")
+            )
+            table.add_row(f"  {escape.name}", outcome, Text(escape.detail, style="dim"))
+    return table
 
 
 def _tried(name: str, check: Callable[[], Finding]) -> Finding:
@@ -97,12 +121,19 @@ def _git(places: Places) -> Finding:
 
 
 def _sandbox() -> Finding:
-    confinement = choose_sandbox(trust_candidate=False).confinement
-    missing = f"; missing: {', '.join(confinement.missing)}" if confinement.missing else ""
+    sandbox = choose_sandbox()  # without a cache: what held once need not hold now
+    confinement = sandbox.confinement
+    held = sum(escape.held for escape in sandbox.escapes)
+    lines = [f"rung {confinement.label}: {held} of {len(sandbox.escapes)} escapes held"]
+    lines += [f"lacks: {promise}" for promise in confinement.missing]
+    lines += [f"rung {refusal.rung} was not taken: {refusal.why}" for refusal in sandbox.refusals]
+    remedies = dict.fromkeys(refusal.remedy for refusal in sandbox.refusals)
     return Finding(
         name="sandbox",
-        outcome=Outcome.GOOD,
-        found=f"{confinement.rung} started: {', '.join(confinement.features)}{missing}",
+        outcome=Outcome.OPTIONAL if sandbox.refusals else Outcome.GOOD,
+        found="\n".join(lines),
+        remedy=f"for a stronger one: {'; or '.join(remedies)}" if remedies else "",
+        escapes=sandbox.escapes,
     )
 
 

