@@ -1,19 +1,30 @@
-"""The engine's own measurement of one replicate: bits per byte on a fixed set of rows.
+"""The engine's own measurement of one replicate: audited bits per byte on fixed rows.
 
-Two steps, kept apart. ``claim_losses`` has a fresh sandbox answer a loss for every
-token: a claim, of which only shape and range are checked. ``bits_per_byte`` turns losses
-into a score with the engine's own byte lengths:
+Three sandboxes, each fresh, one after the other, so that nothing that one of them learnt
+reaches the next:
 
-    bits per byte = sum of nats / ln 2 / sum of the bytes of the targets
+1. The first is shown whole rows and commits to a loss for every token (``claims``).
+2. Then positions are drawn in secret (``audit``). The second is shown each drawn row up
+   to its position and gives the logits there; the host knows the target (``answers``).
+3. The third is asked some of the same again, in another order and company: a row's
+   answer may not depend on other rows.
 
-over the targets that stand for text; special tokens (of byte length 0) count in neither
-sum. The rows are spaced evenly over the split, and depend on the split, the sequence
-length and the number of tokens only, never on the candidate.
+The score is the claims, corrected by what the second one's answers say of them:
+
+    bits per byte = (sum of claims + estimated sum of deviations) / ln 2 / bytes of targets
+
+over the targets that stand for text; special tokens (of byte length 0) count nowhere. Its
+expectation is the loss of the answers that could not see the next token, whatever was
+claimed. The protocol, its tolerances and its limits: docs/decisions/0006.
+
+The rows are spaced evenly over the split and have no token in common. They depend on the
+split, the sequence length and the number of tokens only, never on the candidate.
 """
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,29 +32,40 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nightlab.errors import EvaluationError
-from nightlab.protocol import (
-    Channel,
-    ContractBreach,
-    Deadline,
-    Loaded,
-    Losses,
-    PeerClosed,
-    PeerLate,
+from nightlab.answers import AnswerPositions
+from nightlab.audit import (
+    TOLERANCES,
+    Correction,
+    Design,
+    Draw,
+    Tolerances,
+    breach_of_claims,
+    breach_of_independence,
+    design_draw,
+    draw_positions,
+    estimate_correction,
+    secret_generator,
 )
+from nightlab.claims import ClaimLosses, LossArray, TokenArray
+from nightlab.decision import is_better
+from nightlab.errors import EvaluationError
+from nightlab.protocol import Deadline
 from nightlab.records import Evaluation, Reason
-from nightlab.sandbox import Job, Sandbox, SandboxedProcess
-from nightlab.sandbox.failure import Failure, classify_crash
+from nightlab.reference import reference_losses
+from nightlab.sandbox import Sandbox
+from nightlab.sandbox.failure import Failure
+from nightlab.scorer import Answer, Candidate, Question, Scorers
 from nightlab.training import TrainingOrder
 
+HOLDOUT = "holdout"
+"""The split that never chooses."""
+
 DEFAULT_SECONDS = 900.0
-"""Longest evaluation, from its start to the last loss."""
+"""Longest evaluation, from its start to the last answer."""
 
-# Logits of one batch, in numbers: what bounds the memory of an evaluation.
-_BATCH_LOGITS = {"cpu": 2**24, "cuda": 2**28}
-
-TokenArray = npt.NDArray[np.uint16]
-LossArray = npt.NDArray[np.float32]
+SCREEN_POSITIONS = 96
+REPEATED_POSITIONS = 32
+"""How many positions the third sandbox is asked again, at most."""
 
 
 class ScoredText(Protocol):
@@ -57,23 +79,25 @@ class ScoredText(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claims:
-    """What a candidate answered: losses [rows, T] in nats, or why there are none."""
-
-    losses: LossArray | None = None
-    failure: Failure | None = None
-    log: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """A score in bits per byte, with what it rests on."""
 
     bits_per_byte: float
-    standard_error: float | None
+    row_standard_error: float | None
     """Sampling error over rows; None with a single one."""
     num_tokens: int
     num_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit:
+    """What an audit found."""
+
+    correction: Correction
+    positions: int
+    largest_deviation_nats: float
+    breach: str | None
+    """Why the claims are not to be believed, for people."""
 
 
 def evaluate(
@@ -85,7 +109,11 @@ def evaluate(
     evaluation_tokens: int,
     sandbox: Sandbox,
     *,
+    screen_positions: int = SCREEN_POSITIONS,
+    keep_below_bpb: float | None = math.inf,
+    tolerances: Tolerances = TOLERANCES,
     timeout_seconds: float = DEFAULT_SECONDS,
+    record_use: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
     """Score a checkpoint on a split.
 
@@ -97,41 +125,163 @@ def evaluate(
         order: what the training was asked for.
         evaluation_tokens: how many tokens to score, at most; whole rows are taken.
         sandbox: where the model answers.
+        screen_positions: how many positions a first look audits, at most one a row.
+        keep_below_bpb: a score below this could be kept, so it gets a thorough audit, with new
+            positions in every row; infinity asks for that at once, None never does.
+        tolerances: what an audit lets pass.
         timeout_seconds: the longest that all of it may take.
+        record_use: writes down, before the score is returned, that the holdout split was used;
+            that split is not to be scored without.
 
     Raises:
         EvaluationError: the split or the checkpoint cannot be read.
         SandboxError: the sandbox broke.
     """
+    if split == HOLDOUT and record_use is None:
+        raise ValueError("every use of the holdout split is recorded: give record_use")
     began = time.monotonic()
     rows = select_rows(corpus.tokens(split), order.sequence_length, evaluation_tokens)
     lengths = corpus.token_bytes()
     _check_corpus(rows, lengths, order.vocab_size)
-    claims = claim_losses(order, source, checkpoint, rows, sandbox, timeout_seconds)
-    seconds = time.monotonic() - began
-    if claims.failure is not None or claims.losses is None:
-        failure = claims.failure or Failure(reason=Reason.CONTRACT, message="No losses came.")
-        return Evaluation(
-            split=split,
-            failure=failure.reason,
-            message=failure.message,
-            seconds=seconds,
-            log=claims.log,
+    candidate = Candidate(source=source, checkpoint=checkpoint, order=order)
+    with Scorers(candidate, sandbox) as scorers:
+        examination = _Examination(
+            candidate=candidate,
+            scorers=scorers,
+            rows=rows,
+            target_bytes=lengths[rows[:, 1:]],
+            tolerances=tolerances,
+            deadline=Deadline.after(timeout_seconds),
         )
-    score = bits_per_byte(claims.losses, lengths[rows[:, 1:]])
-    return Evaluation(
-        split=split,
-        val_bpb=score.bits_per_byte,
-        standard_error=score.standard_error,
-        num_tokens=score.num_tokens,
-        num_bytes=score.num_bytes,
-        seconds=seconds,
-        log=claims.log,
-    )
+        found = examination.run(screen_positions, keep_below_bpb)
+    found = found.model_copy(update={"split": split, "seconds": time.monotonic() - began})
+    if record_use is not None:
+        record_use(found)
+    return found
+
+
+class _Examination:
+    """One evaluation under way."""
+
+    def __init__(
+        self,
+        candidate: Candidate,
+        scorers: Scorers,
+        rows: TokenArray,
+        target_bytes: npt.NDArray[np.integer[Any]],
+        tolerances: Tolerances,
+        deadline: Deadline,
+    ) -> None:
+        self._order = candidate.order
+        self._batch_rows = candidate.batch_rows(len(rows))
+        self._scorers = scorers
+        self._rows = rows
+        self._target_bytes = target_bytes
+        self._tolerances = tolerances
+        self._deadline = deadline
+        self._logs: list[str] = []
+
+    def run(self, screen_positions: int, keep_below_bpb: float | None) -> Evaluation:
+        """Claims, then as much of an audit as is called for."""
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="nightlab-reference") as aside:
+            reference = aside.submit(reference_losses, self._rows, self._order.vocab_size)
+            claims = self._ask(
+                ClaimLosses(self._rows, self._batch_rows),
+                on_loaded=lambda: self._scorers.start_ahead(2),
+            )
+            if isinstance(claims, Failure):
+                return self._failed(Evaluation(), claims)
+            claimed = bits_per_byte(claims, self._target_bytes)
+            design = design_draw(claims, reference.result(), self._target_bytes > 0)
+        began = time.monotonic()
+        at_once = keep_below_bpb is not None and math.isinf(keep_below_bpb)
+        first = design.drawable_rows if at_once else screen_positions
+        audit = self._audit(claims, design, first)
+        found = self._evaluation(claimed, audit, began)
+        if self._could_be_kept(found, keep_below_bpb) and first < design.drawable_rows:
+            self._scorers.start_ahead(2)
+            audit = self._audit(claims, design, design.drawable_rows)
+            found = self._evaluation(claimed, audit, began)
+        return found
+
+    def _audit(self, claims: LossArray, design: Design, count: int) -> Audit | Failure:
+        """Ask in new secret positions, and some of them again."""
+        draw = draw_positions(design, count, secret_generator())
+        answered = self._ask(self._question(draw))
+        if isinstance(answered, Failure):
+            return answered
+        deviations = answered - claims[draw.rows, draw.positions]
+        correction = estimate_correction(draw, deviations, int((self._target_bytes > 0).sum()))
+        breach = breach_of_claims(deviations, self._tolerances)
+        if breach is None:
+            places = secret_generator().permutation(len(draw))[:REPEATED_POSITIONS]
+            repeated = self._ask(self._question(draw.take(places)))
+            if isinstance(repeated, Failure):
+                return repeated
+            breach = breach_of_independence(repeated - answered[places], self._tolerances)
+        return Audit(
+            correction=correction,
+            positions=len(draw),
+            largest_deviation_nats=float(np.abs(deviations).max()),
+            breach=breach,
+        )
+
+    def _question(self, draw: Draw) -> AnswerPositions:
+        return AnswerPositions(self._rows, draw, self._batch_rows, self._order.vocab_size)
+
+    def _ask(
+        self, question: Question[Answer], on_loaded: Callable[[], None] = lambda: None
+    ) -> Answer | Failure:
+        """Have a fresh scorer answer one question; it is dead when this returns."""
+        scorer = self._scorers.fresh()
+        try:
+            return scorer.answer(question, self._deadline, on_loaded)
+        finally:
+            self._logs.append(scorer.log)
+
+    def _evaluation(self, claimed: Score, audit: Audit | Failure, began: float) -> Evaluation:
+        found = Evaluation(
+            claimed_bpb=claimed.bits_per_byte,
+            row_standard_error=claimed.row_standard_error,
+            num_tokens=claimed.num_tokens,
+            num_bytes=claimed.num_bytes,
+            audit_seconds=time.monotonic() - began,
+        )
+        if isinstance(audit, Failure):
+            return self._failed(found, audit)
+        scale = 1 / (math.log(2) * claimed.num_bytes)
+        correction, error = audit.correction.nats * scale, audit.correction.standard_error
+        values = {
+            "correction_bpb": correction,
+            "standard_error": None if error is None else error * scale,
+            "audited_positions": audit.positions,
+            "largest_deviation_nats": audit.largest_deviation_nats,
+        }
+        found = found.model_copy(update=values)
+        if audit.breach is not None:
+            return self._failed(found, Failure(reason=Reason.AUDIT, message=audit.breach))
+        score = {"val_bpb": claimed.bits_per_byte + correction, "log": self._log()}
+        return found.model_copy(update=score)
+
+    def _failed(self, found: Evaluation, failure: Failure) -> Evaluation:
+        said = {"failure": failure.reason, "message": failure.message, "log": self._log()}
+        return found.model_copy(update=said)
+
+    def _log(self) -> str:
+        """What the candidate printed: mostly the same in each sandbox, so said once."""
+        return "\n".join(dict.fromkeys(log for log in self._logs if log))
+
+    @staticmethod
+    def _could_be_kept(found: Evaluation, keep_below_bpb: float | None) -> bool:
+        if found.val_bpb is None or keep_below_bpb is None:
+            return False
+        return is_better(found.val_bpb, keep_below_bpb)
 
 
 def select_rows(tokens: TokenArray, sequence_length: int, evaluation_tokens: int) -> TokenArray:
-    """The rows to score: disjoint in their targets, spaced evenly over the split.
+    """The rows to score: spaced evenly over the split, with no token in common.
+
+    Not even a last target is another row's first token: what one row is asked, no other shows.
 
     Returns:
         uint16 [rows, sequence_length + 1]; row r predicts its last ``sequence_length``
@@ -140,16 +290,16 @@ def select_rows(tokens: TokenArray, sequence_length: int, evaluation_tokens: int
     Raises:
         EvaluationError: the split is shorter than one row.
     """
-    windows = (len(tokens) - 1) // sequence_length
+    width = sequence_length + 1
+    windows = len(tokens) // width
     if windows < 1:
         raise EvaluationError(
-            f"An evaluation needs at least {sequence_length + 1} tokens, and the split has "
-            f"{len(tokens)}: prepare a larger corpus."
+            f"An evaluation needs at least {width} tokens, and the split has {len(tokens)}: "
+            "prepare a larger corpus."
         )
     count = max(1, min(windows, evaluation_tokens // sequence_length))
     chosen = np.arange(count, dtype=np.int64) * windows // count
-    places = chosen[:, None] * sequence_length + np.arange(sequence_length + 1)
-    rows: TokenArray = np.asarray(tokens)[places]
+    rows: TokenArray = np.asarray(tokens)[chosen[:, None] * width + np.arange(width)]
     return rows
 
 
@@ -181,100 +331,10 @@ def bits_per_byte(
         error = math.sqrt(rows / (rows - 1) * float((residuals**2).sum())) / total
     return Score(
         bits_per_byte=score,
-        standard_error=error,
+        row_standard_error=error,
         num_tokens=int(counted.sum()),
         num_bytes=total,
     )
-
-
-def claim_losses(
-    order: TrainingOrder,
-    source: str,
-    checkpoint: Path,
-    rows: TokenArray,
-    sandbox: Sandbox,
-    timeout_seconds: float = DEFAULT_SECONDS,
-) -> Claims:
-    """Have a fresh sandbox claim a loss for every token of the rows.
-
-    Raises:
-        EvaluationError: the checkpoint cannot be read.
-        SandboxError: the sandbox broke.
-    """
-    if not checkpoint.is_file():
-        raise EvaluationError(f"An evaluation needs the weights at {checkpoint}: they are gone.")
-    deadline = Deadline.after(timeout_seconds)
-    job = Job(
-        program="score",
-        source=source,
-        device=order.device,
-        memory_mb=order.memory_mb,
-        weights=checkpoint,
-    )
-    with sandbox.start(job) as process:
-        losses, failure = None, None
-        try:
-            losses = _ask(order, rows, process, deadline)
-        except PeerLate:
-            text = f"The evaluation did not end within {timeout_seconds:g} seconds."
-            failure = Failure(reason=Reason.CONTRACT, message=text)
-        except ContractBreach as breach:
-            failure = Failure(reason=Reason.CONTRACT, message=f"In the evaluation, {breach}.")
-        except PeerClosed:
-            code = process.wait(min(10.0, deadline.remaining_seconds))
-            text = "The candidate ended in the middle of its evaluation."
-            failure = Failure(reason=Reason.CONTRACT, message=text)
-            if code:
-                failure = classify_crash(code, process.log)
-        except _NotFinite as error:
-            failure = Failure(reason=Reason.NONFINITE, message=str(error))
-        process.kill()
-        return Claims(losses=losses, failure=failure, log=process.log)
-
-
-class _NotFinite(Exception):  # noqa: N818
-    """A claimed loss is NaN or infinite."""
-
-
-def _ask(
-    order: TrainingOrder, rows: TokenArray, process: SandboxedProcess, deadline: Deadline
-) -> LossArray:
-    channel, layout = process.channel, process.layout
-    load = {
-        "type": "load",
-        "spec": order.spec,
-        "source": layout.source,
-        "checkpoint": layout.saved_weights,
-    }
-    channel.send(load, deadline)
-    message = channel.receive(deadline)
-    if not isinstance(message, Loaded):
-        raise ContractBreach(f"the candidate sent {message.type!r} where 'loaded' was due")
-    answers = [_ask_batch(channel, batch, deadline) for batch in _batches(order, rows)]
-    return np.concatenate(answers)
-
-
-def _batches(order: TrainingOrder, rows: TokenArray) -> Iterator[TokenArray]:
-    size = _BATCH_LOGITS[order.device.kind] // (order.sequence_length * order.vocab_size)
-    size = max(1, min(size, 256))
-    for start in range(0, len(rows), size):
-        yield rows[start : start + size]
-
-
-def _ask_batch(channel: Channel, batch: TokenArray, deadline: Deadline) -> LossArray:
-    count, length = len(batch), batch.shape[1] - 1
-    channel.send({"type": "rows", "rows": count, "length": length}, deadline)
-    channel.send_data(batch.astype("<u2").tobytes(), deadline)
-    message = channel.receive(deadline)
-    if not isinstance(message, Losses) or message.rows != count:
-        raise ContractBreach(f"the candidate did not answer with the losses of {count} rows")
-    data = channel.receive_data(4 * count * length, deadline)
-    losses = np.frombuffer(data, dtype="<f4").reshape(count, length)
-    if not np.isfinite(losses).all():
-        raise _NotFinite("The model gives losses that are not finite on text it has not seen.")
-    if (losses < 0).any():
-        raise ContractBreach("the candidate answered losses below zero")
-    return losses.astype(np.float32)
 
 
 def _check_corpus(rows: TokenArray, lengths: npt.NDArray[np.integer[Any]], vocab_size: int) -> None:

@@ -85,7 +85,14 @@ class Losses(_Message):
     rows: Count
 
 
-Message = Ready | Step | Saved | Loaded | Losses
+class Logits(_Message):
+    """score.py's answer to ``positions``; a data frame follows."""
+
+    type: Literal["logits"]
+    rows: Count
+
+
+Message = Ready | Step | Saved | Loaded | Losses | Logits
 
 _MESSAGES: pydantic.TypeAdapter[Message] = pydantic.TypeAdapter(
     Annotated[Message, Field(discriminator="type")]
@@ -179,8 +186,10 @@ class Channel:
             return _MESSAGES.validate_json(payload)
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
+            # Of a type that there is none of, pydantic's words would quote the candidate's own.
+            said = "its type is unknown" if "tag" in first["type"] else first["msg"]
             raise ContractBreach(
-                f"the candidate sent a frame that is no message of the protocol: {first['msg']}"
+                f"the candidate sent a frame that is no message of the protocol: {said}"
             ) from error
 
     def receive_data(self, length: int, deadline: Deadline) -> bytes:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nightlab.device import Device
-from nightlab.errors import EvaluationError
+from nightlab.errors import EvaluationError, LedgerError
 from nightlab.evaluation import bits_per_byte, evaluate, select_rows
 from nightlab.records import Reason
 from nightlab.sandbox import choose_sandbox
@@ -60,7 +60,7 @@ class Text:
         return self.lengths
 
     def tokens(self, split: str) -> np.ndarray:
-        assert split == "val"
+        assert split in ("val", "holdout")
         return self.ids
 
 
@@ -82,7 +82,8 @@ def score(sandbox, text, tmp_path):
         if table is None:
             table = torch.zeros(VOCABULARY, VOCABULARY)
         torch.save({"table": table} if state is None else state, path)
-        return evaluate(textwrap.dedent(source), path, text, "val", ORDER, 1600, box, **options)
+        split = options.pop("split", "val")
+        return evaluate(textwrap.dedent(source), path, text, split, ORDER, 1600, box, **options)
 
     return run
 
@@ -97,8 +98,39 @@ def test_a_uniform_model_scores_what_it_must(score, text, trust):
     assert result.num_tokens == counted.sum() < 1600
     assert result.num_bytes == sizes
     assert result.val_bpb == pytest.approx(6 * counted.sum() / sizes)
-    assert result.standard_error > 0
-    assert result.seconds > 0
+    assert result.claimed_bpb == pytest.approx(result.val_bpb)
+    assert result.claimed_bpb + result.correction_bpb == result.val_bpb
+    assert result.audited_positions == len(rows)
+    assert 0 < result.standard_error < 1e-6 < result.row_standard_error
+    assert result.largest_deviation_nats < 1e-5
+    assert 0 < result.audit_seconds < result.seconds
+
+
+# Prints what it is shown, and fails with it in the message.
+TELLTALE = MODEL.replace(
+    "        return self.table[tokens]",
+    """
+        shown = tokens.unique().numel() > 1
+        print(("text" if shown else "filler") + " seen", tokens[0].tolist(), flush=True)
+        if shown:
+            raise RuntimeError(f"text seen {tokens.tolist()}")
+        return self.table[tokens]""",
+)
+
+
+def test_validation_text_does_not_come_out(score):
+    result = score(TELLTALE)
+    assert result.failure is Reason.EXCEPTION
+    assert "RuntimeError" in result.message
+    assert "filler seen" in result.log
+    assert "text seen" not in result.model_dump_json()
+
+
+def test_what_fails_on_any_text_is_told_whole(score):
+    result = score(MODEL.replace("return self.table[tokens]", "return self.tabel[tokens]"))
+    assert result.failure is Reason.EXCEPTION
+    assert "has no attribute 'tabel'" in result.message
+    assert "Traceback" in result.log
 
 
 def test_the_weights_decide(score, text):
@@ -155,14 +187,90 @@ runtime.Frames.send_data = send_data
         ("self._connection.sendall(b'\\xff' * 100)", "bytes of data where"),
         ("honest(self, b'\\0\\0\\x80\\xbf' * (len(data) // 4))", "below zero"),
         ("self.send({'type': 'verdict', 'val_bpb': 0.0})", "bytes of data where"),
-        ("time.sleep(60)", "within 4 seconds"),
+        ("time.sleep(60)", "did not end in the time"),
     ],
 )
 def test_an_answer_of_another_shape_is_a_breach(score, lie, message):
-    result = score(LIAR % lie, timeout_seconds=4.0 if "sleep" in lie else 60.0)
+    result = score(LIAR % lie, timeout_seconds=6.0 if "sleep" in lie else 60.0)
     assert result.failure is Reason.CONTRACT, result
     assert message in result.message
     assert result.val_bpb is None
+
+
+AUDITED = "tokens.any() and tokens[:, -1].eq(0).float().mean() > 0.5"
+"""What tells a batch of the audit from the claims and their rehearsal, in these texts."""
+
+CHEATS = {
+    "the next token in view": (
+        "return self.table[tokens]",
+        "return 9.0 * torch.nn.functional.one_hot(tokens.roll(-1, 1), 64)",
+        "largest deviation",
+    ),
+    "behaves where audited": (
+        "return self.table[tokens]",
+        f"if {AUDITED}: return self.table[tokens]\n"
+        "        return 9.0 * torch.nn.functional.one_hot(tokens.roll(-1, 1), 64)",
+        "largest deviation",
+    ),
+    "answers by company": (
+        "return self.table[tokens]",
+        "return self.table[tokens] + (tokens[:, 0].sum() % 97) / 200.0 * (tokens % 7)[..., None]"
+        " * torch.arange(64) / 64",
+        "",
+    ),
+    "not finite where audited": (
+        "return self.table[tokens]",
+        f"return self.table[tokens] / (0.0 if ({AUDITED}) else 1.0)",
+        "not finite",
+    ),
+    "ends where audited": (
+        "return self.table[tokens]",
+        f"if {AUDITED}: os._exit(3)\n        return self.table[tokens]",
+        "ended with status 3 while it was scored",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHEATS)
+def test_claims_that_an_audit_does_not_bear_out_give_no_score(score, name):
+    before, after, message = CHEATS[name]
+    result = score(MODEL.replace(before, after))
+    wanted = {"not finite where audited": Reason.NONFINITE, "ends where audited": Reason.EXCEPTION}
+    assert result.failure is wanted.get(name, Reason.AUDIT), result
+    assert message in result.message
+    assert result.val_bpb is None
+    assert result.claimed_bpb is not None
+    if result.failure is Reason.AUDIT:
+        assert result.correction_bpb is not None
+        assert result.standard_error is not None
+        assert result.largest_deviation_nats is not None
+        assert result.audited_positions == 100
+
+
+@pytest.mark.parametrize(
+    ("keep_below", "positions"), [(None, 20), (1.9, 20), (2.2, 100), (math.inf, 100)]
+)
+def test_a_score_that_could_be_kept_is_audited_in_every_row(score, keep_below, positions):
+    result = score(keep_below_bpb=keep_below, screen_positions=20)
+    assert result.failure is None, result
+    assert result.val_bpb == pytest.approx(2.033, abs=0.01)
+    assert result.audited_positions == positions
+
+
+def test_the_holdout_split_is_not_scored_without_a_record_of_it(score):
+    with pytest.raises(ValueError, match="is recorded"):
+        score(split="holdout")
+    written = []
+    result = score(split="holdout", record_use=written.append)
+    assert written == [result]
+    assert result.split == "holdout"
+    assert result.val_bpb is not None
+
+    def refuse(_evaluation):
+        raise LedgerError("git refuses")
+
+    with pytest.raises(LedgerError, match="git refuses"):
+        score(split="holdout", record_use=refuse)
 
 
 def test_weights_that_are_a_program_are_not_run(score, tmp_path):
@@ -185,7 +293,7 @@ for path in ("/nightlab/weights/checkpoint.pt", "/nightlab/weights/other"):
     except OSError:
         continue
     raise SystemExit("written")
-assert os.listdir("/nightlab/work") == []
+assert set(os.listdir("/nightlab/work")) <= {"tmp"}
 """
     )
     assert score(source).failure is None
@@ -211,10 +319,9 @@ def test_rows_are_disjoint_even_and_fixed():
     rows = select_rows(ids, 100, 1000)
     assert rows.shape == (10, 101)
     assert (np.diff(rows, axis=1) == 1).all()
-    assert set(np.diff(rows[:, 0].astype(int))) <= {900, 1000}
-    everything = select_rows(ids, 100, 10**9)
-    targets = everything[:, 1:].ravel()
-    assert len(np.unique(targets)) == len(targets) == 9900
+    assert set(np.diff(rows[:, 0].astype(int))) <= {909, 1010}
+    everything = select_rows(ids, 100, 10**9).ravel()
+    assert len(np.unique(everything)) == len(everything) == 99 * 101
     assert select_rows(ids, 100, 1).shape == (1, 101)
 
 
@@ -226,7 +333,7 @@ def test_the_standard_error_is_the_spread_of_repeated_samples():
         hardness = random.gamma(4.0, 0.5, (60, 1))
         scored = bits_per_byte(random.exponential(1.0, (60, 20)) * hardness, sizes)
         scores.append(scored.bits_per_byte)
-        errors.append(scored.standard_error)
+        errors.append(scored.row_standard_error)
     assert np.mean(errors) == pytest.approx(np.std(scores), rel=0.15)
 
 
@@ -237,4 +344,4 @@ def test_special_targets_count_in_neither_sum():
     assert (scored.num_tokens, scored.num_bytes) == (2, 6)
     with pytest.raises(EvaluationError, match="special"):
         bits_per_byte(losses, np.zeros((2, 2), dtype=int))
-    assert bits_per_byte(losses[:1], np.array([[2, 0]])).standard_error is None
+    assert bits_per_byte(losses[:1], np.array([[2, 0]])).row_standard_error is None

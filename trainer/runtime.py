@@ -28,24 +28,33 @@ ignore fields that they do not know. Training:
     start  spec {vocab_size, sequence_length, device}, seed, budget_seconds,
            startup_seconds (longest wait for ready), checkpoint (path to save to)
     ready  nothing else
-    go     num_tokens; with the frame's first byte comes, by SCM_RIGHTS, one descriptor
-           of a file of exactly that many little-endian uint16 training tokens
+    go     num_tokens, budget_seconds (what a long start-up has left of it); with the
+           frame's first byte comes, by SCM_RIGHTS, one descriptor of a file of exactly
+           that many little-endian uint16 training tokens
     step   step, loss (number or null), tokens (so far), and maybe learning_rate,
            flops_per_token, num_params
     saved  final (true once the batches have come to their end: the host need not wait
            for the process to end), and on a GPU peak_memory_mb
 
-Evaluation, with ``score.py`` as the candidate's side:
+Evaluation, with ``score.py`` as the candidate's side, in three sandboxes one after the
+other: the first is asked for rows, the other two for positions:
 
-    load          ──>          spec, source (path of train.py), checkpoint (path)
-                  <──  loaded  num_params
-    rows + data   ──>          rows B, length T; data: uint16 [B, T + 1]
-                  <──  losses + data   rows B; data: float32 [B, T], nats
-    (repeated; the host closes the socket when it has all it wants)
+    load              ──>          spec, source (path of train.py), checkpoint (path)
+                      <──  loaded  num_params
+    rows + data       ──>          rows B, length T; data: uint16 [B, T + 1]
+                      <──  losses + data   rows B; data: float32 [B, T], nats
+    positions + data  ──>          rows B, length T, positions (B numbers below T);
+                                   data: uint16 [B, T], filler after each row's position
+                      <──  logits + data   rows B; data: float32 [B, vocab_size], each
+                                   row's in its position
+    (repeated; the host kills the tree when it has all it wants)
+
+B and T are the same throughout an evaluation. Before ``load`` no candidate's code runs.
 
 Whatever else the candidate's side sends, or sends late, is a breach of contract: the
 host notes it and kills the tree. Nothing that it sends is ever trusted: reports inform
-the picture, and the score is computed by the host.
+the picture. Losses are claims; the score is computed by the host, from the claims and
+from what the logits in secret positions say of them.
 """
 
 import argparse
@@ -314,6 +323,7 @@ class Run:
         if message.get("type") != "go" or descriptor is None:
             raise RuntimeError(f"expected 'go' with the tokens, received {message.get('type')!r}")
         self._started = time.monotonic()
+        self.budget_seconds = message.get("budget_seconds", self.budget_seconds)
         view = mmap.mmap(descriptor, 2 * message["num_tokens"], access=mmap.ACCESS_COPY)
         os.close(descriptor)
         return np.frombuffer(view, dtype="<u2")

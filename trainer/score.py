@@ -1,8 +1,12 @@
-"""Answers the evaluator: a loss for every token of the rows that it is sent.
+"""Answers the evaluator: losses of whole rows, or logits in single positions.
 
 Run inside a fresh sandbox with a candidate's train.py and the weights that it trained.
-The messages are in runtime.py's docstring. It holds no truth of its own: what it
-answers is a claim, and the host checks its shape, its range and, later, its honesty.
+The messages are in runtime.py's docstring. The candidate's code runs in this very process
+and can change anything here, so whatever is answered is the candidate's word: the host
+checks its shape and range, and asks for losses only to hold them against what other
+processes answer where they cannot see the next token.
+
+Until ``load`` comes, no code of the candidate runs: the host may start this program ahead.
 """
 
 import importlib.util
@@ -11,6 +15,7 @@ import socket
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import runtime
@@ -62,16 +67,54 @@ def token_losses(model: torch.nn.Module, rows: torch.Tensor, vocab_size: int) ->
         float32 [B, T], nats.
     """
     inputs, targets = rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
+    logits = forward(model, inputs, vocab_size)
+    losses = functional.cross_entropy(
+        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
+    )
+    return losses.view(targets.shape)
+
+
+def position_logits(
+    model: torch.nn.Module, inputs: torch.Tensor, positions: torch.Tensor, vocab_size: int
+) -> torch.Tensor:
+    """Logits in one position of each row.
+
+    Args:
+        model: gives logits [B, T, vocab_size] for tokens [B, T].
+        inputs: int64 [B, T].
+        positions: int64 [B], each below T.
+        vocab_size: what the last dimension of the logits must be.
+
+    Returns:
+        float32 [B, vocab_size].
+    """
+    logits = forward(model, inputs, vocab_size)
+    return logits[torch.arange(len(inputs), device=logits.device), positions].float()
+
+
+def forward(model: torch.nn.Module, inputs: torch.Tensor, vocab_size: int) -> torch.Tensor:
+    """Run the model on tokens [B, T] and check the shape of what it gives."""
     with torch.no_grad():
         logits = model(inputs)
     wanted = (*inputs.shape, vocab_size)
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != wanted:
         found = tuple(getattr(logits, "shape", ())) or type(logits).__name__
         raise ContractError(f"forward(tokens) must give logits {wanted}, it gave {found}")
-    losses = functional.cross_entropy(
-        logits.float().flatten(0, 1), targets.flatten(), reduction="none"
-    )
-    return losses.view(targets.shape)
+    return logits
+
+
+def answer(
+    asked: dict[str, Any], data: bytes, model: torch.nn.Module, spec: runtime.Spec
+) -> tuple[str, torch.Tensor]:
+    """Answer one question: the answer's type, and its numbers."""
+    with_targets = asked["type"] == "rows"
+    shape = (asked["rows"], asked["length"] + with_targets)
+    tokens = np.frombuffer(data, dtype="<u2").reshape(shape).astype(np.int64)
+    rows = torch.from_numpy(tokens).to(spec.device)
+    if with_targets:
+        return "losses", token_losses(model, rows, spec.vocab_size)
+    positions = torch.tensor(asked["positions"], device=spec.device)
+    return "logits", position_logits(model, rows, positions, spec.vocab_size)
 
 
 def main() -> None:
@@ -87,12 +130,9 @@ def main() -> None:
             asked, _ = frames.receive()
         except EOFError:
             return
-        shape = (asked["rows"], asked["length"] + 1)
-        data = np.frombuffer(frames.receive_data(), dtype="<u2").reshape(shape)
-        rows = torch.from_numpy(data.astype(np.int64)).to(spec.device)
-        losses = token_losses(model, rows, spec.vocab_size).cpu().numpy()
-        frames.send({"type": "losses", "rows": asked["rows"]})
-        frames.send_data(losses.astype("<f4").tobytes())
+        kind, numbers = answer(asked, frames.receive_data(), model, spec)
+        frames.send({"type": kind, "rows": asked["rows"]})
+        frames.send_data(numbers.cpu().numpy().astype("<f4").tobytes())
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from these refs of one repository:
     refs/nightlab/<study>/trials/<NNNN>      annotated tag on the candidate: the record
     refs/nightlab/<study>/evidence/<NNNN>    commit whose tree holds logs, curves, prompts
     refs/nightlab/<study>/inflight/<NNNN>    annotated tag on the candidate being worked on
+    refs/nightlab/<study>/holdout/<NNNN>     annotated tag: one use of the holdout split
     refs/nightlab/<study>/session            on a remote only: who works on the study
 
 Nothing here touches the user's checkout, index or HEAD: all writing is plumbing.
@@ -14,6 +15,7 @@ Nothing here touches the user's checkout, index or HEAD: all writing is plumbing
 
 from nightlab.ledger.candidates import LineCounts
 from nightlab.ledger.export import results_tsv
+from nightlab.ledger.holdout import HoldoutUse, holdout_uses, record_holdout_use
 from nightlab.ledger.recovery import Recovery
 from nightlab.ledger.remote import Remote
 from nightlab.ledger.session import Session, hold_session, refuse_if_busy
@@ -21,6 +23,7 @@ from nightlab.ledger.store import Ledger, studies
 from nightlab.ledger.summary import StudySummary, study_summary
 
 __all__ = [
+    "HoldoutUse",
     "Ledger",
     "LineCounts",
     "Recovery",
@@ -28,6 +31,8 @@ __all__ = [
     "Session",
     "StudySummary",
     "hold_session",
+    "holdout_uses",
+    "record_holdout_use",
     "refuse_if_busy",
     "results_tsv",
     "studies",

@@ -41,10 +41,10 @@ class StudyRefs:
         return f"{self.root}/inflight/{number:04d}"
 
     def kind(self, ref: str) -> str | None:
-        """Return ``branch``, ``trials``, ``evidence``, ``inflight``, or None for no such ref."""
+        """Return ``branch``, the folder of a numbered ref, or None for no such ref."""
         if ref == self.branch:
             return "branch"
-        match = re.fullmatch(rf"{re.escape(self.root)}/(trials|evidence|inflight)/\d+", ref)
+        match = re.fullmatch(rf"{re.escape(self.root)}/(trials|evidence|inflight|holdout)/\d+", ref)
         return match[1] if match else None
 
     def numbers(self, refs: Iterable[str], kind: str) -> list[int]:

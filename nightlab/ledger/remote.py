@@ -19,7 +19,7 @@ from nightlab.records import InFlight
 
 _SILENT = {"GCM_INTERACTIVE": "never", "SSH_ASKPASS_REQUIRE": "never"}
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
-_ORDER = ("session", "evidence", "trials", "branch", "inflight")
+_ORDER = ("session", "evidence", "holdout", "trials", "branch", "inflight")
 # A push names its refs on the command line, which has a bound.
 _REFS_PER_PUSH = 500
 _FETCH_TRIES = 5
@@ -197,7 +197,7 @@ class Remote:
             if theirs == oid:
                 continue
             kind = self.refs.kind(ref)
-            if kind in ("trials", "evidence") and theirs is not None:
+            if kind in ("trials", "evidence", "holdout") and theirs is not None:
                 raise self._two_trials(ref)
             if kind == "branch" and theirs is not None and not self._leads_to(theirs, oid):
                 continue  # the remote is ahead
@@ -236,8 +236,9 @@ class Remote:
 
     def _two_trials(self, ref: str) -> RemoteError:
         number = number_of(ref)
+        what = "Holdout use" if self.refs.kind(ref) == "holdout" else "Trial"
         return RemoteError(
-            f"Trial {number} of study {self.refs.study!r} is one thing here and another at "
+            f"{what} {number} of study {self.refs.study!r} is one thing here and another at "
             f"remote {self.name!r}, because two sessions went on without seeing each other. "
             f"{self._advice()}"
         )

@@ -45,6 +45,31 @@ def test_losses_are_those_of_the_next_tokens(score):
     assert not losses.requires_grad
 
 
+def test_logits_are_those_of_each_row_in_its_position(score):
+    model, inputs = Table(), torch.randint(5, (3, 6))
+    positions = torch.tensor([0, 5, 2])
+    found = score.position_logits(model, inputs, positions, 5)
+    wanted = model.table.bfloat16()[inputs[torch.arange(3), positions]].float()
+    assert torch.equal(found, wanted)
+    assert found.dtype == torch.float32
+
+
+def test_a_question_is_answered_by_its_type(score):
+    spec = importlib.import_module("runtime").Spec(5, 3, "cpu")
+    model, rows = Table(), torch.randint(5, (2, 4))
+    asked = {"type": "rows", "rows": 2, "length": 3}
+    kind, numbers = score.answer(asked, rows.numpy().astype("<u2").tobytes(), model, spec)
+    assert kind == "losses"
+    assert torch.equal(numbers, score.token_losses(model, rows, 5))
+    asked = {"type": "positions", "rows": 2, "length": 3, "positions": [1, 2]}
+    inputs = rows[:, :3].contiguous()
+    kind, numbers = score.answer(asked, inputs.numpy().astype("<u2").tobytes(), model, spec)
+    assert kind == "logits"
+    assert torch.equal(
+        numbers, score.position_logits(model, inputs, torch.tensor(asked["positions"]), 5)
+    )
+
+
 @pytest.mark.parametrize("size", [4, 6])
 def test_logits_of_another_vocabulary_are_refused(score, size):
     with pytest.raises(score.ContractError, match="must give logits"):
