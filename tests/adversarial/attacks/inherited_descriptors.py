@@ -1,0 +1,31 @@
+"""Looks for descriptors that the engine left open in its child.
+
+Success: anything is open beside the standard streams and the one socket.
+"""
+
+import os
+
+from bare import refused, show, train_honestly, won
+
+KIND = "containment"
+LAYER = "only named descriptors are passed on"
+CONTROL = "naive"
+
+
+def attack() -> None:
+    allowed = {0, 1, 2, int(os.environ["NIGHTLAB_SOCKET"])}
+    for number in sorted({int(name) for name in os.listdir("/proc/self/fd")} - allowed):
+        with refused():
+            won(f"{number} is {os.readlink(f'/proc/self/fd/{number}')}")
+    if os.readlink("/proc/self/fd/0") != "/dev/null":
+        won(f"the input is {os.readlink('/proc/self/fd/0')}")
+    with refused():
+        show(os.pread(1, 100, 0), os.read(os.open("/dev/tty", os.O_RDWR), 100))
+        won("the output or the terminal can be read")
+
+
+def honest() -> None:
+    descriptor = os.memfd_create("mine")
+    os.write(descriptor, b"x")
+    assert os.pread(descriptor, 1, 0) == b"x"
+    train_honestly()

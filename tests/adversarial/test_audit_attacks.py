@@ -1,0 +1,76 @@
+"""Every attack on the score: it gains nothing beyond the stated error, on each rung.
+
+The text is a Markov chain whose entropy is known (``scoring.py``), so that "gains" is exact:
+a score below the best honest one. What the attack claims, without the audit, must lie below
+it by far, or the attack would prove nothing.
+"""
+
+import pytest
+
+from nightlab.records import Evaluation, Reason
+from tests.adversarial.conftest import RUNGS
+from tests.adversarial.harness import all_attacks
+from tests.adversarial.scoring import Chain, run_evaluation, twin_weights
+
+pytest.importorskip("torch")
+
+ATTACKS = [attack for attack in all_attacks() if attack.kind == "audit"]
+CASES = [
+    pytest.param(attack, variant, rung, id="-".join(filter(None, (attack.name, variant, rung))))
+    for attack in ATTACKS
+    for variant in attack.variants
+    for rung in RUNGS
+    # The arithmetic is the same on every rung, so one variant shows that rung 2 carries it.
+    if rung == "1" or variant == attack.variants[0]
+]
+ERRORS = 3.0
+"""Standard errors that a lucky draw may be away from the truth."""
+
+CLAIM_GAIN_BPB = 0.001
+"""What an attack has to gain without the audit, at least."""
+
+
+@pytest.fixture(scope="module")
+def chain():
+    return Chain()
+
+
+@pytest.fixture(scope="module")
+def twins():
+    """Evaluations of honest twins: most of them are the same model, which is scored once."""
+    return {}
+
+
+@pytest.mark.parametrize(("attack", "variant", "name"), CASES)
+def test_it_gains_nothing(attack, variant, name, rung, chain, tmp_path):
+    result = run_evaluation(attack, "attack", variant, rung(name), chain, tmp_path)
+    assert "GOT THROUGH" not in result.log, result
+    if attack.expected:
+        assert result.failure in attack.expected, result
+    honest = chain.honest_bpb(attack.weights)
+    assert (result.val_bpb is None) == (result.failure is not None), result
+    if result.correction_bpb is not None and attack.expected != {Reason.AUDIT}:
+        # Whether or not the tolerances ended it, the corrected number is no gain either. (Where
+        # only they can end it, since rows help each other in the audit too, the file says so.)
+        assert result.claimed_bpb is not None, result
+        audited = result.claimed_bpb + result.correction_bpb
+        assert result.standard_error is not None, result
+        assert audited >= honest - ERRORS * result.standard_error - 1e-5, (honest, result)
+    if attack.control == "claim":
+        assert result.claimed_bpb is not None, result
+        assert result.claimed_bpb < honest - CLAIM_GAIN_BPB, (honest, result)
+
+
+@pytest.mark.parametrize("name", RUNGS)
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
+def test_its_honest_twin_passes(attack, name, rung, chain, twins, tmp_path):
+    ours = "honest = Bigram" not in attack.source
+    key = (name, twin_weights(attack), attack.name if ours else "")
+    if key not in twins:
+        twins[key] = run_evaluation(
+            attack, "honest", attack.variants[0], rung(name), chain, tmp_path
+        )
+    result: Evaluation = twins[key]
+    honest = chain.honest_bpb(twin_weights(attack))
+    assert result.failure is None, result
+    assert result.val_bpb == pytest.approx(honest, abs=3 * (result.standard_error or 0) + 1e-4)
