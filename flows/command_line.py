@@ -67,6 +67,10 @@ def research(
     startup_seconds: Annotated[
         float | None, typer.Option(help="Cap on a candidate's start-up; default: the preset's")
     ] = None,
+    startup_free_seconds: Annotated[
+        float | None,
+        typer.Option(help="Start-up beyond this is taken off the budget; default: the preset's"),
+    ] = None,
     proposer: Annotated[
         str | None, typer.Option(help="auto (default: llm if a model is set), knobs or llm")
     ] = None,
@@ -85,12 +89,20 @@ def research(
     seed: Annotated[
         int | None, typer.Option(help="Seed of all replicates' seeds (default: 0)")
     ] = None,
+    require_rung: Annotated[
+        str | None, typer.Option(help="Refuse a weaker sandbox: 1, 1n or 2 (default: 2)")
+    ] = None,
     trust_candidate: Annotated[
         bool | None, typer.Option("--trust-candidate", help="No sandbox: only for trusted code")
     ] = None,
 ) -> None:
     """Run a session of a study: a baseline, then trials until a limit, or Ctrl-C."""
     given = {name: value for name, value in locals().items() if value is not None}
+    if trust_candidate and require_rung is not None:
+        raise UsageError(
+            "--trust-candidate runs without a sandbox and --require-rung asks for one: give one of "
+            "the two."
+        )
     settings = _settings(given)
     places = Places.find()
     _run_session(settings, places)
@@ -121,7 +133,7 @@ def show(
 ) -> None:
     """Show a study's trials, or one trial: verdict, numbers, change, output."""
     from flows.printing import make_console, print_trial, trial_table
-    from nightlab.ledger import study_summary
+    from nightlab.ledger import holdout_uses, study_summary
 
     ledger = _ledger(study)
     if trial is not None:
@@ -131,12 +143,17 @@ def show(
         else:
             print_trial(make_console(), record, ledger.diff(record))
         return
-    records = ledger.records()
+    records, uses = ledger.records(), holdout_uses(ledger)
     if as_json:
         summary = study_summary(ledger).model_dump(mode="json")
-        _print_json({**summary, "trials": [record.model_dump(mode="json") for record in records]})
-    else:
-        make_console().print(trial_table(records))
+        trials = [record.model_dump(mode="json") for record in records]
+        holdout = [use.model_dump(mode="json") for use in uses]
+        _print_json({**summary, "trials": trials, "holdout_uses": holdout})
+        return
+    console = make_console()
+    console.print(trial_table(records))
+    if uses:
+        console.print(f"The holdout split was scored {len(uses)} times.", style="dim")
 
 
 @app.command()

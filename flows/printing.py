@@ -9,6 +9,7 @@ from rich.text import Text
 
 from nightlab.ledger import StudySummary
 from nightlab.records import Replicate, TrialRecord, Verdict
+from nightlab.score_text import NOTHING, audit_error, audit_sentence, format_score
 
 STYLES = {
     Verdict.KEEP: "green",
@@ -16,7 +17,6 @@ STYLES = {
     Verdict.CRASH: "red",
     Verdict.FAILED: "yellow",
 }
-NOTHING = "–"
 PLAIN_WIDTH = 120
 
 
@@ -32,7 +32,7 @@ def trial_table(records: Sequence[TrialRecord], hidden: int = 0) -> Table:
     # Narrow terminals cut the title: what was decided is always readable.
     for name, width in (("trial", 5), ("verdict", 7), ("reason", 12)):
         table.add_column(name, no_wrap=True, min_width=width)
-    for name, width in (("val_bpb", 7), ("difference", 10)):
+    for name, width in (("val_bpb", 16), ("difference", 10)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)
     if hidden:
@@ -42,7 +42,7 @@ def trial_table(records: Sequence[TrialRecord], hidden: int = 0) -> Table:
             str(record.number),
             record.verdict.value,
             record.reason.value,
-            number(record.val_bpb),
+            format_score(record.val_bpb, audit_error(record.replicates)),
             number(record.decision.difference_bpb, "+.4f"),
             Text(record.title),
             style=STYLES[record.verdict],
@@ -77,6 +77,9 @@ def print_trial(console: Console, record: TrialRecord, diff: str) -> None:
     if record.hypothesis:
         console.print(Text(f"Hypothesis: {record.hypothesis}"))
     console.print(_replicate_table(record.replicates))
+    for replicate in record.replicates:
+        if said := audit_sentence(replicate.evaluation):
+            console.print(Text(f"seed {replicate.seed}: {said}", style="dim"))
     console.print(_facts(record))
     if diff.strip():
         console.print(Syntax(diff, "diff", background_color="default"))
@@ -95,7 +98,6 @@ def _replicate_table(replicates: Sequence[Replicate]) -> Table:
     names = (
         "seed",
         "val_bpb",
-        "± sampling",
         "seconds",
         "steps",
         "tokens/s",
@@ -108,8 +110,7 @@ def _replicate_table(replicates: Sequence[Replicate]) -> Table:
         training, evaluation = replicate.training, replicate.evaluation
         table.add_row(
             str(replicate.seed),
-            number(replicate.val_bpb),
-            number(evaluation.standard_error if evaluation else None),
+            format_score(replicate.val_bpb, evaluation.standard_error if evaluation else None),
             number(training.training_seconds, ".1f"),
             number(training.num_steps, "d"),
             number(training.tokens_per_second, ",.0f"),
@@ -117,6 +118,12 @@ def _replicate_table(replicates: Sequence[Replicate]) -> Table:
             "scored" if replicate.failure is None else replicate.failure.value,
         )
     return table
+
+
+def _sandbox(record: TrialRecord) -> str:
+    confinement = record.confinement
+    lacking = f" without {'; '.join(confinement.missing)}" if confinement.missing else ""
+    return f"sandbox {confinement.label}{lacking}"
 
 
 def _facts(record: TrialRecord) -> Text:
@@ -127,7 +134,7 @@ def _facts(record: TrialRecord) -> Text:
         f"commit {record.commit[:12]} on {record.parent[:12]}, "
         f"+{record.lines_added} −{record.lines_removed} lines\n"
         f"proposer {record.proposer} {record.model or ''}, model cost {cost}\n"
-        f"{record.device}, sandbox {record.confinement.rung}, corpus {record.corpus} "
+        f"{record.device}, {_sandbox(record)}, corpus {record.corpus} "
         f"{record.corpus_fingerprint[:12]}, engine {record.engine_version}\n"
         f"{steps}{retried}",
         style="dim",

@@ -30,7 +30,7 @@ from nightlab.tracking import Tracker
 from nightlab.training import TokenFile
 
 # What a study is measured with: another value would make its scores incomparable.
-MEASURE = ("preset", "budget_seconds", "corpus")
+MEASURE = ("preset", "budget_seconds", "startup_free_seconds", "corpus")
 
 ENGINE_FILES = ("nightlab", "trainer/runtime.py", "trainer/score.py")
 
@@ -126,7 +126,9 @@ def open_session(
         settings = continue_settings(settings, begun_with(records, ledger.marks()))
         chosen = choose_proposer(settings, api_key=api_key)
         read_program(settings, places)
-        sandbox = choose_sandbox(settings.trust_candidate)
+        sandbox = choose_sandbox(
+            settings.trust_candidate, require_rung=settings.require_rung, cache=places.cache
+        )
         device = detect_device(settings.device)
         check_device(device, find_baseline(records))
         version = engine_version(places.root)
@@ -162,7 +164,12 @@ def continue_settings(
         UsageError: a setting that the scores depend on differs from the study's.
     """
     given = settings.model_fields_set
-    settings = settings.model_copy(update={"budget_seconds": settings.sizes.budget_seconds})
+    sizes = settings.sizes
+    resolved = {
+        "budget_seconds": sizes.budget_seconds,
+        "startup_free_seconds": sizes.startup_free_seconds,
+    }
+    settings = settings.model_copy(update=resolved)
     if beginning is None:
         return settings
     begun = SessionSettings.model_validate(beginning.settings)

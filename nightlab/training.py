@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from nightlab.candidate import oversized
 from nightlab.device import Device
 from nightlab.errors import CorpusError
 from nightlab.protocol import (
@@ -27,6 +28,7 @@ from nightlab.protocol import (
 from nightlab.records import CurvePoint, Frozen, Reason, TrainingResult
 from nightlab.sandbox import Job, Sandbox, SandboxedProcess
 from nightlab.sandbox.failure import Failure, classify_crash
+from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES
 
 CURVE_POINTS = 200
 MIN_POINT_SECONDS = 0.1
@@ -106,9 +108,13 @@ class TrainingOrder(Frozen):
     seed: int
     budget_seconds: float
     startup_seconds: float
-    """Cap on start-up, which is outside the budget."""
+    """Cap on start-up."""
+    startup_free_seconds: float | None = None
+    """Start-up that is outside the budget; None for all of it."""
     memory_mb: int = 0
-    """Limit on the private memory of each process; 0 for none."""
+    """Limit on the memory of all processes together; 0 for none."""
+    scratch_mb: int = CHECKPOINT_MAX_BYTES // 2**20
+    """Limit on the disk space of the work folder."""
 
     @property
     def spec(self) -> dict[str, int | str]:
@@ -168,15 +174,28 @@ def train_replicate(
     Raises:
         SandboxError: the sandbox broke; nothing is said about the candidate.
     """
-    job = Job(program="train", source=source, device=order.device, memory_mb=order.memory_mb)
+    too_long = oversized(source)
+    if too_long is not None:
+        return TrainingResult(failure=Reason.CONTRACT, message=too_long)
+    job = Job(
+        program="train",
+        source=source,
+        device=order.device,
+        memory_mb=order.memory_mb,
+        scratch_mb=order.scratch_mb,
+    )
     began = time.monotonic()
     with sandbox.start(job) as process:
         training = _Training(order, process, began, on_point)
         failure = training.start_up(Deadline(began + order.startup_seconds))
         if failure is None:
+            failure = training.charge_start_up()
+        if failure is None:
             on_gate()
             failure = training.train(tokens)
         process.kill()
+        # A limit that ended the job is the cause of whatever else was seen of its end.
+        failure = process.exceeded or failure
         if failure is None:
             failure = training.collect(checkpoint)
         return training.result(failure)
@@ -197,9 +216,11 @@ class _Training:
         self._channel: Channel = process.channel
         self._on_point = on_point
         self._began = began
+        self._charged_seconds = 0.0
         self._gate: float | None = None
         self._ended: float | None = None
         self._saved: float | None = None
+        self._said_final = False
         self._told = float("-inf")
         self._curve = Curve()
         self._exit_code: int | None = None
@@ -235,11 +256,34 @@ class _Training:
             return _breach(f"the candidate sent {message.type!r} before it asked for a batch")
         return None
 
+    def charge_start_up(self) -> Failure | None:
+        """Take start-up beyond its free part off the budget.
+
+        Whatever runs in a sandbox can be read there, compiled or not, and learnt from. So time
+        before the gate is no more free than honest starts need.
+        """
+        order, taken = self._order, time.monotonic() - self._began
+        if order.startup_free_seconds is None:
+            return None
+        self._charged_seconds = max(0.0, taken - order.startup_free_seconds)
+        if self._charged_seconds < order.budget_seconds:
+            return None
+        return Failure(
+            reason=Reason.STARTUP_TIMEOUT,
+            message=f"Start-up took {taken:.0f} seconds; {order.startup_free_seconds:g} are free, "
+            f"and the rest used up the whole budget of {order.budget_seconds:g}.",
+        )
+
+    @property
+    def _budget_seconds(self) -> float:
+        return self._order.budget_seconds - self._charged_seconds
+
     def train(self, tokens: TokenFile) -> Failure | None:
         """Open the gate and follow the candidate until it ends or time is up."""
         self._gate = time.monotonic()
-        deadline = Deadline(self._gate + self._order.budget_seconds)
-        go = {"type": "go", "num_tokens": tokens.num_tokens}
+        budget = self._budget_seconds
+        deadline = Deadline(self._gate + budget)
+        go = {"type": "go", "num_tokens": tokens.num_tokens, "budget_seconds": budget}
         try:
             self._channel.send(go, deadline, tokens.fileno())
             while True:
@@ -250,6 +294,7 @@ class _Training:
                     self._saved = time.monotonic()
                     self._device_memory_mb = message.peak_memory_mb
                     if message.final:
+                        self._said_final = True
                         return None
                 else:
                     return _breach(f"the candidate sent {message.type!r} after the gate")
@@ -268,15 +313,15 @@ class _Training:
         missing = self._process.folder.take_checkpoint(checkpoint)
         if missing is None:
             return None
-        if self._exit_code == 0:
+        if self._said_final or self._exit_code == 0:
+            how = "said that its weights were saved" if self._said_final else "ended"
             return Failure(
                 reason=Reason.CONTRACT,
-                message=f"The candidate ended without saving its weights: {missing}.",
+                message=f"The candidate {how} without saving its weights: {missing}.",
             )
         return Failure(
             reason=Reason.TIMEOUT,
-            message=f"No complete checkpoint after {self._order.budget_seconds:g} seconds: "
-            f"{missing}.",
+            message=f"No complete checkpoint after {self._budget_seconds:g} seconds: {missing}.",
         )
 
     def result(self, failure: Failure | None) -> TrainingResult:
@@ -291,6 +336,7 @@ class _Training:
             failure=failure.reason if failure else None,
             message=failure.message if failure else "",
             startup_seconds=(self._gate or time.monotonic()) - self._began,
+            charged_seconds=self._charged_seconds,
             training_seconds=seconds,
             num_steps=last.step if last else None,
             num_tokens=last.tokens if last else None,

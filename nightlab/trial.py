@@ -6,6 +6,7 @@ the remote, on another.
 """
 
 import ast
+import math
 import platform
 from pathlib import Path
 
@@ -126,6 +127,7 @@ def brief(session: Session, mark: InFlight) -> Brief:
         records=records,
         device=session.device.description,
         budget_seconds=sizes.budget_seconds,
+        startup_free_seconds=sizes.startup_free_seconds,
         sequence_length=sizes.sequence_length,
         vocab_size=sizes.vocab_size,
     )
@@ -180,7 +182,7 @@ def track_start(session: Session, mark: InFlight) -> None:
             corpus=session.settings.corpus,
             corpus_fingerprint=session.ready_corpus.fingerprint,
             device=session.device.description,
-            rung=session.sandbox.confinement.rung,
+            sandbox=session.sandbox.confinement.label,
             budget_seconds=session.settings.sizes.budget_seconds,
             engine_version=session.engine_version,
             host=platform.node(),
@@ -211,7 +213,9 @@ def training_order(session: Session, seed: int) -> TrainingOrder:
         seed=seed,
         budget_seconds=sizes.budget_seconds,
         startup_seconds=sizes.startup_seconds,
+        startup_free_seconds=sizes.startup_free_seconds,
         memory_mb=sizes.memory_mb,
+        scratch_mb=sizes.scratch_mb,
     )
 
 
@@ -249,6 +253,7 @@ def evaluate_candidate(session: Session, mark: InFlight, seed: int) -> Evaluatio
 
     An evaluation that raises keeps it: another try needs it.
     """
+    sizes = session.settings.sizes
     checkpoint = checkpoint_path(session, mark, seed)
     with device_turn(session):
         evaluation = evaluate(
@@ -257,11 +262,21 @@ def evaluate_candidate(session: Session, mark: InFlight, seed: int) -> Evaluatio
             session.ready_corpus,
             "val",
             training_order(session, seed),
-            session.settings.sizes.evaluation_tokens,
+            sizes.evaluation_tokens,
             session.sandbox,
+            screen_positions=sizes.screen_positions,
+            keep_below_bpb=_keep_below_bpb(session),
         )
     checkpoint.unlink(missing_ok=True)
     return evaluation
+
+
+def _keep_below_bpb(session: Session) -> float:
+    """The score below which a candidate could be kept; without an incumbent, any."""
+    standing = standing_record(session.ledger.records())
+    if standing is None or standing.val_bpb is None:
+        return math.inf
+    return standing.val_bpb
 
 
 def checkpoint_path(session: Session, mark: InFlight, seed: int) -> Path:

@@ -45,7 +45,7 @@ def sample_record(
         decision=Decision(verdict=verdict, reason=reason, sentence="Said."),
         val_bpb=sum(scores) / len(scores) if scores else None,
         replicates=replicates,
-        confinement=Confinement(rung="bubblewrap"),
+        confinement=Confinement(rung="1", name="bubblewrap"),
         session=session,
         started_at=began,
         finished_at=began + timedelta(seconds=30),

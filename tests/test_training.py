@@ -5,6 +5,7 @@ and can say what the runtime never would.
 """
 
 import fcntl
+import json
 import os
 import textwrap
 import time
@@ -190,7 +191,10 @@ def test_the_tokens_come_after_the_gate_and_cannot_be_changed(train, tokens):
         ("gate(); send(type='step', step=1, loss='low', tokens=1)", Reason.CONTRACT, "no message"),
         ("gate(); os.symlink('/etc/hostname', start['checkpoint'])", Reason.CONTRACT, "no check"),
         ("gate(); os.mkfifo(start['checkpoint'])", Reason.CONTRACT, "regular"),
-        ("gate(); send(type='saved', final=True); time.sleep(60)", Reason.TIMEOUT, "no check"),
+        ("gate(); send(type='saved', final=True); time.sleep(60)", Reason.CONTRACT, "said that"),
+        ("gate(); os.mkdir(start['checkpoint'])", Reason.CONTRACT, "regular"),
+        ('gate(); raise RuntimeError("can\'t start new thread")', Reason.RESOURCES, "thread"),
+        ("open('f', 'wb').truncate(10**12)", Reason.RESOURCES, "File too large"),
     ],
 )
 def test_what_goes_wrong_is_a_result(train, tmp_path, source, reason, message):
@@ -198,6 +202,60 @@ def test_what_goes_wrong_is_a_result(train, tmp_path, source, reason, message):
     assert result.failure is reason, result
     assert message in result.message
     assert not (tmp_path / "checkpoint.pt").exists()
+
+
+MEMORY_HOG = """
+gate()
+save()
+held = []
+for _ in range(SIZE // 20):
+    held.append(os.memfd_create("held"))
+    os.write(held[-1], b"x" * (20 << 20))
+time.sleep(1.5)
+send(type="saved", final=True)
+"""
+SCRATCH_HOG = """
+gate()
+save()
+for number in range(SIZE // 20):
+    open(str(number), "wb").write(b"x" * (20 << 20))
+time.sleep(1.5)
+send(type="saved", final=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "reason", "message"),
+    [
+        (MEMORY_HOG, Reason.OOM, "MB of memory where 300 are allowed."),
+        (SCRATCH_HOG, Reason.RESOURCES, "MB of files where 300 are allowed."),
+    ],
+)
+def test_a_limit_that_ends_a_training_is_its_failure(train, tmp_path, source, reason, message):
+    limits = {"memory_mb": 300, "scratch_mb": 300}
+    result = train(source.replace("SIZE", "400"), **limits)
+    assert result.failure is reason, result
+    assert message in result.message
+    assert not (tmp_path / "checkpoint.pt").exists(), "however complete it was before"
+    result = train(source.replace("SIZE", "200"), **limits)
+    assert result.failure is None, result
+
+
+def test_a_checkpoint_that_is_mostly_a_hole_costs_no_disk(train, tmp_path):
+    result = train("""
+        gate()
+        with open(start["checkpoint"], "wb") as file:
+            file.write(b"head")
+            file.truncate(1 << 30)
+            file.seek(0, 2)
+            file.write(b"tail")
+        send(type="saved", final=True)
+    """)
+    assert result.failure in (None, Reason.RESOURCES), result
+    if result.failure is None:
+        state = (tmp_path / "checkpoint.pt").stat()
+        assert state.st_size == (1 << 30) + 4
+        assert state.st_blocks * 512 < 1 << 20
 
 
 def test_a_loss_that_is_not_finite_ends_it(train):
@@ -226,6 +284,32 @@ def test_a_candidate_that_sleeps_past_the_deadline_is_killed_at_it(train, source
     assert result.failure is Reason.TIMEOUT, result
     assert "1 seconds" in result.message
     assert result.training_seconds == pytest.approx(1.0, abs=0.5)
+
+
+def test_start_up_beyond_its_free_part_is_taken_off_the_budget(train):
+    asked = {"budget_seconds": 60.0, "startup_seconds": 120.0, "startup_free_seconds": 0.5}
+    tell = "send(type='ready')\ngo, _ = receive()\nprint(json.dumps(go))"
+    slow = train(f"time.sleep(2)\n{tell}", **asked)
+    assert slow.charged_seconds == pytest.approx(slow.startup_seconds - 0.5, abs=0.1)
+    assert json.loads(slow.log)["budget_seconds"] == 60 - slow.charged_seconds
+    quick = train("gate()", **(asked | {"startup_free_seconds": 100.0}))
+    assert quick.charged_seconds == 0
+
+
+def test_a_start_up_that_takes_the_whole_budget(train):
+    gates = []
+    result = train(
+        "time.sleep(3)\ngate()", budget_seconds=1.0, startup_free_seconds=0.5, gates=gates
+    )
+    assert result.failure is Reason.STARTUP_TIMEOUT
+    assert "used up the whole budget of 1" in result.message
+    assert gates == []
+
+
+def test_a_source_with_room_for_text_is_not_run(train):
+    result = train("x = '" + "text " * 2**16 + "'")
+    assert result.failure is Reason.CONTRACT
+    assert "may have 262144 bytes" in result.message
 
 
 def test_a_checkpoint_that_stood_at_the_deadline_counts(train, tmp_path):

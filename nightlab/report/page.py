@@ -7,6 +7,7 @@ from importlib.resources import files
 
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.study import Study, trial_seconds
+from nightlab.score_text import audit_error, audit_sentence, format_score
 
 TEMPLATE = "page.html.j2"
 LONGEST_DIFF_LINES = 2_000
@@ -35,6 +36,8 @@ def render_page(study: Study, diffs: Mapping[int, str], pictures: Mapping[str, b
     )
     environment.filters.update(
         bpb=format_bpb,
+        audited=lambda record: format_score(record.val_bpb, audit_error(record.replicates)),
+        audits=audit_sentences,
         signed=format_signed,
         duration=format_duration,
         dollars=format_dollars,
@@ -105,6 +108,12 @@ def study_facts(records: tuple[TrialRecord, ...]) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts if value]
 
 
+def audit_sentences(record: TrialRecord) -> list[str]:
+    """What the audits of a trial found, a sentence a replicate."""
+    said = {each.seed: audit_sentence(each.evaluation) for each in record.replicates}
+    return [f"Seed {seed}: {text}" for seed, text in said.items() if text]
+
+
 def diff_lines(diff: str) -> list[DiffLine]:
     """Split a unified diff into lines with their kinds."""
     lines = diff.splitlines()
@@ -156,7 +165,7 @@ def _sandbox(record: TrialRecord) -> str:
     confinement = record.confinement
     missing = f", without {', '.join(confinement.missing)}" if confinement.missing else ""
     features = f" ({', '.join(confinement.features)}{missing})" if confinement.features else missing
-    return f"{confinement.rung}{features}"
+    return f"{confinement.label}{features}"
 
 
 def _corpus(record: TrialRecord) -> str:

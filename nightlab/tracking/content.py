@@ -14,7 +14,16 @@ from datetime import datetime
 from statistics import fmean
 from typing import Any
 
-from nightlab.records import CurvePoint, Evidence, Frozen, Replicate, TrialRecord, Verdict
+from nightlab.records import (
+    CurvePoint,
+    Evaluation,
+    Evidence,
+    Frozen,
+    Replicate,
+    TrialRecord,
+    Verdict,
+)
+from nightlab.score_text import audit_error, audit_sentence
 from nightlab.tracking.curves import LARGEST_STEP, Measured, curve_rows, present
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
@@ -43,8 +52,8 @@ class TrialFacts(Frozen):
     corpus: str
     corpus_fingerprint: str
     device: str
-    rung: str
-    """Rung of the sandbox: ``bubblewrap`` or ``none``."""
+    sandbox: str
+    """Rung and name, such as ``1 bubblewrap``."""
     budget_seconds: float
     engine_version: str
     host: str
@@ -62,7 +71,7 @@ class TrialFacts(Frozen):
             corpus=record.corpus,
             corpus_fingerprint=record.corpus_fingerprint,
             device=record.device,
-            rung=record.confinement.rung,
+            sandbox=record.confinement.label,
             budget_seconds=record.budget_seconds,
             engine_version=record.engine_version,
             host=record.host,
@@ -101,8 +110,8 @@ def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: s
     """Say what MLflow is to show of a finished trial.
 
     The trial's training numbers are means over its replicates, peak memory the highest, so
-    that a trial with three seeds compares with one that had a single one; the standard
-    error is the mean too, since all replicates are scored on the same rows.
+    that a trial with three seeds compares with one that had a single one. The standard error
+    is that of the mean score, by the replicates' audits.
 
     Args:
         record: the trial's record.
@@ -157,7 +166,7 @@ def trial_params(facts: TrialFacts) -> dict[str, str]:
         "corpus": facts.corpus,
         "corpus_fingerprint": facts.corpus_fingerprint,
         "device": facts.device,
-        "sandbox": facts.rung,
+        "sandbox": facts.sandbox,
         "budget_seconds": facts.budget_seconds,
         "preset": facts.preset,
         "seed": facts.settings.get("seed"),
@@ -184,9 +193,10 @@ def _describe_replicate(
     tags["verdict"] = record.verdict.value
     if replicate.failure is not None:
         tags["reason"] = replicate.failure.value
-    message = replicate.training.message
-    if replicate.evaluation is not None and replicate.evaluation.message:
-        message = f"{message} {replicate.evaluation.message}".strip()
+    said = [replicate.training.message]
+    if replicate.evaluation is not None:
+        said += [replicate.evaluation.message, audit_sentence(replicate.evaluation)]
+    message = " ".join(text for text in said if text)
     if message:
         tags[NOTE_TAG] = _storable(message)[:LONGEST_TAG]
     rows = curve_rows(curve, started_ms)
@@ -215,6 +225,7 @@ def _trial_metrics(record: TrialRecord) -> dict[str, float]:
     values = {
         **means,
         "val_bpb": record.val_bpb,
+        "val_bpb_standard_error": audit_error(record.replicates),
         "difference_bpb": record.decision.difference_bpb,
         "threshold_bpb": record.decision.threshold_bpb,
         "noise_bpb": record.decision.noise_bpb,
@@ -233,15 +244,28 @@ def _replicate_values(replicate: Replicate) -> dict[str, float | None]:
     training, evaluation = replicate.training, replicate.evaluation
     return {
         "val_bpb": replicate.val_bpb,
-        "val_bpb_standard_error": evaluation.standard_error if evaluation else None,
-        "evaluation_seconds": evaluation.seconds if evaluation else None,
+        **(_audit_values(evaluation) if evaluation else {}),
         "training_seconds": training.training_seconds,
         "startup_seconds": training.startup_seconds,
+        "charged_seconds": training.charged_seconds,
         "peak_memory_mb": training.peak_memory_mb,
         "tokens_per_second": training.tokens_per_second,
         "mfu_percent": training.mfu_percent,
         "num_steps": training.num_steps,
         "num_params": training.num_params,
+    }
+
+
+def _audit_values(evaluation: Evaluation) -> dict[str, float | None]:
+    return {
+        "val_bpb_standard_error": evaluation.standard_error,
+        "val_bpb_row_standard_error": evaluation.row_standard_error,
+        "claimed_bpb": evaluation.claimed_bpb,
+        "audit_correction_bpb": evaluation.correction_bpb,
+        "audited_positions": evaluation.audited_positions,
+        "largest_deviation_nats": evaluation.largest_deviation_nats,
+        "audit_seconds": evaluation.audit_seconds,
+        "evaluation_seconds": evaluation.seconds,
     }
 
 
@@ -257,6 +281,11 @@ def _trial_tags(record: TrialRecord, diff: str) -> dict[str, str]:
         "mlflow.source.git.commit": record.commit,
         RECORD_TAG: hashlib.sha256(_json(record).encode()).hexdigest(),
     }
+    for name, promises in (
+        ("sandbox_holds", record.confinement.features),
+        ("sandbox_lacks", record.confinement.missing),
+    ):
+        tags[name] = "; ".join(promises)[:LONGEST_TAG] or "nothing known"
     if record.retry_of is not None:
         tags["retry_of"] = str(record.retry_of)
     return tags

@@ -107,7 +107,7 @@ def trial(
             calls=1, prompt_tokens=6000, completion_tokens=500, cost_usd=cost_usd, seconds=3.0
         ),
         step_seconds={**steps, "total": sum(steps.values())},
-        confinement=Confinement(rung="bubblewrap", features=("namespaces", "no network")),
+        confinement=Confinement(rung="1", name="bubblewrap", features=("namespaces", "no network")),
         device="cpu (2 cores)",
         host="here",
         corpus="embedded",

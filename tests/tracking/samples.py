@@ -70,7 +70,16 @@ def replicate(seed: int, score: float | None, *, points: int = 5) -> Replicate:
             log=f"training with seed {seed}\n",
         ),
         evaluation=Evaluation(
-            val_bpb=score, standard_error=0.0123 + seed / 1e5, seconds=3.3, log="scored\n"
+            val_bpb=score,
+            standard_error=0.0123 + seed / 1e5,
+            row_standard_error=0.02,
+            claimed_bpb=None if score is None else score - 0.001,
+            correction_bpb=0.001,
+            audited_positions=512,
+            largest_deviation_nats=0.25,
+            audit_seconds=0.75,
+            seconds=3.3,
+            log="scored\n",
         ),
     )
 
@@ -112,7 +121,9 @@ def record(
         lines_removed=1,
         cost=ProposalCost(calls=2, prompt_tokens=700, completion_tokens=30, seconds=4.5),
         step_seconds={"propose": 4.5, "train": 20.125, "total": 31.5},
-        confinement=Confinement(rung="bubblewrap"),
+        confinement=Confinement(
+            rung="1", name="bubblewrap", features=("no network",), missing=("memory in sum",)
+        ),
         device="a processor",
         host="here",
         corpus="embedded",

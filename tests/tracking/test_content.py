@@ -16,6 +16,12 @@ def test_every_number_of_the_record_passes_unchanged() -> None:
     assert content.run.metrics == {
         "val_bpb": trial.val_bpb,
         "val_bpb_standard_error": evaluation.standard_error,
+        "val_bpb_row_standard_error": 0.02,
+        "claimed_bpb": evaluation.claimed_bpb,
+        "audit_correction_bpb": 0.001,
+        "audited_positions": 512,
+        "largest_deviation_nats": 0.25,
+        "audit_seconds": 0.75,
         "evaluation_seconds": evaluation.seconds,
         "training_seconds": training.training_seconds,
         "startup_seconds": training.startup_seconds,
@@ -81,7 +87,9 @@ def test_tags_parameters_and_artifacts_say_what_happened() -> None:
     assert run.tags["mlflow.note.content"].startswith("Within the noise.")
     assert run.params["DEPTH"] == "6"
     assert run.params["COMPILE"] == "False"
-    assert run.params["sandbox"] == "bubblewrap"
+    assert run.params["sandbox"] == "1 bubblewrap"
+    assert run.tags["sandbox_holds"] == "no network"
+    assert run.tags["sandbox_lacks"] == "memory in sum"
     assert run.params["seed"] == "7"
     assert set(run.texts) == {
         "record.json",

@@ -1,0 +1,243 @@
+"""What containment costs, and whether it holds when the engine is killed.
+
+    .venv/bin/python bench/containment.py               # everything
+    .venv/bin/python bench/containment.py --only start  # or: audit, kill
+
+*start*: a process that does nothing, bare and in each rung's sandbox, in turn; medians.
+*audit*: one evaluation of the trainer as it stands, at a preset's own sizes: the seconds
+that the audit added against those of the claims, for a screen and for a keep.
+*kill*: an engine with a misbehaving candidate (double forks, ignored signals, chains of
+forks that never rest) gets SIGKILL at random moments; every process of the candidate that
+is still there two seconds later is counted.
+"""
+
+import argparse
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+from nightlab.corpus import CorpusRequest, open_corpus, prepare_corpus
+from nightlab.device import Device, detect_device
+from nightlab.errors import SandboxUnavailable
+from nightlab.evaluation import evaluate
+from nightlab.records import Evaluation
+from nightlab.sandbox import Job, Sandbox, choose_sandbox
+from nightlab.settings import PRESETS, Places
+from nightlab.training import TokenFile, TrainingOrder, train_replicate
+
+RUNGS = ("1", "1n", "2")
+STARTS = 30
+KILLS = 20
+SURVIVAL_SECONDS = 2.0
+CPU = Device(name="cpu", description="bench", threads=1)
+
+# Every process of it carries the mark as its name, which forks inherit.
+MISBEHAVING = """
+import ctypes, os, signal, time
+ctypes.CDLL(None).prctl(15, {mark!r}.encode(), 0, 0, 0)
+ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
+for number in range(1, 32):
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_IGN)
+
+def stay():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            while True:
+                time.sleep(1)
+        os._exit(0)
+
+def chain():
+    if os.fork() == 0:
+        while True:
+            if os.fork() != 0:
+                os._exit(0)
+            os.setsid()
+            time.sleep(0.0005)
+
+for _ in range(4):
+    stay()
+    chain()
+print("ready", flush=True)
+while True:
+    time.sleep(1)
+"""
+
+ENGINE = """
+import sys, time
+from nightlab.device import Device
+from nightlab.sandbox import Job, choose_sandbox
+box = choose_sandbox(only=sys.argv[1])
+device = Device(name="cpu", description="bench", threads=1)
+with box.start(Job(program="train", source=sys.stdin.read(), device=device)) as process:
+    while "ready" not in process.log:
+        time.sleep(0.01)
+    print("ready", flush=True)
+    time.sleep(600)
+"""
+
+
+def main() -> None:
+    """Print what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=("start", "audit", "kill"))
+    parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
+    arguments = parser.parse_args()
+    boxes = available()
+    if arguments.only in (None, "start"):
+        measure_start(boxes)
+    if arguments.only in (None, "kill"):
+        measure_kills(boxes)
+    if arguments.only in (None, "audit"):
+        measure_audit(next(iter(boxes.values())), arguments.preset)
+
+
+def available() -> dict[str, Sandbox]:
+    """The rungs that start here."""
+    boxes: dict[str, Sandbox] = {}
+    for rung in RUNGS:
+        try:
+            boxes[rung] = choose_sandbox(only=rung)
+        except SandboxUnavailable as refusal:
+            print(f"rung {rung} is not measured: {refusal}")
+    return boxes
+
+
+def measure_start(boxes: dict[str, Sandbox]) -> None:
+    """Start the same empty program bare and in every rung, in turn."""
+    seconds: dict[str, list[float]] = {"bare": [], **{rung: [] for rung in boxes}}
+    for _ in range(STARTS):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
+        seconds["bare"].append(time.perf_counter() - began)
+        for rung, box in boxes.items():
+            began = time.perf_counter()
+            with box.start(Job(program="train", source="", device=CPU)) as process:
+                if process.wait(60) != 0:
+                    sys.exit(f"containment: an empty program failed on rung {rung}: {process.log}")
+                seconds[rung].append(time.perf_counter() - began)
+    bare = median(seconds["bare"])
+    print(f"start, median of {STARTS}: bare {1000 * bare:.1f} ms")
+    for rung in boxes:
+        taken = median(seconds[rung])
+        print(
+            f"  rung {rung:2}: {1000 * taken:6.1f} ms, {taken / bare:.1f} times bare, "
+            f"{1000 * (taken - bare):.1f} ms more"
+        )
+
+
+def measure_kills(boxes: dict[str, Sandbox]) -> None:
+    """Kill engines at random moments and count what is left of their candidates."""
+    for rung in boxes:
+        left = 0
+        for number in range(KILLS):
+            mark = f"nl{os.getpid() % 10**5:05d}{number:02d}{rung}"
+            left += survivors_of_a_kill(rung, mark, random.uniform(0, 1.5))
+        print(
+            f"kill, rung {rung:2}: {KILLS} engines killed, "
+            f"{left} processes left after {SURVIVAL_SECONDS:g} s"
+        )
+
+
+def survivors_of_a_kill(rung: str, mark: str, moment_seconds: float) -> int:
+    """Run an engine, kill it ``moment_seconds`` after its candidate misbehaves; count."""
+    engine = subprocess.Popen(
+        [sys.executable, "-c", ENGINE, rung], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    if engine.stdin is None or engine.stdout is None:
+        raise RuntimeError("an engine was started without pipes")
+    engine.stdin.write(MISBEHAVING.format(mark=mark).encode())
+    engine.stdin.close()
+    engine.stdout.readline()
+    time.sleep(moment_seconds)
+    if not carrying(mark):
+        sys.exit(f"containment: no process of the candidate was seen before the kill ({rung})")
+    engine.send_signal(signal.SIGKILL)
+    engine.wait()
+    time.sleep(SURVIVAL_SECONDS)
+    return len(carrying(mark))
+
+
+def carrying(mark: str) -> list[int]:
+    """The processes that carry a mark as their name."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                name = (entry / "comm").read_text().strip()
+            except OSError:
+                continue
+            if name == mark:
+                found.append(int(entry.name))
+    return found
+
+
+def measure_audit(box: Sandbox, preset: str) -> None:
+    """Train the trainer as it stands for a moment, then evaluate it as a trial would be."""
+    places = Places.find()
+    sizes = PRESETS[preset]
+    request = CorpusRequest(
+        source="embedded",
+        vocab_size=sizes.vocab_size,
+        megabytes=sizes.corpus_megabytes,
+        sequence_length=sizes.sequence_length,
+        evaluation_tokens=sizes.evaluation_tokens,
+    )
+    corpus = open_corpus(prepare_corpus(request, places.cache, lambda *_: None).folder)
+    order = TrainingOrder(
+        vocab_size=corpus.vocab_size,
+        sequence_length=sizes.sequence_length,
+        device=detect_device("auto"),
+        seed=0,
+        budget_seconds=10,
+        startup_seconds=sizes.startup_seconds,
+        memory_mb=sizes.memory_mb,
+    )
+    source = (places.root / "trainer" / "train.py").read_text()
+    with tempfile.TemporaryDirectory() as folder, TokenFile.from_path(corpus.path("train")) as text:
+        checkpoint = Path(folder) / "checkpoint.pt"
+        trained = train_replicate(
+            order, source, text, box, checkpoint, lambda: None, lambda _point: None
+        )
+        if trained.failure is not None:
+            sys.exit(f"containment: the trainer failed: {trained.message}")
+        for kind, keep_below_bpb in (("screen", None), ("keep", math.inf)):
+            report_audit(
+                kind,
+                evaluate(
+                    source,
+                    checkpoint,
+                    corpus,
+                    "val",
+                    order,
+                    sizes.evaluation_tokens,
+                    box,
+                    screen_positions=sizes.screen_positions,
+                    keep_below_bpb=keep_below_bpb,
+                ),
+            )
+
+
+def report_audit(kind: str, found: Evaluation) -> None:
+    """Print what an audit cost against the claims before it."""
+    if found.seconds is None or found.audit_seconds is None:
+        sys.exit(f"containment: the evaluation failed: {found.message}")
+    claims = found.seconds - found.audit_seconds
+    print(
+        f"audit, {kind}: claims of {found.num_tokens} tokens {claims:.2f} s, audit of "
+        f"{found.audited_positions} positions {found.audit_seconds:.2f} s, "
+        f"{found.audit_seconds / claims:.2f} of the claims' time; "
+        f"{found.val_bpb:.4f} ± {found.standard_error:.1g} bpb"
+    )
+
+
+if __name__ == "__main__":
+    main()
