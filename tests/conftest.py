@@ -16,6 +16,20 @@ from flows.local_server import server_command
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of the processes that share the tests its own cores.
+
+    Candidates are pinned to the first cores that their engine may use: without this, those
+    of all processes would share one core, and one that floods would slow the others' tests.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is not None:
+        number, workers = int(worker.removeprefix("gw")), config.workerinput["workercount"]
+        own = sorted(os.sched_getaffinity(0))[number::workers]
+        if own:
+            os.sched_setaffinity(0, own)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the slow tests first, so that no worker is left alone with them at the end."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

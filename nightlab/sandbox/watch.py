@@ -35,6 +35,10 @@ PRESSING_SHARE = 0.25
 _GROWTH = 1.02
 """Growth of the resident size that calls for an exact measurement at once."""
 
+_PRESSING_USE = 0.25
+"""Share of a limit on files from which they are looked at more often: a walk over many takes
+long, and at the usual share of the time the next one would come too late."""
+
 _SANDBOX_TASKS = 8
 """Processes of the sandbox itself, at most: the kernel's own limit does not count them."""
 
@@ -120,6 +124,7 @@ class Watch:
         self._memory_pace = _Pace()
         self._scratch_pace = _Pace()
         self._resident_bytes = 0
+        self._scratch_pressing = False
         self._deleted_bytes = 0
         self._temporary = process_tree.Temporary()
         self._ended = threading.Event()
@@ -200,7 +205,7 @@ class Watch:
         return process_tree.memory_bytes(pids, held.shared_memory_bytes + temporary.used_bytes)
 
     def _look_at_scratch(self) -> Failure | None:
-        if not self._scratch_pace.due():
+        if not self._scratch_pace.due(pressing=self._scratch_pressing):
             return None
         began = time.monotonic()
         limits = self._limits
@@ -211,6 +216,10 @@ class Watch:
         finally:
             self._scratch_pace.took(began)
         used = use.used_bytes + self._deleted_bytes
+        self._scratch_pressing = (
+            use.files > _PRESSING_USE * limits.scratch_files
+            or used > _PRESSING_USE * limits.scratch_bytes
+        )
         if use.shut:
             return _resources(
                 "The candidate shut a folder of its own against the engine, or nested folders "

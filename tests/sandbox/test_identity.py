@@ -18,6 +18,14 @@ NOBODY = 65534
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give ids")
 
 
+@pytest.fixture(autouse=True)
+def ids_of_this_process(monkeypatch):
+    """Ids that no other process of the tests takes meanwhile."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = IDENTITIES[-10 * (worker + 1) :][:10]
+    monkeypatch.setattr("nightlab.sandbox.identity.IDENTITIES", own)
+
+
 def in_a_child(function) -> str:
     """What a function returns, or raises, in a process of its own."""
     told, tell = os.pipe()
@@ -127,8 +135,8 @@ def test_root_without_the_capabilities_is_refused():
 @as_root
 def test_a_container_with_too_few_ids_is_refused():
     def claim():
-        if ctypes.CDLL(None).unshare(CLONE_NEWUSER) != 0:
-            raise OSError("no user namespace could be made")
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER) != 0:
+            raise OSError(ctypes.get_errno(), "no user namespace could be made")
         Path("/proc/self/uid_map").write_text("0 0 1")
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/gid_map").write_text("0 0 1")

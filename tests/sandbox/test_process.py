@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import uuid
+from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -72,6 +75,14 @@ def mark() -> str:
     return str(uuid.uuid4().int % 10**15 + 10**15)
 
 
+@pytest.fixture
+def own_temporary() -> Iterator[Path]:
+    """A folder for temporary files that the ids of jobs can enter too."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.chmod(folder, 0o1777)
+        yield Path(folder)
+
+
 def test_kill_returns_when_the_whole_tree_is_gone(sandbox, mark):
     with sandbox.start(job(ill_behaved(mark))) as process:
         assert wait_until(lambda: len(marked(mark)) == 3, 20), process.log
@@ -88,7 +99,7 @@ def test_a_job_that_ends_takes_its_daemons_along(sandbox, mark):
 
 
 @pytest.mark.parametrize("trust", [False, True])
-def test_nothing_survives_an_engine_that_is_killed(trust, mark, tmp_path):
+def test_nothing_survives_an_engine_that_is_killed(trust, mark, own_temporary):
     engine = f"""
         import time
         from nightlab.device import Device
@@ -101,7 +112,9 @@ def test_nothing_survives_an_engine_that_is_killed(trust, mark, tmp_path):
             time.sleep(600)
     """
     command = [sys.executable, "-c", textwrap.dedent(engine)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+    # Folders of its own, or another engine that starts meanwhile would sweep what is left.
+    environment = {**os.environ, "TMPDIR": str(own_temporary)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as running:
         assert running.stdout is not None
         folder = running.stdout.readline().strip()
         spread = wait_until(lambda: len(marked(mark)) >= 3, 30)

@@ -5,6 +5,7 @@ tested is what gets counted, not how much of it there is.
 """
 
 import os
+import subprocess
 import textwrap
 import time
 from contextlib import ExitStack
@@ -267,15 +268,23 @@ def test_where_the_kernel_does_not_count_processes_the_watch_does(unconfined):
         assert "processes and threads where" in process.exceeded.message
 
 
+@pytest.fixture
+def quiet():
+    """The id of a process that does nothing."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process.pid
+        process.kill()
+
+
 @pytest.mark.parametrize("short", ["memory", "disk"])
-def test_a_machine_that_runs_short_ends_the_job(short, tmp_path):
+def test_a_machine_that_runs_short_ends_the_job(short, quiet, tmp_path):
     killed = []
     reserve = Reserve(
         memory_bytes=1 << 60 if short == "memory" else 0,
         disk_bytes=1 << 60 if short == "disk" else 0,
     )
     watch = Watch(
-        pid=os.getpid(),
+        pid=quiet,
         work=str(tmp_path),
         limits=Limits.of(Job(program="train", source="", device=CPU)),
         alive=lambda: not killed,
@@ -298,12 +307,12 @@ def test_the_usual_reserve_never_asks_for_more_than_there_is(tmp_path):
     assert 0 < reserve.disk_bytes <= free.f_bavail * free.f_frsize
 
 
-def test_a_folder_that_vanishes_ends_the_job_and_not_the_watch(tmp_path):
+def test_a_folder_that_vanishes_ends_the_job_and_not_the_watch(quiet, tmp_path):
     work = tmp_path / "work"
     work.mkdir()
     killed = []
     watch = Watch(
-        pid=os.getpid(),
+        pid=quiet,
         work=str(work),
         limits=Limits.of(Job(program="train", source="", device=CPU)),
         alive=lambda: not killed,

@@ -22,7 +22,7 @@ def attack() -> None:
             if number % 1000 == 0:
                 os.mkdir(f"{number // 1000}")
             os.mknod(f"{number // 1000}/{number}")
-        time.sleep(5)  # what watches the job looks now and then
+        time.sleep(10)  # what watches the job looks now and then
         won(f"{number + 1} files")
 
 
