@@ -40,7 +40,7 @@ check: setup ## Formatting, lint and types
 	$(BIN)/mypy
 
 test: check ## Every check: formatting, lint, types, tests
-	$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist load --maxschedchunk 1
+	$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadgroup
 
 format: setup ## Put the code in its form
 	$(BIN)/ruff format .

@@ -31,6 +31,8 @@ FILLER = 0
 """The token id that stands where a candidate is shown nothing."""
 
 EXIT_SECONDS = 10.0
+LOG_SECONDS = 1.0
+"""Longest wait for output that was printed before the text is shown."""
 """How long a candidate that closed its socket may take to end, at most."""
 
 MAX_BATCH_ROWS = 256
@@ -162,7 +164,7 @@ class Scorer:
             self._load(channel, deadline)
             on_loaded()
             question.rehearse(channel, deadline)
-            self._log = self._process.log
+            self._log = self._process.settled_log(LOG_SECONDS)
             return question(channel, deadline)
         except PeerLate:
             return Failure(

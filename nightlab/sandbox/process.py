@@ -1,11 +1,9 @@
 """A running job, as the host sees it: its socket, its output, its limits, its end."""
 
 import os
-import re
 import select
 import subprocess
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -18,18 +16,10 @@ from nightlab.sandbox.environment import Limits
 from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.gpu import ComputeProcess, require_vacant, wait_until_released
 from nightlab.sandbox.job import JobFolder, Layout
+from nightlab.sandbox.log import LogReader
 from nightlab.sandbox.watch import Watch
 
-LOG_HEAD_BYTES = 16 * 1024
-LOG_TAIL_BYTES = 48 * 1024
 KILL_SECONDS = 10.0
-
-_CHUNK_BYTES = 64 * 1024
-_CHUNK_SECONDS = 0.002
-"""Waited after every full chunk: a flood of output costs its sender's time, not ours."""
-
-# Escape sequences and control characters: the log is shown in terminals and pages.
-_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[^\[]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class OuterProcess(subprocess.Popen[bytes]):
@@ -91,35 +81,6 @@ class Spawner:
         return process
 
 
-class CappedLog:
-    """Keeps the head and the tail of a stream, and counts what fell out between."""
-
-    def __init__(self) -> None:
-        self._head = bytearray()
-        self._tail = bytearray()
-        self._dropped = 0
-        self._guard = threading.Lock()
-
-    def add(self, data: bytes) -> None:
-        """Take in the next bytes of the stream."""
-        with self._guard:
-            room = LOG_HEAD_BYTES - len(self._head)
-            self._head += data[:room]
-            self._tail += data[room:] if room > 0 else data
-            surplus = len(self._tail) - LOG_TAIL_BYTES
-            if surplus > 0:
-                del self._tail[:surplus]
-                self._dropped += surplus
-
-    def text(self) -> str:
-        """What was kept, readable: no control characters, the gap told."""
-        with self._guard:
-            head, tail, dropped = bytes(self._head), bytes(self._tail), self._dropped
-        gap = f"\n… {dropped} bytes of output left out …\n".encode() if dropped else b""
-        text = (head + gap + tail).decode("utf-8", errors="replace").replace("\r\n", "\n")
-        return _ESCAPES.sub("", text.replace("\r", "\n"))
-
-
 class Tree(Protocol):
     """What a rung knows about the processes of a job that only it can know."""
 
@@ -165,8 +126,9 @@ class SandboxedProcess:
         self._killing = threading.Lock()
         self._ran_out = False
         self._released = False
-        self._log = CappedLog()
-        self._reader = threading.Thread(target=self._read_log, name="nightlab-log", daemon=True)
+        if process.stdout is None:
+            raise ValueError("a job's output needs to be a pipe")
+        self._log = LogReader(process.stdout)
         self._watch = Watch(
             pid=process.pid,
             work=folder.layout.work,
@@ -174,7 +136,6 @@ class SandboxedProcess:
             alive=lambda: process.poll() is None,
             kill=self._end_tree,
         )
-        self._reader.start()
         self._watch.start()
 
     def __enter__(self) -> Self:
@@ -202,7 +163,12 @@ class SandboxedProcess:
     @property
     def log(self) -> str:
         """The output so far, capped; data, never instructions."""
-        return self._log.text()
+        return self._log.text
+
+    def settled_log(self, seconds: float) -> str:
+        """The output up to now, with what is still on its way; waits ``seconds`` at most."""
+        self._log.settle(seconds)
+        return self._log.text
 
     @property
     def peak_memory_mb(self) -> float | None:
@@ -294,7 +260,7 @@ class SandboxedProcess:
             return None
         code = self._process.wait()
         # Nothing holds the pipe any more, so what was written is read in a moment.
-        self._reader.join(KILL_SECONDS)
+        self._log.join(KILL_SECONDS)
         return code
 
     def _ends_within(self, timeout_seconds: float) -> bool:
@@ -311,13 +277,3 @@ class SandboxedProcess:
             return bool(ended.poll(1000 * timeout_seconds))
         finally:
             os.close(handle)
-
-    def _read_log(self) -> None:
-        pipe = self._process.stdout
-        if pipe is None:
-            return
-        with pipe:
-            while data := pipe.read1(_CHUNK_BYTES):  # type: ignore[attr-defined]
-                self._log.add(data)
-                if len(data) == _CHUNK_BYTES:
-                    time.sleep(_CHUNK_SECONDS)

@@ -17,6 +17,9 @@ from tests.conftest import expect_success, git, make_clone, run_nightlab
 from tests.scripted_endpoint import Failure, Hang, ScriptedEndpoint
 from tests.scripted_endpoint import answer_with_edit as edit
 
+# One of the processes that share the suite runs them all, since the first session is made once.
+pytestmark = pytest.mark.xdist_group("research")
+
 QUICK = ("--budget-seconds", "4", "--study", "night")
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from nightlab.device import Device
 from nightlab.sandbox import Job
-from nightlab.sandbox.process import LOG_HEAD_BYTES, LOG_TAIL_BYTES, CappedLog
+from nightlab.sandbox.log import LOG_HEAD_BYTES, LOG_TAIL_BYTES, CappedLog
 
 CPU = Device(name="cpu", description="test", threads=2)
 

@@ -1,0 +1,94 @@
+"""The output of a job: read as it comes, capped, made readable."""
+
+import os
+import re
+import select
+import threading
+import time
+from typing import IO
+
+LOG_HEAD_BYTES = 16 * 1024
+LOG_TAIL_BYTES = 48 * 1024
+
+_CHUNK_BYTES = 64 * 1024
+_CHUNK_SECONDS = 0.002
+"""Waited after every full chunk: a flood of output costs its sender's time, not ours."""
+_SETTLE_SECONDS = 0.005
+
+# Escape sequences and control characters: the log is shown in terminals and pages.
+_ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[^\[]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+class CappedLog:
+    """Keeps the head and the tail of a stream, and counts what fell out between."""
+
+    def __init__(self) -> None:
+        self._head = bytearray()
+        self._tail = bytearray()
+        self._dropped = 0
+        self._guard = threading.Lock()
+
+    def add(self, data: bytes) -> None:
+        """Take in the next bytes of the stream."""
+        with self._guard:
+            room = LOG_HEAD_BYTES - len(self._head)
+            self._head += data[:room]
+            self._tail += data[room:] if room > 0 else data
+            surplus = len(self._tail) - LOG_TAIL_BYTES
+            if surplus > 0:
+                del self._tail[:surplus]
+                self._dropped += surplus
+
+    def text(self) -> str:
+        """What was kept, readable: no control characters, the gap told."""
+        with self._guard:
+            head, tail, dropped = bytes(self._head), bytes(self._tail), self._dropped
+        gap = f"\n… {dropped} bytes of output left out …\n".encode() if dropped else b""
+        text = (head + gap + tail).decode("utf-8", errors="replace").replace("\r\n", "\n")
+        return _ESCAPES.sub("", text.replace("\r", "\n"))
+
+
+class LogReader:
+    """Reads a pipe to its end in a thread of its own."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self._pipe = pipe
+        self._log = CappedLog()
+        self._ended = False
+        self._reading = threading.Lock()
+        self._thread = threading.Thread(target=self._run, name="nightlab-log", daemon=True)
+        self._thread.start()
+
+    @property
+    def text(self) -> str:
+        """What came so far."""
+        return self._log.text()
+
+    def settle(self, seconds: float) -> None:
+        """Wait until all that was printed before now is in, a flood of it ``seconds`` at most."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with self._reading:
+                if self._ended or not self._readable(0):
+                    return
+            time.sleep(_SETTLE_SECONDS)
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of the stream."""
+        self._thread.join(seconds)
+
+    def _run(self) -> None:
+        with self._pipe:
+            while not self._ended:
+                self._readable(None)
+                with self._reading:
+                    data = os.read(self._pipe.fileno(), _CHUNK_BYTES)
+                    self._log.add(data)
+                    self._ended = not data
+                if len(data) == _CHUNK_BYTES:
+                    time.sleep(_CHUNK_SECONDS)
+
+    def _readable(self, timeout_ms: int | None) -> bool:
+        waiting = select.poll()
+        waiting.register(self._pipe, select.POLLIN)
+        return bool(waiting.poll(timeout_ms))
