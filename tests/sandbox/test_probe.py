@@ -31,8 +31,14 @@ NOT_ONLY_OURS = {
     "open another kind of socket",
     "use an inherited descriptor",
 }
-# What an ordinary user lacks by itself; and Yama lets no sibling be traced.
-NOT_OF_USERS = {"mount a file system", "change kernel settings", "trace the engine"}
+# What an ordinary user lacks by itself; Yama lets no sibling be traced; and most systems
+# limit the processes of every user but root.
+NOT_OF_USERS = {
+    "mount a file system",
+    "change kernel settings",
+    "trace the engine",
+    "fork without limit",
+}
 
 
 def run_bare(bait: Bait, *, descriptors: tuple[int, ...] = ()) -> str:

@@ -120,7 +120,8 @@ def test_memory_of_every_kind_counts_in_the_sum(run, kind):
     assert hog.peak_memory_mb > MEMORY_MB
     assert twin.exceeded is None
     assert "filled" in twin.log
-    assert 200 <= twin.peak_memory_mb <= MEMORY_MB
+    # The last exact measurement may be from before the last two per cent.
+    assert 190 <= twin.peak_memory_mb <= MEMORY_MB
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can ask what a shared map holds")
