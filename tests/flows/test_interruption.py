@@ -35,10 +35,12 @@ def started(clone: Path, cache: Path) -> "subprocess.Popen[bytes]":
 
 
 def await_trainer(process: "subprocess.Popen[bytes]", deadline_seconds: float = 240) -> None:
-    """Wait until a candidate runs below ``process``."""
+    """Wait until a candidate runs below ``process``: past the shell that starts the sandbox."""
     deadline = time.monotonic() + deadline_seconds
     while time.monotonic() < deadline:
-        if any("train.py" in " ".join(_command(child)) for child in _tree(process.pid)):
+        commands = [_command(child) for child in _tree(process.pid)]
+        started = [line for line in commands if "train.py" in " ".join(line)]
+        if any(Path(line[0]).name != "sh" for line in started):
             return
         if process.poll() is not None:
             pytest.fail(f"the session ended with {process.returncode} before it trained")
