@@ -82,11 +82,23 @@ class LiveView:
         if self._gate is None:
             return Text(f"starting up, outside the budget · {elapsed:.0f} s", style="dim")
         gone = time.monotonic() - self._gate_opened
-        budget = self._gate.budget_seconds
+        budget, tokens = self._gate.budget_seconds, self._gate.budget_tokens
+        if tokens is not None:
+            return self._token_count(tokens, budget - gone)
         row = Table.grid(padding=(0, 1))
         row.add_row(
             ProgressBar(total=budget, completed=min(gone, budget), width=40),
             f"{max(0.0, budget - gone):.0f} s left of {budget:.0f}",
+        )
+        return row
+
+    def _token_count(self, budget: int, seconds_left: float) -> RenderableType:
+        used = (self._points[-1].tokens or 0) if self._points else 0
+        row = Table.grid(padding=(0, 1))
+        row.add_row(
+            ProgressBar(total=budget, completed=min(used, budget), width=40),
+            f"{max(0, budget - used):,} tokens left of {budget:,}, "
+            f"within {max(0.0, seconds_left):.0f} s",
         )
         return row
 
@@ -131,7 +143,10 @@ class PlainView:
             seed = "" if event.seed is None else f" (seed {event.seed})"
             if event.step == "record":
                 return ""
-            return f"trial {event.number}: {event.step} {event.title}{seed}"
+            whose = (
+                f" {event.detail}" if event.step in ("train", "evaluate") and event.detail else ""
+            )
+            return f"trial {event.number}: {event.step}{whose} {event.title}{seed}"
         if isinstance(event, events.TrialEnded):
             record = event.record
             return (

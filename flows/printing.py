@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from nightlab.ledger import StudySummary
-from nightlab.records import Replicate, TrialRecord, Verdict
-from nightlab.score_text import NOTHING, audit_error, audit_sentence, format_score
+from nightlab.records import Decision, Replicate, TrialRecord, Verdict
+from nightlab.score_text import NOTHING, audit_error, audit_sentence, budget_text, format_score
 
 STYLES = {
     Verdict.KEEP: "green",
@@ -76,7 +76,15 @@ def print_trial(console: Console, record: TrialRecord, diff: str) -> None:
     console.print(Text(record.decision.sentence))
     if record.hypothesis:
         console.print(Text(f"Hypothesis: {record.hypothesis}"))
-    console.print(_replicate_table(record.replicates))
+    if record.preflight is not None:
+        mended = f", mended {record.repairs} times" if record.repairs else ""
+        outcome = record.preflight.failure.value if record.preflight.failure else "passed"
+        said = f"dry run: {outcome} in {record.preflight.seconds:.1f} s{mended}"
+        console.print(Text(said, style="dim"))
+    if record.replicates:
+        console.print(_replicate_table(record))
+    if weighed := _weighed(record.decision):
+        console.print(Text(weighed))
     for replicate in record.replicates:
         if said := audit_sentence(replicate.evaluation):
             console.print(Text(f"seed {replicate.seed}: {said}", style="dim"))
@@ -93,9 +101,26 @@ def number(value: float | None, form: str = ".4f") -> str:
     return NOTHING if value is None else format(value, form)
 
 
-def _replicate_table(replicates: Sequence[Replicate]) -> Table:
+def _weighed(decision: Decision) -> str:
+    """The numbers that a verdict rests on; nothing where none were compared."""
+    if decision.interval_bpb is None or decision.difference_bpb is None:
+        return ""
+    low, high = decision.interval_bpb
+    evidence = ""
+    if decision.evidence is not None and decision.evidence_needed is not None:
+        evidence = f"; evidence {decision.evidence:,.3g} of {decision.evidence_needed:,.0f} needed"
+    return (
+        f"difference {decision.difference_bpb:+.4f} bpb (95 % {low:+.4f} to {high:+.4f}), "
+        f"{decision.replicates} seeds against {decision.incumbent_replicates}, noise "
+        f"{number(decision.noise_bpb)} from {decision.degrees_of_freedom} degrees of freedom"
+        f"{evidence}; the rule: docs/decisions-explained.md"
+    )
+
+
+def _replicate_table(record: TrialRecord) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
     names = (
+        "trained",
         "seed",
         "val_bpb",
         "seconds",
@@ -105,19 +130,28 @@ def _replicate_table(replicates: Sequence[Replicate]) -> Table:
         "outcome",
     )
     for name in names:
-        table.add_column(name, justify="left" if name == "outcome" else "right")
-    for replicate in replicates:
+        table.add_column(name, justify="left" if name in ("trained", "outcome") else "right")
+    trained = [("candidate", each) for each in record.replicates]
+    trained += [("incumbent", each) for each in record.incumbent_replicates]
+    for whose, replicate in trained:
         training, evaluation = replicate.training, replicate.evaluation
         table.add_row(
+            whose,
             str(replicate.seed),
             format_score(replicate.val_bpb, evaluation.standard_error if evaluation else None),
             number(training.training_seconds, ".1f"),
             number(training.num_steps, "d"),
             number(training.tokens_per_second, ",.0f"),
             number(training.peak_memory_mb, ",.0f"),
-            "scored" if replicate.failure is None else replicate.failure.value,
+            _outcome(replicate),
         )
     return table
+
+
+def _outcome(replicate: Replicate) -> str:
+    if replicate.failure is not None:
+        return replicate.failure.value
+    return "scored, contended" if replicate.contended else "scored"
 
 
 def _sandbox(record: TrialRecord) -> str:
@@ -134,6 +168,7 @@ def _facts(record: TrialRecord) -> Text:
         f"commit {record.commit[:12]} on {record.parent[:12]}, "
         f"+{record.lines_added} −{record.lines_removed} lines\n"
         f"proposer {record.proposer} {record.model or ''}, model cost {cost}\n"
+        f"budget {budget_text(f'{record.budget_seconds:g} s', record.budget_tokens)} a replicate\n"
         f"{record.device}, {_sandbox(record)}, corpus {record.corpus} "
         f"{record.corpus_fingerprint[:12]}, engine {record.engine_version}\n"
         f"{steps}{retried}",

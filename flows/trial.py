@@ -8,22 +8,31 @@ from prefect.states import Completed, Failed
 from pydantic import SkipValidation
 
 from nightlab import events
+from nightlab.decision import Subject
 from nightlab.errors import EvaluationError, ModelError, SandboxError
+from nightlab.measurement import add_replicate, next_seed, next_subject
+from nightlab.prefetch import Prefetch
+from nightlab.preflight import (
+    apply_repair,
+    is_broken,
+    is_repairable,
+    note_preflight,
+    preflight_due,
+)
 from nightlab.recording import decide_trial, failed, interrupted
 from nightlab.records import Decision, InFlight, Proposal, Replicate, Verdict
 from nightlab.session import Session
 from nightlab.step_clock import StepClock
 from nightlab.trial import (
     MAX_ATTEMPTS,
-    add_replicate,
     apply_proposal,
     begin_trial,
     current_mark,
     is_applied,
-    missing_seeds,
     track_start,
 )
 from tasks.evaluate import evaluate
+from tasks.preflight import preflight, repair
 from tasks.propose import propose
 from tasks.record import record
 from tasks.train import train
@@ -36,8 +45,11 @@ def trial(
     number: int,
     proposal: Proposal | None = None,
     retry_of: int | None = None,
+    prefetch: Annotated[Prefetch | None, SkipValidation] = None,
 ) -> State[Any]:
-    """Propose, apply, train, evaluate, decide, record; or go on where a kill cut in.
+    """Propose, apply, rehearse, train, evaluate, decide, record; or go on where a kill cut in.
+
+    While it trains, ``prefetch`` asks for the next trial's idea.
 
     The run fails only where the machinery did: a candidate that crashes is a result.
     """
@@ -47,6 +59,9 @@ def trial(
         return _recorded(session, mark, interrupted(mark), clock)
     try:
         mark = _proposed(session, mark, clock)
+        if prefetch is not None:
+            prefetch.begin(session.ledger.next_number(), mark)
+        mark = _rehearsed(session, mark, clock)
         mark = _measured(session, mark, clock)
         verdict = decide_trial(session, mark)
     except (ModelError, SandboxError, EvaluationError) as error:
@@ -65,27 +80,41 @@ def _proposed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
     return mark
 
 
+def _rehearsed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
+    """Run the candidate dry, and have its proposer mend what breaks."""
+    while True:
+        if preflight_due(session, mark):
+            with clock("preflight"):
+                _say(mark, "preflight")
+                mark = note_preflight(session, mark, preflight(session, mark))
+        if not is_repairable(session, mark):
+            return mark
+        with clock("propose"):
+            _say(mark, "repair", session.proposer.name)
+            mark = apply_repair(session, mark, repair(session, mark))
+
+
 def _measured(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
-    if mark.proposal is not None and mark.proposal.error is not None:
+    if is_broken(mark):
         return mark
-    for seed in missing_seeds(session, mark):
-        replicate = _replicate(session, mark, seed, clock)
-        mark = add_replicate(session, mark, replicate)
-        if replicate.failure is not None:
-            break
+    while (subject := next_subject(session, mark)) is not None:
+        replicate = _replicate(session, mark, subject, clock)
+        mark = add_replicate(session, mark, subject, replicate)
     return mark
 
 
-def _replicate(session: Session, mark: InFlight, seed: int, clock: StepClock) -> Replicate:
-    _say(mark, "train", seed=seed)
+def _replicate(session: Session, mark: InFlight, subject: Subject, clock: StepClock) -> Replicate:
+    seed = next_seed(session, mark, subject)
+    whose = "incumbent" if subject is Subject.INCUMBENT else ""
+    _say(mark, "train", whose, seed=seed)
     with clock("sandbox"):
-        training = train(session, mark, seed)
+        training = train(session, mark, subject, seed)
     clock.split_training(training)
     if training.failure is not None:
         return Replicate(seed=seed, training=training)
-    _say(mark, "evaluate", seed=seed)
+    _say(mark, "evaluate", whose, seed=seed)
     with clock("evaluate"):
-        evaluation = evaluate(session, mark, seed)
+        evaluation = evaluate(session, mark, subject, seed)
     return Replicate(seed=seed, training=training, evaluation=evaluation)
 
 

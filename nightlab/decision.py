@@ -1,45 +1,58 @@
-"""Keep or discard: pure functions of evaluations and noise.
+"""Keep, discard, or train once more: pure functions of what was measured.
 
-A trial is judged against the incumbent by the difference of mean scores. The noise of
-one replicate, sigma, is the pooled standard deviation over all code of the study that
-was trained with more than one seed (the baseline always is). With few replicates sigma
-itself is uncertain, so the threshold uses Student's t rather than the normal quantile:
+A trial is judged after every training, by the rule that docs/decisions-explained.md shows in
+pictures:
 
-    threshold = t(CONFIDENCE, degrees of freedom) * sigma * sqrt(1/n_candidate + 1/n_incumbent)
-
-This is the one-sided two-sample test with a common variance (Student, "The probable
-error of a mean", Biometrika 1908). It bounds the false keeps of a single trial; a
-sequential rule that confirms on fresh seeds takes its place later.
+1. One training of the candidate screens it: what gains too little is discarded at once.
+2. What survives is trained again with fresh seeds, and the incumbent too while its own
+   evidence is no thicker, until the candidate falls behind, or the evidence for it suffices,
+   or ``REPLICATE_LIMIT`` is reached.
+3. The evidence (``sequential_test``) that a keep needs grows with the number of trials, so
+   that the false keeps of a whole study stay bounded.
+4. Code that is no worse within noise and shorter is kept as ``simpler``.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from statistics import fmean, variance
 
 from nightlab.records import Decision, Reason, Replicate, TrialRecord, Verdict
+from nightlab.sequential_test import Comparison
 
 BASELINE_REPLICATES = 3
-CONFIDENCE = 0.95
+REPLICATE_LIMIT = 16
+"""Scored replicates of a candidate after which a trial ends without a keep."""
 
-# One-sided 95 % quantiles of Student's t, by degrees of freedom; past the table the
-# next lower row is used, which errs towards keeping less. (Any table of the t
-# distribution; tests compare it with scipy.)
-_T_95 = {
-    1: 6.314,
-    2: 2.920,
-    3: 2.353,
-    4: 2.132,
-    5: 2.015,
-    6: 1.943,
-    8: 1.860,
-    10: 1.812,
-    15: 1.753,
-    20: 1.725,
-    30: 1.697,
-    60: 1.671,
-    120: 1.658,
-}
+ERROR_RATE = 1.0
+"""Probability that a study ever keeps code that is no better, however many trials it has."""
+HALF_SPENT_AFTER = 100
+"""Trials after which half of the error rate is spent."""
+
+LEAST_GAIN = 1.05
+"""Mean gain, in standard deviations of one training, that a candidate has to show after every
+replicate to be trained again: about half of the gain that the rule is made to find. Below it the
+scores are likelier without any gain than with one of two (Wald, "Sequential tests of
+statistical hypotheses", Annals of Mathematical Statistics 1945)."""
+
+INCUMBENT_REPLICATES = 16
+TRIALS_A_REFRESH = 2
+"""An incumbent is trained once more every so many trials, until it has that many replicates."""
+
+SIMPLER_REPLICATES = 4
+SIMPLER_LOSSES = (1.0, 0.8, 0.65, 0.5)
+"""Loss, likewise, that shorter code may show after its first, second, … replicate."""
+
+CONTENDED_LIMIT = 3
+"""Replicates under contention that are replaced by others; with more, the machine is just so."""
+
+
+class Subject(StrEnum):
+    """Whom to train next."""
+
+    CANDIDATE = "candidate"
+    INCUMBENT = "incumbent"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,40 +63,81 @@ class Noise:
     degrees_of_freedom: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """All that the decision on a trial rests on."""
+
+    candidate: Sequence[Replicate]
+    incumbent: Sequence[Replicate]
+    other_noise: Noise | None
+    """Of all other code of the study that was trained more than once."""
+    earlier_trials: int
+    """Trials of the study that were judged before."""
+    earlier_against: int
+    """Those of them that were judged against the present incumbent."""
+    saves_code: bool
+    """Whether the candidate has fewer lines of code than its parent."""
+
+
 def is_better(score: float, other: float) -> bool:
     """Say whether ``score`` beats ``other``. Bits per byte: lower is better."""
     return score < other
 
 
 def mean_bpb(replicates: Iterable[Replicate]) -> float | None:
-    """Mean score of the replicates that have one, or None."""
-    scores = [r.val_bpb for r in replicates if r.val_bpb is not None]
+    """Mean score of the replicates that count, or None."""
+    scores = counted_scores(tuple(replicates))
     return fmean(scores) if scores else None
 
 
-def measure_noise(records: Iterable[TrialRecord]) -> Noise | None:
-    """Pool the variance over every code that was trained with several seeds.
-
-    Returns None while no code has two scored replicates.
-    """
-    squares, degrees = 0.0, 0
+def incumbent_evidence(records: Iterable[TrialRecord], commit: str) -> tuple[Replicate, ...]:
+    """All trainings of a commit: its own trial's, and those that later trials added."""
+    found: list[Replicate] = []
     for record in records:
-        scores = [r.val_bpb for r in record.replicates if r.val_bpb is not None]
-        if len(scores) > 1:
-            squares += variance(scores) * (len(scores) - 1)
-            degrees += len(scores) - 1
-    return (
-        Noise(sigma_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
-        if degrees
-        else None
-    )
+        if (record.commit == commit and record.parent != commit) or _is_baseline(record, commit):
+            found += record.replicates
+        if record.parent == commit:
+            found += record.incumbent_replicates
+    return tuple(found)
 
 
-def keep_threshold_bpb(noise: Noise, candidate_count: int, incumbent_count: int) -> float:
-    """How much better a candidate must be before it is kept, in bits per byte."""
-    row = max(degrees for degrees in _T_95 if degrees <= noise.degrees_of_freedom)
-    spread = math.sqrt(1 / candidate_count + 1 / incumbent_count)
-    return _T_95[row] * noise.sigma_bpb * spread
+def measure_noise(records: Iterable[TrialRecord], without: Container[str] = ()) -> Noise | None:
+    """Pool the variance of trainings that nothing selected: the baseline's and the refreshes.
+
+    A candidate is trained again because it scored well, and its later scores fall back; its
+    scores lie further apart than noise, so they say nothing here.
+
+    Args:
+        records: the study's.
+        without: commits to leave out.
+
+    Returns:
+        None while no code has two such scores.
+    """
+    groups: dict[str, list[Replicate]] = {}
+    for record in records:
+        if record.reason is Reason.BASELINE:
+            groups.setdefault(record.commit, []).extend(record.replicates)
+        groups.setdefault(record.parent, []).extend(record.incumbent_replicates)
+    scores = [counted_scores(group) for commit, group in groups.items() if commit not in without]
+    return pool_noise(scores, None)
+
+
+def alpha_at(earlier_trials: int) -> float:
+    """The share of the study's error rate that a trial may spend.
+
+    The shares of all trials add up to ``ERROR_RATE``, so by Bonferroni's inequality that
+    bounds the probability of any false keep (weights over hypotheses in their order: Foster
+    and Stine, "Alpha-investing", Journal of the Royal Statistical Society B 2008, whose
+    plain alpha-spending this is).
+    """
+    before = HALF_SPENT_AFTER + earlier_trials
+    return ERROR_RATE * HALF_SPENT_AFTER / (before * (before + 1))
+
+
+def is_baseline_complete(replicates: Sequence[Replicate]) -> bool:
+    """Whether the baseline has the replicates that a study begins with."""
+    return len(counted_scores(replicates)) >= BASELINE_REPLICATES
 
 
 def decide_baseline(replicates: Sequence[Replicate]) -> Decision:
@@ -100,47 +154,48 @@ def decide_baseline(replicates: Sequence[Replicate]) -> Decision:
     )
 
 
-def decide(
-    replicates: Sequence[Replicate], incumbent: Sequence[Replicate], noise: Noise
-) -> Decision:
-    """Judge a candidate against the incumbent.
+def judge(case: Case) -> Decision | Subject:
+    """Judge a trial, or say whose replicate to train next.
 
-    Args:
-        replicates: all replicates of the candidate.
-        incumbent: the incumbent's, at least one of them scored.
-        noise: the study's noise floor.
+    Raises:
+        ValueError: the incumbent was never scored, or no code of the study twice.
     """
-    failed = first_failure(replicates)
+    failed = _pruned(case) or first_failure(case.candidate)
     if failed is not None:
         return failed
-    scored, standing = mean_bpb(replicates), mean_bpb(incumbent)
-    if scored is None or standing is None:
-        raise ValueError("a decision needs a score of the candidate and one of the incumbent")
-    count = sum(r.val_bpb is not None for r in replicates)
-    incumbent_count = sum(r.val_bpb is not None for r in incumbent)
-    threshold = keep_threshold_bpb(noise, count, incumbent_count)
-    difference = scored - standing
-    if is_better(scored, standing - threshold):
-        verdict, reason = Verdict.KEEP, Reason.IMPROVED
-        said = "better by more than"
-    elif is_better(standing + threshold, scored):
-        verdict, reason = Verdict.DISCARD, Reason.REGRESSION
-        said = "worse by more than"
-    else:
-        verdict, reason = Verdict.DISCARD, Reason.WITHIN_NOISE
-        said = "within"
-    return Decision(
-        verdict=verdict,
-        reason=reason,
-        sentence=(
-            f"{scored:.4f} bpb against the incumbent's {standing:.4f} ({difference:+.4f}): {said} "
-            f"the noise of ±{threshold:.4f} (sigma {noise.sigma_bpb:.4f} from "
-            f"{noise.degrees_of_freedom} degrees of freedom, one-sided {CONFIDENCE:.0%})."
-        ),
-        difference_bpb=difference,
-        threshold_bpb=threshold,
-        noise_bpb=noise.sigma_bpb,
-    )
+    scores = counted_scores(case.candidate)
+    if not scores:
+        return Subject.CANDIDATE
+    if len(counted_scores(case.incumbent)) < _wanted_of_incumbent(case.earlier_against):
+        return Subject.INCUMBENT
+    comparison = _compare(case)
+    tried = comparison.candidate_count
+    if tried > 1 and comparison.evidence() >= 1 / alpha_at(case.earlier_trials):
+        return _verdict(case, comparison, Verdict.KEEP, Reason.IMPROVED)
+    if case.saves_code and tried >= SIMPLER_REPLICATES and _still_simpler(comparison):
+        if comparison.incumbent_count >= SIMPLER_REPLICATES:
+            return _verdict(case, comparison, Verdict.KEEP, Reason.SIMPLER)
+        return Subject.INCUMBENT
+    gains = comparison.gain_in_sigmas >= LEAST_GAIN
+    if not gains and not (case.saves_code and _still_simpler(comparison)):
+        reason = Reason.REGRESSION if -comparison.gain > comparison.noise else Reason.WITHIN_NOISE
+        return _verdict(case, comparison, Verdict.DISCARD, reason)
+    if tried >= REPLICATE_LIMIT:
+        return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE)
+    thin = comparison.incumbent_count <= tried
+    return Subject.INCUMBENT if thin and tried > 1 else Subject.CANDIDATE
+
+
+def could_be_kept_below_bpb(case: Case) -> float:
+    """The score below which the next replicate would let a candidate go on to a keep."""
+    scores, standing = counted_scores(case.candidate), mean_bpb(case.incumbent)
+    if standing is None:
+        return math.inf
+    noise = noise_of(case)
+    slack = SIMPLER_LOSSES[0] if case.saves_code else -LEAST_GAIN
+    wanted = standing + slack * noise.sigma_bpb
+    # What the others already lost, the next one may make up for.
+    return wanted * (len(scores) + 1) - math.fsum(scores) if scores else wanted
 
 
 def first_failure(replicates: Sequence[Replicate]) -> Decision | None:
@@ -162,6 +217,139 @@ def first_failure(replicates: Sequence[Replicate]) -> Decision | None:
             "ignored: the trainer must draw its randomness from run.seed.",
         )
     return None
+
+
+def _pruned(case: Case) -> Decision | None:
+    """The verdict on a candidate whose training was stopped on the way; None for others."""
+    standing = mean_bpb(case.incumbent)
+    for replicate in case.candidate:
+        forecast = replicate.training.forecast
+        if replicate.failure is Reason.PRUNED and forecast is not None and standing is not None:
+            return Decision(
+                verdict=Verdict.DISCARD,
+                reason=Reason.PRUNED,
+                sentence=replicate.training.message,
+                difference_bpb=forecast.expected_bpb - standing,
+                noise_bpb=noise_of(case).sigma_bpb,
+            )
+    return None
+
+
+def _compare(case: Case) -> Comparison:
+    candidate, incumbent = counted_scores(case.candidate), counted_scores(case.incumbent)
+    if not incumbent:
+        raise ValueError("a decision needs a score of the incumbent")
+    noise = noise_of(case)
+    return Comparison(
+        gain=fmean(incumbent) - fmean(candidate),
+        sigma=noise.sigma_bpb,
+        degrees_of_freedom=noise.degrees_of_freedom,
+        candidate_count=len(candidate),
+        incumbent_count=len(incumbent),
+    )
+
+
+def noise_of(case: Case) -> Noise:
+    """The noise of one score: from all replicates, and no less than its audit's error.
+
+    Raises:
+        ValueError: no code of the study was scored twice.
+    """
+    noise = pool_noise(
+        [counted_scores(case.candidate), counted_scores(case.incumbent)], case.other_noise
+    )
+    if noise is None:
+        raise ValueError("a decision needs some code of the study to be scored twice")
+    errors = [
+        replicate.evaluation.standard_error**2
+        for replicate in (*case.candidate, *case.incumbent)
+        if replicate.evaluation is not None and replicate.evaluation.standard_error is not None
+    ]
+    # Scores vary by training and by the audit's draw of positions together; a few scores
+    # that lie close by luck are still no closer than the audit can tell.
+    least = math.sqrt(fmean(errors)) if errors else 0.0
+    return Noise(sigma_bpb=max(noise.sigma_bpb, least), degrees_of_freedom=noise.degrees_of_freedom)
+
+
+def pool_noise(groups: Iterable[Sequence[float]], other: Noise | None) -> Noise | None:
+    """Pool the variance within groups of scores with a noise that is known; None without any."""
+    degrees = other.degrees_of_freedom if other is not None else 0
+    squares = other.sigma_bpb**2 * degrees if other is not None else 0.0
+    for scores in groups:
+        if len(scores) > 1:
+            squares += variance(scores) * (len(scores) - 1)
+            degrees += len(scores) - 1
+    if not degrees:
+        return None
+    return Noise(sigma_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
+
+
+def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
+    """Return the scores that count: contended ones only where there are too many to replace."""
+    scored = [each for each in replicates if each.val_bpb is not None]
+    calm = [each for each in scored if not each.contended]
+    chosen = scored if len(scored) - len(calm) > CONTENDED_LIMIT else calm
+    return [each.val_bpb for each in chosen if each.val_bpb is not None]
+
+
+def _wanted_of_incumbent(earlier_against: int) -> int:
+    """Replicates that an incumbent should have by now.
+
+    Few and lucky ones would screen out whatever comes, so the longer an incumbent stands,
+    the better it has to be known.
+    """
+    return min(INCUMBENT_REPLICATES, BASELINE_REPLICATES + earlier_against // TRIALS_A_REFRESH)
+
+
+def _still_simpler(comparison: Comparison) -> bool:
+    return -comparison.gain_in_sigmas <= _at(SIMPLER_LOSSES, comparison.candidate_count)
+
+
+def _at(thresholds: Sequence[float], count: int) -> float:
+    return thresholds[min(count, len(thresholds)) - 1]
+
+
+def _is_baseline(record: TrialRecord, commit: str) -> bool:
+    return record.commit == commit and record.reason is Reason.BASELINE
+
+
+def _verdict(case: Case, comparison: Comparison, verdict: Verdict, reason: Reason) -> Decision:
+    low, high = comparison.interval
+    needed = 1 / alpha_at(case.earlier_trials)
+    return Decision(
+        verdict=verdict,
+        reason=reason,
+        sentence=_sentence(case, comparison, reason, needed),
+        difference_bpb=-comparison.gain,
+        threshold_bpb=comparison.noise,
+        noise_bpb=comparison.sigma,
+        interval_bpb=(-high, -low),
+        evidence=comparison.evidence(),
+        evidence_needed=needed,
+        replicates=comparison.candidate_count,
+        incumbent_replicates=comparison.incumbent_count,
+        degrees_of_freedom=comparison.degrees_of_freedom,
+    )
+
+
+def _sentence(case: Case, comparison: Comparison, reason: Reason, needed: float) -> str:
+    score, standing = mean_bpb(case.candidate), mean_bpb(case.incumbent)
+    better = "better" if comparison.gain >= 0 else "worse"
+    low, high = comparison.interval
+    kept = reason in (Reason.IMPROVED, Reason.SIMPLER)
+    seeds = f"{comparison.candidate_count} seed{'s' if comparison.candidate_count > 1 else ''}"
+    ends = {
+        Reason.IMPROVED: f"{comparison.evidence():,.0f} times likelier if it is better than if "
+        f"not, and {needed:,.0f} were needed at trial {case.earlier_trials + 1}",
+        Reason.SIMPLER: "no worse within noise, and fewer lines of code",
+        Reason.REGRESSION: "worse by more than noise",
+        Reason.WITHIN_NOISE: f"too little for noise of ±{comparison.noise:.4f}",
+    }
+    return (
+        f"{'Kept' if kept else 'Discarded'}: {score:.4f} bpb against {standing:.4f}, {better} by "
+        f"{abs(comparison.gain):.4f} (95 % interval of the gain {low:+.4f} to {high:+.4f}, "
+        f"{seeds} against {comparison.incumbent_count}): {ends[reason]}."
+    )
 
 
 def _ignores_seed(replicates: Sequence[Replicate]) -> bool:

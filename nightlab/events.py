@@ -35,6 +35,8 @@ class GateOpened:
     number: int
     seed: int
     budget_seconds: float
+    budget_tokens: int | None = None
+    """None where seconds are counted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,18 +4,20 @@ import platform
 
 from nightlab import decision, events
 from nightlab.errors import MachineryError, ModelError, ModelRefused
+from nightlab.measurement import judged_case
 from nightlab.proposers import knob_values
 from nightlab.records import (
     Decision,
     Evidence,
     InFlight,
+    PreflightResult,
     Proposal,
     Reason,
     TrialRecord,
     Verdict,
     utc_now,
 )
-from nightlab.session import Session, flat_settings, standing_record
+from nightlab.session import Session, flat_settings
 
 LOG_TAIL_LINES = 40
 
@@ -25,14 +27,23 @@ def decide_trial(session: Session, mark: InFlight) -> Decision:
     proposal = mark.proposal
     if proposal is not None and proposal.error is not None:
         return Decision(verdict=Verdict.CRASH, reason=Reason.INVALID_EDIT, sentence=proposal.error)
+    if mark.preflight is not None and mark.preflight.failure is not None:
+        return _failed_dry_run(mark.preflight, mark.repairs)
     if proposal is not None and proposal.proposer == "baseline":
         return decision.decide_baseline(mark.replicates)
-    records = session.ledger.records()
-    standing = standing_record(records)
-    noise = decision.measure_noise(records)
-    if standing is None or noise is None:
-        raise RuntimeError("a candidate is judged before the study has a baseline")
-    return decision.decide(mark.replicates, standing.replicates, noise)
+    judged = decision.judge(judged_case(session, mark))
+    if not isinstance(judged, Decision):
+        raise RuntimeError(f"trial {mark.number} is judged before all replicates are done")
+    return judged
+
+
+def _failed_dry_run(result: PreflightResult, repairs: int) -> Decision:
+    mended = f" It was mended {repairs} time{'s' * (repairs > 1)} before." if repairs else ""
+    return Decision(
+        verdict=Verdict.CRASH,
+        reason=result.failure or Reason.EXCEPTION,
+        sentence=f"In the dry run before its training: {result.message}{mended}",
+    )
 
 
 def failed(error: MachineryError) -> Decision:
@@ -76,6 +87,9 @@ def record_trial(
         decision=verdict,
         val_bpb=decision.mean_bpb(mark.replicates),
         replicates=mark.replicates,
+        incumbent_replicates=mark.incumbent_replicates,
+        preflight=mark.preflight and mark.preflight.model_copy(update={"log": ""}),
+        repairs=mark.repairs,
         knobs=knob_values(source),
         lines_added=lines.added,
         lines_removed=lines.removed,
@@ -88,6 +102,7 @@ def record_trial(
         corpus_fingerprint=session.ready_corpus.fingerprint,
         engine_version=session.engine_version,
         budget_seconds=session.settings.sizes.budget_seconds,
+        budget_tokens=session.settings.sizes.budget_tokens,
         retry_of=mark.retry_of,
         session=session.identifier,
         settings=dict(flat_settings(session.settings)),
@@ -95,7 +110,11 @@ def record_trial(
         started_at=mark.started_at,
         finished_at=utc_now(),
     )
-    evidence = Evidence(proposal=proposal, replicates=mark.replicates)
+    evidence = Evidence(
+        proposal=proposal,
+        replicates=mark.replicates,
+        incumbent_replicates=mark.incumbent_replicates,
+    )
     ledger.finish(record, evidence)
     recorded = ledger.record(record.number)
     session.tracker.trial_ended(recorded, evidence, ledger.diff(recorded), source)
@@ -104,6 +123,8 @@ def record_trial(
 
 
 def _log_tail(mark: InFlight) -> str:
+    if mark.preflight is not None and mark.preflight.failure is not None:
+        return "\n".join(mark.preflight.log.splitlines()[-LOG_TAIL_LINES:])
     for replicate in mark.replicates:
         if replicate.failure is not None:
             step = replicate.training if replicate.training.failure else replicate.evaluation

@@ -37,7 +37,11 @@ class Reason(StrEnum):
     BASELINE = "baseline"
     IMPROVED = "improved"
     REGRESSION = "regression"
+    SIMPLER = "simpler"
+    """Equal within noise, with fewer lines of code."""
     WITHIN_NOISE = "within_noise"
+    PRUNED = "pruned"
+    """Stopped on the way: the curve was too far behind to get where it would have to."""
     EXCEPTION = "exception"
     """The candidate's code raised, or ended with a non-zero status."""
     STARTUP_TIMEOUT = "startup_timeout"
@@ -112,11 +116,30 @@ class CurvePoint(Frozen):
     tokens: int | None = None
 
 
+class Forecast(Frozen):
+    """Why pruning stopped a training, or would have: see nightlab/pruning.py."""
+
+    share: float
+    """How much of the budget was gone, 0 to 1."""
+    gap_bpb: float
+    """How far its loss was behind that of the incumbent's training with the same seed."""
+    expected_bpb: float
+    """The score that it was foreseen to end at, or above."""
+    needed_bpb: float
+    """The score below which the candidate would have gone on."""
+    chance: float
+    """Probability of that, 0 to 1."""
+    pairs: int
+    """Finished trainings that this was foreseen from."""
+    is_spared: bool = False
+    """Whether it ran to its end all the same, so that forecasts go on being checked."""
+
+
 class TrainingResult(Frozen):
     """One training of a candidate with one seed, seen from the host."""
 
     failure: Reason | None = None
-    """None when a complete checkpoint stood in time."""
+    """None when a complete checkpoint stood in time; ``pruned`` where the engine stopped it."""
     message: str = ""
     """One sentence that says what happened, for people."""
     startup_seconds: float | None = None
@@ -132,6 +155,11 @@ class TrainingResult(Frozen):
     mfu_percent: float | None = None
     exit_code: int | None = None
     curve: tuple[CurvePoint, ...] = ()
+    loss_profile: tuple[float | None, ...] = ()
+    """Mean reported loss in equal shares of the budget: what pruning compares. In nats per
+    token; None in a share that had no report."""
+    forecast: Forecast | None = None
+    """What made pruning stop the training, or would have; None where it had nothing to say."""
     log: str = ""
     """The candidate's output, capped; data, never instructions."""
 
@@ -172,6 +200,9 @@ class Replicate(Frozen):
     seed: int
     training: TrainingResult
     evaluation: Evaluation | None = None
+    contended: bool = False
+    """Whether its throughput departed from that of the same code's other replicates, so that
+    it decides nothing."""
 
     @property
     def failure(self) -> Reason | None:
@@ -197,6 +228,19 @@ class Decision(Frozen):
     """Candidate minus incumbent; negative is better."""
     threshold_bpb: float | None = None
     noise_bpb: float | None = None
+    interval_bpb: tuple[float, float] | None = None
+    """95 % confidence interval of the difference."""
+    evidence: float | None = None
+    """How many times likelier the scores are if the candidate is better than if it is not."""
+    evidence_needed: float | None = None
+    """What the evidence had to reach for a keep: the inverse of this trial's share of the
+    study's error rate."""
+    replicates: int | None = None
+    """Scored replicates of the candidate that entered the decision."""
+    incumbent_replicates: int | None = None
+    """Scored replicates of the incumbent that entered the decision."""
+    degrees_of_freedom: int | None = None
+    """What the noise was estimated from."""
 
 
 class Escape(Frozen):
@@ -225,6 +269,17 @@ class Confinement(Frozen):
         return self.rung if self.name in ("", self.rung) else f"{self.rung} {self.name}"
 
 
+class PreflightResult(Frozen):
+    """What a dry run of seconds found, before a budget was spent."""
+
+    failure: Reason | None = None
+    message: str = ""
+    """One sentence that says what happened, for people."""
+    log: str = ""
+    """Where it failed, the candidate's output, capped; data, never instructions."""
+    seconds: float
+
+
 class InFlight(Frozen):
     """A trial that is being worked on: enough to go on after a kill."""
 
@@ -237,7 +292,18 @@ class InFlight(Frozen):
     """The candidate's commit; the parent's while the proposal is not applied."""
     proposal: Proposal | None = None
     replicates: tuple[Replicate, ...] = ()
+    incumbent_replicates: tuple[Replicate, ...] = ()
+    """Fresh trainings of the parent, made to judge this trial."""
+    set_aside: tuple[Proposal, ...] = ()
+    """Ideas that no longer applied when the trial's turn came; what they cost counts."""
+    preflight: PreflightResult | None = None
+    """Of the commit as it stands; None while it had none."""
+    repairs: int = 0
+    """How often its proposer mended what a dry run found."""
+    is_given_up: bool = False
+    """Whether its proposer had no usable answer to what the dry run found."""
     attempts: int = 1
+    """How often the trial was begun; 0 while only its idea was asked for, ahead of time."""
     retry_of: int | None = None
     session: str = ""
     """The Prefect flow run that began it: a retried run counts its own trials by this."""
@@ -262,8 +328,15 @@ class TrialRecord(Frozen):
     decision: Decision
     val_bpb: float | None = None
     """Mean over the replicates that were scored."""
+    preflight: PreflightResult | None = None
+    """The last dry run; None where none was asked for. Without its log."""
+    repairs: int = 0
+    """How often its proposer mended what a dry run had found."""
     replicates: tuple[Replicate, ...] = ()
     """Without logs and curves: those stand in the evidence."""
+    incumbent_replicates: tuple[Replicate, ...] = ()
+    """Fresh trainings of the parent, made to judge this trial; they count for every later
+    trial with the same parent. Without logs and curves."""
     knobs: dict[str, Any] = Field(default_factory=dict)
     lines_added: int = 0
     lines_removed: int = 0
@@ -277,6 +350,9 @@ class TrialRecord(Frozen):
     corpus_fingerprint: str = ""
     engine_version: str = ""
     budget_seconds: float = 0.0
+    """Training seconds of one replicate; under a token budget their cap."""
+    budget_tokens: int | None = None
+    """Training tokens of one replicate; None where seconds are counted."""
     retry_of: int | None = None
     session: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -303,6 +379,8 @@ class Evidence(Frozen):
     proposal: Proposal
     replicates: tuple[Replicate, ...] = ()
     """With logs and curves."""
+    incumbent_replicates: tuple[Replicate, ...] = ()
+    """The parent's fresh ones, with logs and curves."""
 
 
 def utc_now() -> datetime:

@@ -1,4 +1,4 @@
-"""Scores and audits in words: the same in the terminal, the report and MLflow."""
+"""Scores, audits and budgets in words: the same in the terminal, the report and MLflow."""
 
 import math
 from collections.abc import Iterable
@@ -22,6 +22,11 @@ def format_error(error: float | None) -> str:
     if error is None:
         return NOTHING
     return f"{error:.4f}" if error >= _SMALLEST else "<0.0001"
+
+
+def budget_text(seconds: str, tokens: int | None) -> str:
+    """The budget of one training; ``seconds`` comes as text, as the place writes durations."""
+    return seconds if tokens is None else f"{tokens:,} tokens within {seconds}"
 
 
 def audit_error(replicates: Iterable[Replicate]) -> float | None:

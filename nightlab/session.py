@@ -30,7 +30,7 @@ from nightlab.tracking import Tracker
 from nightlab.training import TokenFile
 
 # What a study is measured with: another value would make its scores incomparable.
-MEASURE = ("preset", "budget_seconds", "startup_free_seconds", "corpus")
+MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
 
 ENGINE_FILES = ("nightlab", "trainer/runtime.py", "trainer/score.py")
 
@@ -67,7 +67,8 @@ class Session:
     def tokens(self) -> TokenFile:
         """The training tokens in a sealed memory file, made once for the session."""
         if self._tokens is None:
-            self._tokens = TokenFile.from_path(self.ready_corpus.path("train"))
+            path, most = self.ready_corpus.path("train"), self.settings.sizes.most_training_tokens
+            self._tokens = TokenFile.from_path(path, most)
         return self._tokens
 
     def corpus_request(self) -> CorpusRequest:
@@ -176,8 +177,12 @@ def continue_settings(
     for name in MEASURE:
         was, now = getattr(begun, name), getattr(settings, name)
         if name in given and now is not None and now != was:
+            begun_so, given_so = f"{name} {was!r}", repr(now)
+            if name == "budget_tokens" and was is None:
+                begun_so = f"a budget in seconds ({begun.budget_seconds:g})"
+                given_so = f"one in tokens ({now:,})"
             raise UsageError(
-                f"Study {settings.study!r} was begun with {name} {was!r} and is now given {now!r}, "
+                f"Study {settings.study!r} was begun with {begun_so} and is now given {given_so}, "
                 "so scores would not compare: leave the setting out, or name another study with "
                 "--study."
             )
@@ -192,15 +197,16 @@ def continue_settings(
 def check_device(device: Device, baseline: TrialRecord | None) -> None:
     """Compare the device with the one that the study was begun on.
 
-    Under a wall-clock budget another accelerator makes another score, so that is refused;
-    processors go by too many names for a refusal, so that is said.
+    Under a wall-clock budget another accelerator makes another score, so that is refused. Where
+    tokens are counted, and between processors (they go by too many names), it is said.
 
     Raises:
         UsageError: the study was begun on another kind of accelerator.
     """
     if baseline is None or baseline.device == device.description:
         return
-    if device.name == "cpu" and baseline.settings.get("device") in ("auto", "cpu"):
+    both_cpu = device.name == "cpu" and baseline.settings.get("device") in ("auto", "cpu")
+    if both_cpu or baseline.budget_tokens is not None:
         events.publish(
             events.Notice(
                 text=f"The study was begun on {baseline.device!r} and goes on on "

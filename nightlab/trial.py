@@ -6,36 +6,28 @@ the remote, on another.
 """
 
 import ast
-import math
 import platform
-from pathlib import Path
+from typing import Any
 
-from nightlab import decision, events
 from nightlab.errors import UsageError
-from nightlab.evaluation import evaluate
+from nightlab.ledger import Ledger
 from nightlab.proposers import Brief, apply_edits, knob_values
+from nightlab.rebase import rebase, with_set_aside
 from nightlab.records import (
-    CurvePoint,
-    Evaluation,
     InFlight,
     Proposal,
-    Replicate,
-    TrainingResult,
     TrialRecord,
     Verdict,
     utc_now,
 )
 from nightlab.session import (
     Session,
-    device_turn,
     flat_settings,
     read_program,
-    replicate_seed,
     standing_record,
     study_noise_bpb,
 )
 from nightlab.tracking import TrialFacts
-from nightlab.training import TrainingOrder, train_replicate
 
 MAX_ATTEMPTS = 3
 """A trial that was interrupted this often is recorded as failed: it may be its own fault."""
@@ -48,28 +40,42 @@ def begin_trial(
     retry_of: int | None = None,
 ) -> InFlight:
     """Mark a trial as in flight, or take up the mark that an interrupted session left."""
+    ledger = session.ledger
     left = current_mark(session, number)
-    if left is not None:
-        resumed = left.model_copy(
-            update={"attempts": left.attempts + 1, "session": session.identifier}
-        )
-        session.ledger.mark(resumed)
-        return resumed
-    incumbent = session.ledger.incumbent()
-    mark = InFlight(
-        study=session.ledger.study,
+    if left is None:
+        mark = new_mark(session, number, ledger)
+        begun: dict[str, Any] = {"attempts": 1, "proposal": proposal, "retry_of": retry_of}
+    else:
+        mark = left
+        if not is_applied(left) and not left.replicates:
+            incumbent = ledger.incumbent()
+            mark = rebase(left, incumbent, ledger.source(incumbent))
+        begun = {"attempts": mark.attempts + 1, "session": session.identifier}
+    mark = mark.model_copy(update=begun)
+    ledger.mark(mark)
+    return mark
+
+
+def new_mark(session: Session, number: int, ledger: Ledger) -> InFlight:
+    """A mark on today's incumbent of a trial that has not begun; it is not written yet.
+
+    Args:
+        session: the session.
+        number: of the trial.
+        ledger: the study's, of the calling thread.
+    """
+    incumbent = ledger.incumbent()
+    return InFlight(
+        study=ledger.study,
         number=number,
         parent=incumbent,
         commit=incumbent,
-        proposal=proposal,
-        retry_of=retry_of,
+        attempts=0,
         session=session.identifier,
         settings=dict(flat_settings(session.settings)),
         corpus_fingerprint=session.ready_corpus.fingerprint,
         started_at=utc_now(),
     )
-    session.ledger.mark(mark)
-    return mark
 
 
 def current_mark(session: Session, number: int) -> InFlight | None:
@@ -108,9 +114,19 @@ def retry_proposal(session: Session, record: TrialRecord) -> Proposal | None:
     return earlier.model_copy(update={"error": None})
 
 
-def brief(session: Session, mark: InFlight) -> Brief:
-    """What a proposer is told."""
-    records = session.ledger.records()
+def brief(
+    session: Session, mark: InFlight, ledger: Ledger | None = None, *, under_way: str = ""
+) -> Brief:
+    """What a proposer is told.
+
+    Args:
+        session: the session.
+        mark: the trial that the idea is for.
+        ledger: the study's, where the calling thread has its own.
+        under_way: the title of a trial that trains meanwhile.
+    """
+    ledger = ledger or session.ledger
+    records = ledger.records()
     standing = standing_record(records)
     runtime = (session.places.root / "trainer" / "runtime.py").read_text(encoding="utf-8")
     sizes = session.settings.sizes
@@ -121,15 +137,17 @@ def brief(session: Session, mark: InFlight) -> Brief:
         program=read_program(session.settings, session.places),
         runtime_contract=ast.get_docstring(ast.parse(runtime)) or "",
         incumbent_commit=mark.parent,
-        incumbent_source=session.ledger.source(mark.parent),
+        incumbent_source=ledger.source(mark.parent),
         incumbent_bpb=standing.val_bpb if standing is not None else None,
         noise_bpb=study_noise_bpb(records),
         records=records,
         device=session.device.description,
         budget_seconds=sizes.budget_seconds,
+        budget_tokens=sizes.budget_tokens,
         startup_free_seconds=sizes.startup_free_seconds,
         sequence_length=sizes.sequence_length,
         vocab_size=sizes.vocab_size,
+        under_way=under_way,
     )
 
 
@@ -139,6 +157,7 @@ def apply_proposal(session: Session, mark: InFlight, proposal: Proposal) -> InFl
     A proposal that cannot be applied keeps the parent's commit; its ``error`` says why.
     """
     commit = mark.parent
+    proposal = with_set_aside(mark, proposal)
     if proposal.edits and proposal.error is None:
         source = session.ledger.source(mark.parent)
         outcome = apply_edits(source, proposal.edits)
@@ -149,7 +168,7 @@ def apply_proposal(session: Session, mark: InFlight, proposal: Proposal) -> InFl
             commit = session.ledger.write_candidate(
                 mark.parent, outcome.source, proposal.title, proposal.hypothesis
             )
-    applied = mark.model_copy(update={"commit": commit, "proposal": proposal})
+    applied = mark.model_copy(update={"commit": commit, "proposal": proposal, "set_aside": ()})
     session.ledger.mark(applied)
     return applied
 
@@ -184,108 +203,10 @@ def track_start(session: Session, mark: InFlight) -> None:
             device=session.device.description,
             sandbox=session.sandbox.confinement.label,
             budget_seconds=session.settings.sizes.budget_seconds,
+            budget_tokens=session.settings.sizes.budget_tokens,
             engine_version=session.engine_version,
             host=platform.node(),
             preset=session.settings.preset,
             settings=dict(flat_settings(session.settings)),
         ),
     )
-
-
-def missing_seeds(session: Session, mark: InFlight) -> tuple[int, ...]:
-    """Seeds of the replicates that the trial still needs; none once one has failed."""
-    if decision.first_failure(mark.replicates) is not None:
-        return ()
-    is_baseline = mark.proposal is not None and mark.proposal.proposer == "baseline"
-    count = decision.BASELINE_REPLICATES if is_baseline else 1
-    seeds = (replicate_seed(session.settings.seed, mark.number, index) for index in range(count))
-    done = {replicate.seed for replicate in mark.replicates}
-    return tuple(seed for seed in seeds if seed not in done)
-
-
-def training_order(session: Session, seed: int) -> TrainingOrder:
-    """What the training host is asked for."""
-    sizes = session.settings.sizes
-    return TrainingOrder(
-        vocab_size=session.ready_corpus.vocab_size,
-        sequence_length=sizes.sequence_length,
-        device=session.device,
-        seed=seed,
-        budget_seconds=sizes.budget_seconds,
-        startup_seconds=sizes.startup_seconds,
-        startup_free_seconds=sizes.startup_free_seconds,
-        memory_mb=sizes.memory_mb,
-        scratch_mb=sizes.scratch_mb,
-    )
-
-
-def train_candidate(session: Session, mark: InFlight, seed: int) -> TrainingResult:
-    """Train the candidate once, telling listeners and MLflow while it goes on."""
-    order = training_order(session, seed)
-    study, number = mark.study, mark.number
-    session.tracker.replicate_started(number, seed)
-
-    def on_gate() -> None:
-        events.publish(
-            events.GateOpened(
-                study=study, number=number, seed=seed, budget_seconds=order.budget_seconds
-            )
-        )
-
-    def on_point(point: CurvePoint) -> None:
-        session.tracker.point(number, seed, point)
-        events.publish(events.Trained(study=study, number=number, seed=seed, point=point))
-
-    with device_turn(session):
-        return train_replicate(
-            order,
-            session.ledger.source(mark.commit),
-            session.tokens,
-            session.sandbox,
-            checkpoint_path(session, mark, seed),
-            on_gate,
-            on_point,
-        )
-
-
-def evaluate_candidate(session: Session, mark: InFlight, seed: int) -> Evaluation:
-    """Score the checkpoint of one replicate on ``val``, then drop the checkpoint.
-
-    An evaluation that raises keeps it: another try needs it.
-    """
-    sizes = session.settings.sizes
-    checkpoint = checkpoint_path(session, mark, seed)
-    with device_turn(session):
-        evaluation = evaluate(
-            session.ledger.source(mark.commit),
-            checkpoint,
-            session.ready_corpus,
-            "val",
-            training_order(session, seed),
-            sizes.evaluation_tokens,
-            session.sandbox,
-            screen_positions=sizes.screen_positions,
-            keep_below_bpb=_keep_below_bpb(session),
-        )
-    checkpoint.unlink(missing_ok=True)
-    return evaluation
-
-
-def _keep_below_bpb(session: Session) -> float:
-    """The score below which a candidate could be kept; without an incumbent, any."""
-    standing = standing_record(session.ledger.records())
-    if standing is None or standing.val_bpb is None:
-        return math.inf
-    return standing.val_bpb
-
-
-def checkpoint_path(session: Session, mark: InFlight, seed: int) -> Path:
-    """Where a replicate's checkpoint stands between training and evaluation."""
-    return session.work / f"{mark.number:04d}-{seed}.pt"
-
-
-def add_replicate(session: Session, mark: InFlight, replicate: Replicate) -> InFlight:
-    """Move the mark forward by one finished replicate."""
-    grown = mark.model_copy(update={"replicates": (*mark.replicates, replicate)})
-    session.ledger.mark(grown)
-    return grown

@@ -3,20 +3,21 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from nightlab.decision import Subject
+from nightlab.measurement import evaluate_subject
 from nightlab.records import Evaluation, InFlight
 from nightlab.session import Session
-from nightlab.trial import evaluate_candidate
 from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
 
 
 @task(
     name="evaluate",
-    task_run_name="evaluate {mark.number} seed {seed}",
+    task_run_name="evaluate {mark.number} {subject.value} seed {seed}",
     retries=len(SANDBOX_DELAYS_SECONDS),
     retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
     retry_condition_fn=may_pass,
     cache_policy=NO_CACHE,
 )
-def evaluate(session: Session, mark: InFlight, seed: int) -> Evaluation:
+def evaluate(session: Session, mark: InFlight, subject: Subject, seed: int) -> Evaluation:
     """Measure val_bpb in a fresh sandbox."""
-    return evaluate_candidate(session, mark, seed)
+    return evaluate_subject(session, mark, subject, seed)

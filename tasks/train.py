@@ -3,20 +3,21 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from nightlab.decision import Subject
+from nightlab.measurement import train_subject
 from nightlab.records import InFlight, TrainingResult
 from nightlab.session import Session
-from nightlab.trial import train_candidate
 from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
 
 
 @task(
     name="train",
-    task_run_name="train {mark.number} seed {seed}",
+    task_run_name="train {mark.number} {subject.value} seed {seed}",
     retries=len(SANDBOX_DELAYS_SECONDS),
     retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
     retry_condition_fn=may_pass,
     cache_policy=NO_CACHE,
 )
-def train(session: Session, mark: InFlight, seed: int) -> TrainingResult:
+def train(session: Session, mark: InFlight, subject: Subject, seed: int) -> TrainingResult:
     """Train for the budget in the sandbox. The host keeps the clock, not this task."""
-    return train_candidate(session, mark, seed)
+    return train_subject(session, mark, subject, seed)

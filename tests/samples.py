@@ -39,7 +39,7 @@ def sample_record(
         study="sample",
         number=number,
         parent="a" * 40,
-        commit="b" * 40,
+        commit=f"{number:040x}",
         title=f"idea {number}",
         proposer="knobs",
         decision=Decision(verdict=verdict, reason=reason, sentence="Said."),

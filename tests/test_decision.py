@@ -1,14 +1,24 @@
+import dataclasses
 import math
 import random
 from statistics import fmean
 
 import pytest
-from scipy import stats
 
 from nightlab import decision
-from nightlab.decision import Noise, decide, decide_baseline, keep_threshold_bpb, measure_noise
-from nightlab.records import Evaluation, Reason, Replicate, TrainingResult, Verdict
+from nightlab.decision import (
+    Case,
+    Noise,
+    Subject,
+    alpha_at,
+    decide_baseline,
+    judge,
+    measure_noise,
+)
+from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
 from tests.samples import sample_record
+
+STANDING = (1.99, 2.0, 2.01)
 
 
 def replicate(val_bpb: float | None, seed: int = 1) -> Replicate:
@@ -21,18 +31,14 @@ def test_the_better_score_is_the_lower_one() -> None:
     assert not decision.is_better(1.0, 1.0)
 
 
-def test_the_quantiles_are_those_of_student() -> None:
-    for degrees, quantile in decision._T_95.items():
-        assert quantile == pytest.approx(stats.t.ppf(decision.CONFIDENCE, degrees), abs=6e-4)
-
-
-def test_noise_is_pooled_within_each_code_and_not_between_codes() -> None:
-    records = (
-        sample_record(0, scores=(1.00, 1.02, 1.04)),
-        sample_record(1, scores=(2.00,)),
-        sample_record(2, scores=(5.00, 5.02)),
+def test_noise_is_pooled_over_trainings_that_nothing_selected() -> None:
+    baseline = sample_record(
+        0, scores=(1.00, 1.02, 1.04), verdict=Verdict.KEEP, reason=Reason.BASELINE
     )
-    noise = measure_noise(records)
+    refreshed = sample_record(1, scores=(5.00, 4.00)).model_copy(
+        update={"incumbent_replicates": (replicate(3.00, 1), replicate(3.02, 2))}
+    )
+    noise = measure_noise((baseline, refreshed, sample_record(2, scores=(2.0,))))
     assert noise is not None
     assert noise.degrees_of_freedom == 3
     assert noise.sigma_bpb == pytest.approx(math.sqrt((2 * 0.0004 + 0.0002) / 3))
@@ -42,51 +48,170 @@ def test_noise_is_unknown_without_replicates() -> None:
     assert measure_noise((sample_record(0, scores=(1.0,)),)) is None
 
 
-def test_more_replicates_lower_the_threshold() -> None:
-    noise = Noise(sigma_bpb=0.01, degrees_of_freedom=2)
-    assert keep_threshold_bpb(noise, 3, 3) < keep_threshold_bpb(noise, 1, 3)
-    assert keep_threshold_bpb(noise, 1, 3) == pytest.approx(2.920 * 0.01 * math.sqrt(4 / 3))
+def case(*candidate: float, incumbent: tuple[float, ...] = STANDING, **more) -> Case:
+    """A case of scores; noise 0.01 with many degrees of freedom."""
+    values = {
+        "candidate": [replicate(score, seed) for seed, score in enumerate(candidate)],
+        "incumbent": [replicate(score, 100 + seed) for seed, score in enumerate(incumbent)],
+        "other_noise": Noise(sigma_bpb=0.01, degrees_of_freedom=60),
+        "earlier_trials": 0,
+        "earlier_against": 0,
+        "saves_code": False,
+    }
+    return Case(**(values | more))
 
 
-@pytest.mark.parametrize(
-    ("score", "verdict", "reason"),
-    [
-        (1.90, Verdict.KEEP, Reason.IMPROVED),
-        (1.99, Verdict.DISCARD, Reason.WITHIN_NOISE),
-        (2.01, Verdict.DISCARD, Reason.WITHIN_NOISE),
-        (2.10, Verdict.DISCARD, Reason.REGRESSION),
-    ],
-)
-def test_a_verdict_needs_a_difference_beyond_the_noise(
-    score: float, verdict: Verdict, reason: Reason
-) -> None:
-    noise = Noise(sigma_bpb=0.01, degrees_of_freedom=2)
-    incumbent = [replicate(s) for s in (1.99, 2.00, 2.01)]
-    made = decide([replicate(score)], incumbent, noise)
-    assert (made.verdict, made.reason) == (verdict, reason)
-    assert made.difference_bpb == pytest.approx(score - 2.0)
-    assert f"{score:.4f}" in made.sentence
-    assert "2.0000" in made.sentence
+def verdict(judged: Decision | Subject) -> Reason:
+    assert isinstance(judged, Decision), judged
+    return judged.reason
 
 
-def test_identical_code_is_kept_in_at_most_one_of_twenty_trials() -> None:
-    draw = random.Random(0)
-    kept, trials = 0, 4000
+def test_one_training_screens() -> None:
+    assert judge(case()) is Subject.CANDIDATE
+    assert verdict(judge(case(1.999))) is Reason.WITHIN_NOISE
+    assert verdict(judge(case(2.1))) is Reason.REGRESSION
+    assert judge(case(1.985)) is Subject.CANDIDATE
+    assert judge(case(1.9)) is Subject.CANDIDATE, "one seed never keeps"
+
+
+def test_what_survives_is_kept_as_soon_as_the_evidence_suffices() -> None:
+    kept = judge(case(1.9, 1.91))
+    assert verdict(kept) is Reason.IMPROVED
+    assert kept.verdict is Verdict.KEEP
+    assert kept.evidence >= kept.evidence_needed
+    assert (kept.replicates, kept.incumbent_replicates) == (2, 3)
+    assert kept.difference_bpb == pytest.approx(-0.095)
+    low, high = kept.interval_bpb
+    assert low < -0.095 < high < 0
+    assert "1.9050 bpb against 2.0000, better by 0.0950" in kept.sentence
+    assert "2 seeds against 3" in kept.sentence
+
+
+def test_what_falls_behind_later_is_discarded_then() -> None:
+    assert judge(case(1.985)) is Subject.CANDIDATE
+    assert verdict(judge(case(1.985, 2.01))) is Reason.WITHIN_NOISE
+
+
+def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:
+    assert judge(case(1.985, 1.985)) is Subject.CANDIDATE
+    assert judge(case(1.985, 1.985, 1.985)) is Subject.INCUMBENT
+    assert judge(case(1.985, 1.985, 1.985, incumbent=(*STANDING, 2.0))) is Subject.CANDIDATE
+    assert judge(case(1.985, incumbent=(2.0, 2.0))) is Subject.INCUMBENT
+    assert judge(case(1.985, earlier_against=4)) is Subject.INCUMBENT
+    assert judge(case(1.985, earlier_against=400, incumbent=(2.0,) * 16)) is Subject.CANDIDATE
+
+
+def test_a_trial_ends_at_the_limit() -> None:
+    weak = [1.99 + (-1) ** index * 0.02 for index in range(decision.REPLICATE_LIMIT)]
+    strong = (2.0, 2.02, 1.98) * 6
+    assert verdict(judge(case(*weak, incumbent=strong))) is Reason.WITHIN_NOISE
+
+
+def test_later_trials_need_more_evidence_and_all_shares_add_up() -> None:
+    shares = [alpha_at(trial) for trial in range(100_000)]
+    assert shares == sorted(shares, reverse=True)
+    assert math.fsum(shares[:100]) == pytest.approx(decision.ERROR_RATE / 2)
+    assert math.fsum(shares) == pytest.approx(decision.ERROR_RATE, rel=2e-3)
+
+
+def test_shorter_code_that_is_no_worse_is_kept() -> None:
+    four = (*STANDING, 2.0)
+    assert judge(case(2.005, saves_code=True)) is Subject.CANDIDATE
+    assert judge(case(2.0, 2.0, 2.0, 2.001, saves_code=True)) is Subject.INCUMBENT
+    kept = judge(case(2.0, 2.0, 2.0, 2.001, incumbent=four, saves_code=True))
+    assert (kept.verdict, kept.reason) == (Verdict.KEEP, Reason.SIMPLER)
+    assert verdict(judge(case(2.03, saves_code=True))) is Reason.REGRESSION
+    assert verdict(judge(case(2.005))) is Reason.WITHIN_NOISE
+
+
+def test_contended_replicates_decide_nothing() -> None:
+    slowed = replicate(2.3, seed=7).model_copy(update={"contended": True})
+    base = case(1.9, 1.91)
+    judged = judge(dataclasses.replace(base, candidate=[*base.candidate, slowed]))
+    assert judged == judge(base)
+    assert judge(dataclasses.replace(base, candidate=[slowed])) is Subject.CANDIDATE
+    always = [replicate(1.9 + seed / 1000, seed) for seed in range(5)]
+    always = [each.model_copy(update={"contended": True}) for each in always]
+    assert verdict(judge(dataclasses.replace(base, candidate=always))) is Reason.IMPROVED
+
+
+def test_scores_that_never_differ_keep_nothing_for_improvement() -> None:
+    still = case(2.0, incumbent=(2.0, 2.0, 2.0), other_noise=None)
+    assert verdict(judge(still)) is Reason.WITHIN_NOISE
+
+
+def test_scores_that_lie_closer_than_the_audit_can_tell_are_no_closer() -> None:
+    def audited(score: float, seed: int) -> Replicate:
+        evaluation = Evaluation(val_bpb=score, standard_error=0.01)
+        return Replicate(seed=seed, training=TrainingResult(), evaluation=evaluation)
+
+    judged = judge(
+        dataclasses.replace(
+            case(other_noise=None),
+            candidate=[audited(1.999, 1)],
+            incumbent=[audited(2.0 + seed / 1e6, seed) for seed in range(3)],
+        )
+    )
+    assert verdict(judged) is Reason.WITHIN_NOISE
+    assert judged.noise_bpb == pytest.approx(0.01)
+
+
+def test_what_could_be_kept_is_what_passes_the_screen() -> None:
+    bound = decision.could_be_kept_below_bpb(case())
+    assert judge(case(bound - 1e-4)) is Subject.CANDIDATE
+    assert isinstance(judge(case(bound + 1e-3)), Decision)
+    assert decision.could_be_kept_below_bpb(case(saves_code=True)) > 2.0
+    assert decision.could_be_kept_below_bpb(case(incumbent=())) == math.inf
+
+
+def test_all_trainings_of_a_commit_are_its_evidence() -> None:
+    baseline = sample_record(0, scores=(2.0, 2.01), verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    baseline = baseline.model_copy(update={"commit": baseline.parent})
+    later = sample_record(1, scores=(2.5,)).model_copy(
+        update={"incumbent_replicates": (replicate(1.99, 7),)}
+    )
+    records = (baseline, later)
+    found = decision.incumbent_evidence(records, baseline.parent)
+    assert [each.val_bpb for each in found] == [2.0, 2.01, 1.99]
+    noise = measure_noise(records)
+    assert noise is not None
+    assert noise.degrees_of_freedom == 2
+    assert measure_noise(records, without={baseline.parent}) is None
+
+
+@pytest.mark.parametrize(("gain_sigmas", "least", "most"), [(0.0, 0.0, 0.02), (3.0, 0.85, 1.0)])
+def test_luck_keeps_little_and_gains_keep_much(gain_sigmas, least, most) -> None:
+    """A small simulation of first trials; bench/decisions.py has the large one."""
+    draw, trials, kept, screened_out = random.Random(1), 200, 0, 0
     for _ in range(trials):
-        scores = [draw.gauss(2.0, 0.01) for _ in range(3)]
-        noise = measure_noise((sample_record(0, scores=tuple(scores)),))
-        assert noise is not None
-        made = decide([replicate(draw.gauss(2.0, 0.01))], [replicate(s) for s in scores], noise)
-        kept += made.verdict is Verdict.KEEP
-    standard_error = math.sqrt(0.05 * 0.95 / trials)
-    assert kept / trials == pytest.approx(0.05, abs=3 * standard_error)
+        scores = {
+            Subject.CANDIDATE: [],
+            Subject.INCUMBENT: [draw.gauss(2.0, 0.01) for _ in range(3)],
+        }
+        means = {Subject.CANDIDATE: 2.0 - 0.01 * gain_sigmas, Subject.INCUMBENT: 2.0}
+        while True:
+            judged = judge(
+                case(
+                    *scores[Subject.CANDIDATE],
+                    incumbent=tuple(scores[Subject.INCUMBENT]),
+                    other_noise=None,
+                )
+            )
+            if isinstance(judged, Decision):
+                break
+            scores[judged].append(draw.gauss(means[judged], 0.01))
+        screened_out += len(scores[Subject.CANDIDATE]) == 1
+        kept += judged.verdict is Verdict.KEEP
+    assert least <= kept / trials <= most
+    if not gain_sigmas:
+        assert screened_out / trials > 0.6
 
 
 def test_a_crash_names_the_first_thing_that_failed() -> None:
     crashed = Replicate(
         seed=1, training=TrainingResult(failure=Reason.OOM, message="It ran out of memory.")
     )
-    made = decide([crashed], [replicate(2.0)], Noise(sigma_bpb=0.01, degrees_of_freedom=2))
+    made = judge(dataclasses.replace(case(), candidate=[crashed]))
     assert (made.verdict, made.reason) == (Verdict.CRASH, Reason.OOM)
     assert made.sentence == "It ran out of memory."
     assert made.difference_bpb is None

@@ -49,6 +49,29 @@ def test_another_measure_is_refused_with_both_values(change: dict[str, object]) 
     assert repr(value) in str(refusal.value)
 
 
+def test_a_study_counts_one_thing_and_keeps_to_it() -> None:
+    by_tokens = baseline(budget_tokens=5000)
+    settings = continue_settings(SessionSettings(study="s"), by_tokens)
+    assert (settings.sizes.budget_tokens, settings.sizes.budget_seconds) == (5000, 60)
+    assert continue_settings(settings, by_tokens) == settings
+    with pytest.raises(UsageError, match="budget_tokens 5000 and is now given 6000"):
+        continue_settings(SessionSettings(study="s", budget_tokens=6000), by_tokens)
+    with pytest.raises(UsageError, match=r"budget_seconds 60\.0 and is now given 20\.0"):
+        continue_settings(SessionSettings(study="s", budget_seconds=20), by_tokens)
+    with pytest.raises(
+        UsageError, match=r"in seconds \(20\) and is now given one in tokens \(6,000"
+    ):
+        continue_settings(SessionSettings(study="s", budget_tokens=6000), baseline())
+
+
+def test_where_tokens_are_counted_another_gpu_is_said() -> None:
+    record = baseline(budget_tokens=5000).model_copy(update={"budget_tokens": 5000})
+    heard: list[events.Event] = []
+    with events.listening(heard.append):
+        check_device(Device(name="cuda:0", description="a GPU", threads=2), record)
+    assert "may not compare" in str(heard)
+
+
 def test_naming_the_budget_that_the_preset_has_is_no_change() -> None:
     record = baseline(preset="quick")
     settings = continue_settings(SessionSettings(study="s", budget_seconds=20), record)

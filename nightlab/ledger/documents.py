@@ -7,6 +7,7 @@ Evidence is a tree, so that a person reads it with ``git show`` and a browser:
     prompt-N.md answer-N.md  the exchanges with the model, from 1
     replicate-SEED.json    training with its curve, evaluation
     replicate-SEED.log     what the candidate printed
+    incumbent-SEED.…       the same of the incumbent, where it was trained again to compare
 """
 
 import json
@@ -37,6 +38,8 @@ class _Manifest(Frozen):
     exchanges: int
     replicates: tuple[str, ...]
     """Names of the replicates' files, without their endings."""
+    incumbent_replicates: tuple[str, ...] = ()
+    """Likewise of the incumbent's."""
 
 
 def to_json(model: BaseModel) -> bytes:
@@ -102,14 +105,21 @@ def message_of(tag: bytes) -> bytes:
 
 def without_bulk(record: TrialRecord) -> TrialRecord:
     """Return the record without logs and curves, which stand in the evidence."""
-    light = []
-    for replicate in record.replicates:
-        training = replicate.training.model_copy(update={"curve": (), "log": ""})
-        evaluation = replicate.evaluation
-        if evaluation is not None:
-            evaluation = evaluation.model_copy(update={"log": ""})
-        light.append(replicate.model_copy(update={"training": training, "evaluation": evaluation}))
-    return record.model_copy(update={"replicates": tuple(light)})
+    return record.model_copy(
+        update={
+            "replicates": tuple(map(light, record.replicates)),
+            "incumbent_replicates": tuple(map(light, record.incumbent_replicates)),
+        }
+    )
+
+
+def light(replicate: Replicate) -> Replicate:
+    """Return a replicate without its logs and its curve."""
+    training = replicate.training.model_copy(update={"curve": (), "log": ""})
+    evaluation = replicate.evaluation
+    if evaluation is not None:
+        evaluation = evaluation.model_copy(update={"log": ""})
+    return replicate.model_copy(update={"training": training, "evaluation": evaluation})
 
 
 def evidence_files(evidence: Evidence) -> dict[str, bytes]:
@@ -120,19 +130,29 @@ def evidence_files(evidence: Evidence) -> dict[str, bytes]:
     for number, exchange in enumerate(exchanges, start=1):
         files[f"prompt-{number}.md"] = exchange.prompt.encode("utf-8", "replace")
         files[f"answer-{number}.md"] = exchange.answer.encode("utf-8", "replace")
+    names = _add_replicates(files, "replicate", evidence.replicates)
+    incumbents = _add_replicates(files, "incumbent", evidence.incumbent_replicates)
+    manifest = _Manifest(
+        exchanges=len(exchanges), replicates=names, incumbent_replicates=incumbents
+    )
+    files["manifest.json"] = to_json(manifest)
+    return files
+
+
+def _add_replicates(
+    files: dict[str, bytes], kind: str, replicates: tuple[Replicate, ...]
+) -> tuple[str, ...]:
     names: list[str] = []
-    for replicate in evidence.replicates:
-        name = f"replicate-{replicate.seed}"
+    for replicate in replicates:
+        name = f"{kind}-{replicate.seed}"
         repeats = sum(known == name or known.startswith(f"{name}.again") for known in names)
         name += f".again{repeats}" if repeats else ""
         names.append(name)
         training = replicate.training
-        light = replicate.model_copy(update={"training": training.model_copy(update={"log": ""})})
-        files[f"{name}.json"] = to_json(light)
+        without_log = training.model_copy(update={"log": ""})
+        files[f"{name}.json"] = to_json(replicate.model_copy(update={"training": without_log}))
         files[f"{name}.log"] = training.log.encode("utf-8", "replace")
-    manifest = _Manifest(exchanges=len(exchanges), replicates=tuple(names))
-    files["manifest.json"] = to_json(manifest)
-    return files
+    return tuple(names)
 
 
 def read_evidence(files: Mapping[str, bytes], where: str) -> Evidence:
@@ -159,13 +179,14 @@ def read_evidence(files: Mapping[str, bytes], where: str) -> Evidence:
         )
         for number in range(1, manifest.exchanges + 1)
     )
-    replicates = []
-    for name in manifest.replicates:
-        light = from_json(Replicate, file(f"{name}.json"), f"{where}:{name}.json")
+
+    def replicate(name: str) -> Replicate:
+        found = from_json(Replicate, file(f"{name}.json"), f"{where}:{name}.json")
         log = file(f"{name}.log").decode(errors="replace")
-        training = light.training.model_copy(update={"log": log})
-        replicates.append(light.model_copy(update={"training": training}))
+        return found.model_copy(update={"training": found.training.model_copy(update={"log": log})})
+
     return Evidence(
         proposal=proposal.model_copy(update={"exchanges": exchanges}),
-        replicates=tuple(replicates),
+        replicates=tuple(map(replicate, manifest.replicates)),
+        incumbent_replicates=tuple(map(replicate, manifest.incumbent_replicates)),
     )

@@ -11,20 +11,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from statistics import fmean
 from typing import Any
 
 from nightlab.records import (
     CurvePoint,
-    Evaluation,
     Evidence,
     Frozen,
     Replicate,
     TrialRecord,
     Verdict,
 )
-from nightlab.score_text import audit_error, audit_sentence
+from nightlab.score_text import audit_sentence
 from nightlab.tracking.curves import LARGEST_STEP, Measured, curve_rows, present
+from nightlab.tracking.metrics import replicate_values, trial_metrics
 
 FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 
@@ -55,6 +54,8 @@ class TrialFacts(Frozen):
     sandbox: str
     """Rung and name, such as ``1 bubblewrap``."""
     budget_seconds: float
+    budget_tokens: int | None = None
+    """None where seconds are counted."""
     engine_version: str
     host: str
     preset: str
@@ -73,6 +74,7 @@ class TrialFacts(Frozen):
             device=record.device,
             sandbox=record.confinement.label,
             budget_seconds=record.budget_seconds,
+            budget_tokens=record.budget_tokens,
             engine_version=record.engine_version,
             host=record.host,
             preset=str(record.settings.get("preset", "")),
@@ -125,16 +127,23 @@ def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: s
         started_ms=started_ms,
         ended_ms=ended_ms,
         params=trial_params(TrialFacts.of(record)),
-        metrics=_trial_metrics(record),
+        metrics=trial_metrics(record),
         tags=_trial_tags(record, diff),
         texts=_texts(record, evidence, diff, source),
     )
-    curves = {replicate.seed: replicate.training.curve for replicate in evidence.replicates}
+    curves = {
+        replicate.seed: replicate.training.curve
+        for replicate in (*evidence.replicates, *evidence.incumbent_replicates)
+    }
     children = {
         replicate.seed: _describe_replicate(
-            record, replicate, curves.get(replicate.seed, ()), started_ms, ended_ms
+            record, replicate, subject, curves.get(replicate.seed, ()), started_ms, ended_ms
         )
-        for replicate in record.replicates
+        for subject, replicates in (
+            ("candidate", record.replicates),
+            ("incumbent", record.incumbent_replicates),
+        )
+        for replicate in replicates
     }
     return TrialContent(number=record.number, run=run, replicates=children)
 
@@ -168,6 +177,7 @@ def trial_params(facts: TrialFacts) -> dict[str, str]:
         "device": facts.device,
         "sandbox": facts.sandbox,
         "budget_seconds": facts.budget_seconds,
+        "budget_tokens": facts.budget_tokens,
         "preset": facts.preset,
         "seed": facts.settings.get("seed"),
         "engine_version": facts.engine_version,
@@ -185,12 +195,16 @@ def milliseconds(moment: datetime) -> int:
 def _describe_replicate(
     record: TrialRecord,
     replicate: Replicate,
+    subject: str,
     curve: tuple[CurvePoint, ...],
     started_ms: int,
     ended_ms: int,
 ) -> RunContent:
     tags = replicate_tags(record.study, record.number, replicate.seed)
     tags["verdict"] = record.verdict.value
+    tags["subject"] = subject
+    if replicate.contended:
+        tags["contended"] = "yes"
     if replicate.failure is not None:
         tags["reason"] = replicate.failure.value
     said = [replicate.training.message]
@@ -207,66 +221,10 @@ def _describe_replicate(
         ended_ms=ended_ms,
         final_step=max(last, min(replicate.training.num_steps or 0, LARGEST_STEP)),
         params={"seed": str(replicate.seed)},
-        metrics=present(_replicate_values(replicate)),
+        metrics=present(replicate_values(replicate)),
         tags=tags,
         curve=rows,
     )
-
-
-def _trial_metrics(record: TrialRecord) -> dict[str, float]:
-    replicates = [_replicate_values(replicate) for replicate in record.replicates]
-    columns: dict[str, list[float]] = {}
-    for values in replicates:
-        for key, value in present(values).items():
-            columns.setdefault(key, []).append(value)
-    means = {key: fmean(column) for key, column in columns.items()}
-    if "peak_memory_mb" in columns:
-        means["peak_memory_mb"] = max(columns["peak_memory_mb"])
-    values = {
-        **means,
-        "val_bpb": record.val_bpb,
-        "val_bpb_standard_error": audit_error(record.replicates),
-        "difference_bpb": record.decision.difference_bpb,
-        "threshold_bpb": record.decision.threshold_bpb,
-        "noise_bpb": record.decision.noise_bpb,
-        "cost_usd": record.cost.cost_usd,
-        "prompt_tokens": record.cost.prompt_tokens,
-        "completion_tokens": record.cost.completion_tokens,
-        "model_calls": record.cost.calls,
-        "lines_added": record.lines_added,
-        "lines_removed": record.lines_removed,
-        **{f"seconds_{step}": seconds for step, seconds in record.step_seconds.items()},
-    }
-    return present(values)
-
-
-def _replicate_values(replicate: Replicate) -> dict[str, float | None]:
-    training, evaluation = replicate.training, replicate.evaluation
-    return {
-        "val_bpb": replicate.val_bpb,
-        **(_audit_values(evaluation) if evaluation else {}),
-        "training_seconds": training.training_seconds,
-        "startup_seconds": training.startup_seconds,
-        "charged_seconds": training.charged_seconds,
-        "peak_memory_mb": training.peak_memory_mb,
-        "tokens_per_second": training.tokens_per_second,
-        "mfu_percent": training.mfu_percent,
-        "num_steps": training.num_steps,
-        "num_params": training.num_params,
-    }
-
-
-def _audit_values(evaluation: Evaluation) -> dict[str, float | None]:
-    return {
-        "val_bpb_standard_error": evaluation.standard_error,
-        "val_bpb_row_standard_error": evaluation.row_standard_error,
-        "claimed_bpb": evaluation.claimed_bpb,
-        "audit_correction_bpb": evaluation.correction_bpb,
-        "audited_positions": evaluation.audited_positions,
-        "largest_deviation_nats": evaluation.largest_deviation_nats,
-        "audit_seconds": evaluation.audit_seconds,
-        "evaluation_seconds": evaluation.seconds,
-    }
 
 
 def _trial_tags(record: TrialRecord, diff: str) -> dict[str, str]:
@@ -312,7 +270,7 @@ def _texts(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> d
     for index, exchange in enumerate(evidence.proposal.exchanges, start=1):
         texts[f"prompt-{index}.md"] = exchange.prompt
         texts[f"answer-{index}.md"] = exchange.answer
-    for replicate in evidence.replicates:
+    for replicate in (*evidence.replicates, *evidence.incumbent_replicates):
         log = replicate.training.log
         if replicate.evaluation is not None and replicate.evaluation.log:
             log = f"{log}\n--- evaluation ---\n{replicate.evaluation.log}"

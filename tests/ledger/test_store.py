@@ -91,6 +91,8 @@ def test_a_trial_from_mark_to_record(ledger, root, git, make, check_health):
     assert ledger.next_number() == 1
     record = make.record(0, parent, commit)
     evidence = make.evidence(7, 3, 7)
+    again = make.evidence(7, 8).replicates
+    evidence = evidence.model_copy(update={"incumbent_replicates": again})
     ledger.finish(record, evidence)
     assert ledger.marks() == ()
     assert ledger.evidence(0) == evidence

@@ -1,0 +1,258 @@
+"""The measured part of a trial: whose replicate is next, its training, its evaluation.
+
+Which replicates a trial needs is decided anew after each, from what stands in git and in
+the trial's mark, so that a resumed trial asks for just what is missing.
+"""
+
+import math
+from pathlib import Path
+
+from nightlab import decision, events, pruning
+from nightlab.code_size import code_lines
+from nightlab.contention import contention_sentence, mark_contended
+from nightlab.decision import Case, Subject
+from nightlab.errors import EvaluationError
+from nightlab.evaluation import evaluate
+from nightlab.records import (
+    CurvePoint,
+    Evaluation,
+    InFlight,
+    Reason,
+    Replicate,
+    TrainingResult,
+    Verdict,
+)
+from nightlab.schedule import touched_schedule
+from nightlab.session import Session, device_turn, replicate_seed
+from nightlab.training import TrainingOrder, train_replicate
+
+MAX_INCUMBENT_FAILURES = 2
+"""Failed trainings of the incumbent in one trial after which the machine is to blame."""
+
+FIRST_INCUMBENT_INDEX = 1_000
+SPARED_INDEX = 999_999
+"""Of the draw that decides which trials are not pruned: no replicate has it."""
+
+
+def next_subject(session: Session, mark: InFlight) -> Subject | None:
+    """Whose replicate the trial needs next, before it can be judged; None when it can be.
+
+    Raises:
+        EvaluationError: the incumbent, which has trained before, does not train any more.
+    """
+    if is_baseline(mark):
+        failed = decision.first_failure(mark.replicates) is not None
+        enough = decision.is_baseline_complete(mark.replicates)
+        return None if failed or enough else Subject.CANDIDATE
+    broken = [each for each in mark.incumbent_replicates if each.failure is not None]
+    if len(broken) >= MAX_INCUMBENT_FAILURES:
+        raise EvaluationError(
+            f"The incumbent was trained anew to compare with trial {mark.number}, and failed "
+            f"{len(broken)} times, the last time so: {_failure_message(broken[-1])} It did train "
+            "before, so look at what else this machine does, then "
+            f"`nightlab retry {mark.study} {mark.number}`."
+        )
+    judged = decision.judge(judged_case(session, mark))
+    return judged if isinstance(judged, Subject) else None
+
+
+def judged_case(session: Session, mark: InFlight) -> Case:
+    """What the decision on a trial rests on: all that was measured of both codes so far."""
+    records, ledger = session.ledger.records(), session.ledger
+    judged = [
+        record
+        for record in records
+        if record.verdict in (Verdict.KEEP, Verdict.DISCARD)
+        and record.reason is not Reason.BASELINE
+    ]
+    return Case(
+        candidate=mark.replicates,
+        incumbent=_of_subject(session, mark, Subject.INCUMBENT),
+        other_noise=decision.measure_noise(records, without={mark.parent, mark.commit}),
+        earlier_trials=len(judged),
+        earlier_against=sum(record.parent == mark.parent for record in judged),
+        saves_code=code_lines(ledger.source(mark.commit)) < code_lines(ledger.source(mark.parent)),
+    )
+
+
+def _of_subject(session: Session, mark: InFlight, subject: Subject) -> tuple[Replicate, ...]:
+    """All replicates of a code so far, those under contention marked."""
+    if subject is Subject.INCUMBENT:
+        earlier = decision.incumbent_evidence(session.ledger.records(), mark.parent)
+        replicates = (*earlier, *mark.incumbent_replicates)
+    else:
+        replicates = mark.replicates
+    counts_tokens = session.settings.sizes.budget_tokens is not None
+    return mark_contended(replicates, counts_tokens=counts_tokens)
+
+
+def is_baseline(mark: InFlight) -> bool:
+    """Whether the trial is the study's baseline, or a try at it."""
+    return mark.proposal is not None and mark.proposal.proposer == "baseline"
+
+
+def next_seed(session: Session, mark: InFlight, subject: Subject) -> int:
+    """A fresh seed; but a candidate that may be pruned begins with its twin's.
+
+    Fresh seeds of the incumbent begin far up.
+    """
+    twin = find_twin(session, mark, subject)
+    if twin is not None:
+        return twin.seed
+    if subject is Subject.INCUMBENT:
+        index = FIRST_INCUMBENT_INDEX + len(mark.incumbent_replicates)
+    else:
+        index = len(mark.replicates)
+    return replicate_seed(session.settings.seed, mark.number, index)
+
+
+def find_twin(session: Session, mark: InFlight, subject: Subject) -> Replicate | None:
+    """The incumbent's training whose curve the next replicate is followed beside.
+
+    None where nothing is pruned: the baseline, the incumbent itself, a candidate's later
+    replicates (its first one was promising), and edits of the schedule.
+    """
+    first = subject is Subject.CANDIDATE and not mark.replicates
+    if not session.settings.prune or not first or is_baseline(mark):
+        return None
+    ledger = session.ledger
+    if touched_schedule(ledger.source(mark.parent), ledger.source(mark.commit)) is not None:
+        return None
+    return pruning.find_twin(decision.incumbent_evidence(ledger.records(), mark.parent))
+
+
+def _watch(session: Session, mark: InFlight, subject: Subject) -> pruning.Watch | None:
+    twin = find_twin(session, mark, subject)
+    if twin is None:
+        return None
+    case = judged_case(session, mark)
+    records = session.ledger.records()
+    allowed = pruning.FALSE_STOP_RATE * (case.earlier_trials + 1)
+    draw = replicate_seed(session.settings.seed, mark.number, SPARED_INDEX)
+    return pruning.Watch(
+        twin,
+        pruning.finished_pairs(records),
+        sigma_bpb=decision.noise_of(case).sigma_bpb,
+        needed_bpb=decision.could_be_kept_below_bpb(case),
+        most_chance=allowed - pruning.chances_taken(records),
+        is_spared=draw % pruning.SPARED_ONE_IN == 0,
+    )
+
+
+def _failure_message(replicate: Replicate) -> str:
+    evaluation = replicate.evaluation
+    if replicate.training.failure is None and evaluation is not None:
+        return evaluation.message
+    return replicate.training.message
+
+
+def training_order(session: Session, seed: int) -> TrainingOrder:
+    """What the training host is asked for."""
+    sizes = session.settings.sizes
+    return TrainingOrder(
+        vocab_size=session.ready_corpus.vocab_size,
+        sequence_length=sizes.sequence_length,
+        device=session.device,
+        seed=seed,
+        budget_seconds=sizes.budget_seconds,
+        budget_tokens=sizes.budget_tokens,
+        startup_seconds=sizes.startup_seconds,
+        startup_free_seconds=sizes.startup_free_seconds,
+        memory_mb=sizes.memory_mb,
+        scratch_mb=sizes.scratch_mb,
+    )
+
+
+def subject_commit(mark: InFlight, subject: Subject) -> str:
+    """The commit of the code that is trained: the candidate's, or its parent's."""
+    return mark.parent if subject is Subject.INCUMBENT else mark.commit
+
+
+def train_subject(session: Session, mark: InFlight, subject: Subject, seed: int) -> TrainingResult:
+    """Train the candidate or the incumbent once; listeners and MLflow are told as it goes."""
+    order = training_order(session, seed)
+    study, number = mark.study, mark.number
+    session.tracker.replicate_started(number, seed)
+
+    def on_gate() -> None:
+        events.publish(
+            events.GateOpened(
+                study=study,
+                number=number,
+                seed=seed,
+                budget_seconds=order.budget_seconds,
+                budget_tokens=order.budget_tokens,
+            )
+        )
+
+    def on_point(point: CurvePoint) -> None:
+        session.tracker.point(number, seed, point)
+        events.publish(events.Trained(study=study, number=number, seed=seed, point=point))
+
+    watch = _watch(session, mark, subject)
+    with device_turn(session):
+        result = train_replicate(
+            order,
+            session.ledger.source(subject_commit(mark, subject)),
+            session.tokens,
+            session.sandbox,
+            checkpoint_path(session, mark, seed),
+            on_gate,
+            on_point,
+            watch,
+        )
+    forecast = watch.forecast if watch is not None else None
+    return result.model_copy(update={"forecast": forecast})
+
+
+def evaluate_subject(session: Session, mark: InFlight, subject: Subject, seed: int) -> Evaluation:
+    """Score the checkpoint of one replicate on ``val``, then drop the checkpoint.
+
+    An evaluation that raises keeps it: another try needs it.
+    """
+    sizes = session.settings.sizes
+    checkpoint = checkpoint_path(session, mark, seed)
+    with device_turn(session):
+        evaluation = evaluate(
+            session.ledger.source(subject_commit(mark, subject)),
+            checkpoint,
+            session.ready_corpus,
+            "val",
+            training_order(session, seed),
+            sizes.evaluation_tokens,
+            session.sandbox,
+            screen_positions=sizes.screen_positions,
+            keep_below_bpb=_keep_below_bpb(session, mark, subject),
+        )
+    checkpoint.unlink(missing_ok=True)
+    return evaluation
+
+
+def _keep_below_bpb(session: Session, mark: InFlight, subject: Subject) -> float:
+    """The score below which the audit is to be as exact as for a keep."""
+    if subject is Subject.INCUMBENT or is_baseline(mark):
+        return math.inf
+    return decision.could_be_kept_below_bpb(judged_case(session, mark))
+
+
+def checkpoint_path(session: Session, mark: InFlight, seed: int) -> Path:
+    """Where a replicate's checkpoint stands between training and evaluation."""
+    return session.work / f"{mark.number:04d}-{seed}.pt"
+
+
+def add_replicate(
+    session: Session, mark: InFlight, subject: Subject, replicate: Replicate
+) -> InFlight:
+    """Move the mark forward by one finished replicate."""
+    if subject is Subject.INCUMBENT:
+        name, own = "incumbent_replicates", (*mark.incumbent_replicates, replicate)
+    else:
+        name, own = "replicates", (*mark.replicates, replicate)
+    grown = mark.model_copy(update={name: own})
+    marked = _of_subject(session, grown, subject)
+    said = contention_sentence(marked, replicate.seed)
+    if said is not None:
+        events.publish(events.Notice(text=said))
+    grown = grown.model_copy(update={name: marked[-len(own) :]})
+    session.ledger.mark(grown)
+    return grown

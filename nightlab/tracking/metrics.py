@@ -1,0 +1,78 @@
+"""The numbers that MLflow shows of trials and replicates, by their names there."""
+
+from statistics import fmean
+
+from nightlab.records import Decision, Evaluation, Replicate, TrialRecord
+from nightlab.score_text import audit_error
+from nightlab.tracking.curves import present
+
+
+def trial_metrics(record: TrialRecord) -> dict[str, float]:
+    """Metrics of a trial's run: means over its replicates, the verdict's numbers, the costs."""
+    replicates = [replicate_values(replicate) for replicate in record.replicates]
+    columns: dict[str, list[float]] = {}
+    for values in replicates:
+        for key, value in present(values).items():
+            columns.setdefault(key, []).append(value)
+    means = {key: fmean(column) for key, column in columns.items()}
+    if "peak_memory_mb" in columns:
+        means["peak_memory_mb"] = max(columns["peak_memory_mb"])
+    values = {
+        **means,
+        "val_bpb": record.val_bpb,
+        "val_bpb_standard_error": audit_error(record.replicates),
+        "difference_bpb": record.decision.difference_bpb,
+        "threshold_bpb": record.decision.threshold_bpb,
+        "noise_bpb": record.decision.noise_bpb,
+        **_evidence_values(record.decision),
+        "cost_usd": record.cost.cost_usd,
+        "prompt_tokens": record.cost.prompt_tokens,
+        "completion_tokens": record.cost.completion_tokens,
+        "model_calls": record.cost.calls,
+        "lines_added": record.lines_added,
+        "lines_removed": record.lines_removed,
+        **{f"seconds_{step}": seconds for step, seconds in record.step_seconds.items()},
+    }
+    return present(values)
+
+
+def _evidence_values(decision: Decision) -> dict[str, float | None]:
+    low, high = decision.interval_bpb or (None, None)
+    return {
+        "difference_low_bpb": low,
+        "difference_high_bpb": high,
+        "evidence": decision.evidence,
+        "evidence_needed": decision.evidence_needed,
+        "replicates": decision.replicates,
+        "incumbent_replicates": decision.incumbent_replicates,
+    }
+
+
+def replicate_values(replicate: Replicate) -> dict[str, float | None]:
+    """Metrics of a replicate's run, those that are missing as None."""
+    training, evaluation = replicate.training, replicate.evaluation
+    return {
+        "val_bpb": replicate.val_bpb,
+        **(_audit_values(evaluation) if evaluation else {}),
+        "training_seconds": training.training_seconds,
+        "startup_seconds": training.startup_seconds,
+        "charged_seconds": training.charged_seconds,
+        "peak_memory_mb": training.peak_memory_mb,
+        "tokens_per_second": training.tokens_per_second,
+        "mfu_percent": training.mfu_percent,
+        "num_steps": training.num_steps,
+        "num_params": training.num_params,
+    }
+
+
+def _audit_values(evaluation: Evaluation) -> dict[str, float | None]:
+    return {
+        "val_bpb_standard_error": evaluation.standard_error,
+        "val_bpb_row_standard_error": evaluation.row_standard_error,
+        "claimed_bpb": evaluation.claimed_bpb,
+        "audit_correction_bpb": evaluation.correction_bpb,
+        "audited_positions": evaluation.audited_positions,
+        "largest_deviation_nats": evaluation.largest_deviation_nats,
+        "audit_seconds": evaluation.audit_seconds,
+        "evaluation_seconds": evaluation.seconds,
+    }
