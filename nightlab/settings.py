@@ -21,16 +21,25 @@ from nightlab.records import Frozen
 TRAINER_FILE = "trainer/train.py"
 LONGEST_STUDY_NAME = 100
 
+TOKEN_BUDGET_CAP = 3.0
+"""Under a token budget the wall-clock cap, as a multiple of the preset's seconds, where no other
+is set: it is to end what hangs, and not to decide over what is slow today."""
+
 
 class Preset(Frozen):
     """Sizes that belong together: a machine, a budget, a corpus and an evaluation."""
 
     budget_seconds: float
+    """Training seconds of one replicate; under a token budget their cap."""
+    budget_tokens: int | None = None
+    """Training tokens of one replicate; None where seconds are counted."""
     startup_seconds: float
     """Cap on start-up: imports, compilation, warm-up."""
     startup_free_seconds: float
     """Start-up that is outside the budget; what it takes longer is taken off the budget, or a
     candidate could train in it on whatever is readable in its sandbox."""
+    preflight_seconds: float
+    """Training seconds of the dry run on random tokens that a candidate has first; 0 for none."""
     sequence_length: int
     vocab_size: int
     evaluation_tokens: int
@@ -46,12 +55,22 @@ class Preset(Frozen):
     knobs: dict[str, int | float | bool | str] = Field(default_factory=dict)
     """Constants of train.py that a new study starts with, where they differ."""
 
+    @property
+    def most_training_tokens(self) -> int | None:
+        """How much text a training is handed at most; None for all there is.
+
+        Under a token budget that and one row: windows begin at a random offset within the
+        first row, and end with a target. So no candidate meets more text than another.
+        """
+        return None if self.budget_tokens is None else self.budget_tokens + self.sequence_length
+
 
 PRESETS: dict[str, Preset] = {
     "quick": Preset(
         budget_seconds=20,
         startup_seconds=90,
         startup_free_seconds=10,
+        preflight_seconds=0,
         sequence_length=256,
         vocab_size=2048,
         evaluation_tokens=131_072,
@@ -64,6 +83,7 @@ PRESETS: dict[str, Preset] = {
         budget_seconds=300,
         startup_seconds=180,
         startup_free_seconds=60,
+        preflight_seconds=1,
         sequence_length=256,
         vocab_size=2048,
         evaluation_tokens=1_048_576,
@@ -77,6 +97,7 @@ PRESETS: dict[str, Preset] = {
         budget_seconds=300,
         startup_seconds=300,
         startup_free_seconds=120,
+        preflight_seconds=2,
         sequence_length=2048,
         vocab_size=8192,
         evaluation_tokens=20_971_520,
@@ -119,7 +140,16 @@ class SessionSettings(BaseModel):
         None, ge=0, description="Start no trial once the model has cost this much in this session"
     )
     budget_seconds: float | None = Field(
-        None, gt=0, description="Training seconds of one replicate; empty for the preset's"
+        None,
+        gt=0,
+        description="Training seconds of one replicate; empty for the preset's. With budget_tokens "
+        f"their cap; empty for {TOKEN_BUDGET_CAP:g} times the preset's",
+    )
+    budget_tokens: int | None = Field(
+        None,
+        gt=0,
+        description="Training tokens of one replicate, counted instead of seconds: for machines "
+        "whose speed wanders",
     )
     startup_seconds: float | None = Field(
         None, gt=0, description="Cap on a candidate's start-up; empty for the preset's"
@@ -128,6 +158,12 @@ class SessionSettings(BaseModel):
         None,
         ge=0,
         description="Start-up beyond this is taken off the budget; empty for the preset's",
+    )
+    preflight_seconds: float | None = Field(
+        None,
+        ge=0,
+        description="Training seconds of a candidate's dry run on random tokens before its budget; "
+        "0 for none, empty for the preset's",
     )
     proposer: Literal["auto", "knobs", "llm"] = Field(
         "auto", description="auto takes llm when a model is configured, else knobs"
@@ -138,6 +174,16 @@ class SessionSettings(BaseModel):
         None, description="Name of a Prefect Secret block that holds the model's key"
     )
     model_timeout_seconds: float = Field(90, gt=0, description="Longest wait for one answer")
+    prefetch: bool = Field(
+        True, description="Ask a model for the next idea while the present trial trains"
+    )
+    prune: bool = Field(True, description="Stop trainings that fall clearly behind the incumbent's")
+    confirm_replicates: int = Field(
+        3,
+        ge=0,
+        description="Fresh trainings of baseline and incumbent each at the session's end, scored "
+        "on the holdout split; 0 for none",
+    )
     corpus: str = Field(
         "embedded", description="embedded, path:DIR, or climbmix (climbmix:URL for a mirror)"
     )
@@ -181,13 +227,19 @@ class SessionSettings(BaseModel):
     @property
     def sizes(self) -> Preset:
         """The preset, with what was set by hand in place."""
+        preset = PRESETS[self.preset]
+        seconds = self.budget_seconds
+        if seconds is None and self.budget_tokens is not None:
+            seconds = TOKEN_BUDGET_CAP * preset.budget_seconds
         by_hand = {
-            "budget_seconds": self.budget_seconds,
+            "budget_seconds": seconds,
+            "budget_tokens": self.budget_tokens,
             "startup_seconds": self.startup_seconds,
             "startup_free_seconds": self.startup_free_seconds,
+            "preflight_seconds": self.preflight_seconds,
         }
         given = {name: value for name, value in by_hand.items() if value is not None}
-        return PRESETS[self.preset].model_copy(update=given)
+        return preset.model_copy(update=given)
 
 
 class Places(Frozen):

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from nightlab.candidate import oversized
+from nightlab.curve import Curve
 from nightlab.device import Device
 from nightlab.errors import CorpusError
 from nightlab.protocol import (
@@ -30,9 +31,10 @@ from nightlab.sandbox import Job, Sandbox, SandboxedProcess
 from nightlab.sandbox.failure import Failure, classify_crash
 from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES
 
-CURVE_POINTS = 200
 MIN_POINT_SECONDS = 0.1
 """Listeners are told of at most one point in this time, however fast reports come."""
+
+TOKEN_BYTES = 2
 
 EXIT_SECONDS = 10.0
 """How long a candidate that closed its socket may take to end, at most."""
@@ -51,8 +53,12 @@ class TokenFile:
         self.num_tokens = num_tokens
 
     @classmethod
-    def from_path(cls, path: Path) -> "TokenFile":
+    def from_path(cls, path: Path, most_tokens: int | None = None) -> "TokenFile":
         """Copy a file of uint16 tokens into memory and seal it.
+
+        Args:
+            path: the file; documents stand in it in the order of a hash.
+            most_tokens: take in no more than so many, from the beginning; None for all.
 
         Raises:
             CorpusError: the file is missing, empty or of odd length.
@@ -60,16 +66,18 @@ class TokenFile:
         descriptor = os.memfd_create("tokens", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             with path.open("rb") as file:
-                while os.sendfile(descriptor, file.fileno(), None, 1 << 30):
-                    pass
+                size = left = os.fstat(file.fileno()).st_size
+                if most_tokens is not None:
+                    left = min(left, TOKEN_BYTES * most_tokens)
+                while left and (sent := os.sendfile(descriptor, file.fileno(), None, left)):
+                    left -= sent
         except OSError as error:
             os.close(descriptor)
             raise CorpusError(
                 f"Training needs the tokens in {path}, and reading them failed ({error}): prepare "
                 "the corpus again."
             ) from error
-        size = os.fstat(descriptor).st_size
-        if size == 0 or size % 2:
+        if size == 0 or size % TOKEN_BYTES:
             os.close(descriptor)
             raise CorpusError(
                 f"Training needs 16-bit tokens in {path}, and the file has {size} bytes: prepare "
@@ -77,7 +85,7 @@ class TokenFile:
             )
         seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-        return cls(descriptor, size // 2)
+        return cls(descriptor, os.fstat(descriptor).st_size // TOKEN_BYTES)
 
     def __enter__(self) -> Self:
         return self
@@ -107,10 +115,17 @@ class TrainingOrder(Frozen):
     device: Device
     seed: int
     budget_seconds: float
+    """Under a token budget the cap: who meets it has failed."""
+    budget_tokens: int | None = None
+    """Training tokens; None where seconds are the budget."""
     startup_seconds: float
     """Cap on start-up."""
     startup_free_seconds: float | None = None
     """Start-up that is outside the budget; None for all of it."""
+    grace_seconds: float = 0.0
+    """How much longer than it says the host waits: for a dry run, whose end is to be seen."""
+    compiles: bool = True
+    """Whether torch.compile compiles; without, it gives back what it was given."""
     memory_mb: int = 0
     """Limit on the memory of all processes together; 0 for none."""
     scratch_mb: int = CHECKPOINT_MAX_BYTES // 2**20
@@ -126,31 +141,6 @@ class TrainingOrder(Frozen):
         }
 
 
-class Curve:
-    """The reported steps, thinned while they come to at most ``CURVE_POINTS``."""
-
-    def __init__(self) -> None:
-        self._points: list[CurvePoint] = []
-        self._stride = 1
-        self._count = 0
-        self.last: CurvePoint | None = None
-
-    def add(self, point: CurvePoint) -> None:
-        """Take in the next point; every ``stride``-th is kept."""
-        self.last = point
-        if self._count % self._stride == 0:
-            self._points.append(point)
-        self._count += 1
-        if len(self._points) >= CURVE_POINTS:
-            self._points = self._points[::2]
-            self._stride *= 2
-
-    def points(self) -> tuple[CurvePoint, ...]:
-        """What was kept, always with the last point."""
-        kept = tuple(self._points)
-        return kept if self.last is None or kept[-1] is self.last else (*kept, self.last)
-
-
 def train_replicate(
     order: TrainingOrder,
     source: str,
@@ -159,6 +149,7 @@ def train_replicate(
     checkpoint: Path,
     on_gate: Callable[[], None],
     on_point: Callable[[CurvePoint], None],
+    stop_when: Callable[[Curve, int | None], str | None] | None = None,
 ) -> TrainingResult:
     """Train a candidate once.
 
@@ -170,6 +161,9 @@ def train_replicate(
         checkpoint: where to put the weights if they are complete in time.
         on_gate: called when the clock starts.
         on_point: called with reported points, at most ten a second.
+        stop_when: called after every report with the curve so far and the number of
+            parameters, where it is known; a sentence that it returns ends the training, which
+            is then ``pruned``.
 
     Raises:
         SandboxError: the sandbox broke; nothing is said about the candidate.
@@ -183,10 +177,11 @@ def train_replicate(
         device=order.device,
         memory_mb=order.memory_mb,
         scratch_mb=order.scratch_mb,
+        compiles=order.compiles,
     )
     began = time.monotonic()
     with sandbox.start(job) as process:
-        training = _Training(order, process, began, on_point)
+        training = _Training(order, process, began, on_point, stop_when)
         failure = training.start_up(Deadline(began + order.startup_seconds))
         if failure is None:
             failure = training.charge_start_up()
@@ -210,11 +205,13 @@ class _Training:
         process: SandboxedProcess,
         began: float,
         on_point: Callable[[CurvePoint], None],
+        stop_when: Callable[[Curve, int | None], str | None] | None,
     ) -> None:
         self._order = order
         self._process = process
         self._channel: Channel = process.channel
         self._on_point = on_point
+        self._stop_when = stop_when
         self._began = began
         self._charged_seconds = 0.0
         self._gate: float | None = None
@@ -236,6 +233,7 @@ class _Training:
             "spec": order.spec,
             "seed": order.seed,
             "budget_seconds": order.budget_seconds,
+            "budget_tokens": order.budget_tokens,
             "startup_seconds": order.startup_seconds,
             "checkpoint": self._process.layout.checkpoint,
         }
@@ -257,7 +255,7 @@ class _Training:
         return None
 
     def charge_start_up(self) -> Failure | None:
-        """Take start-up beyond its free part off the budget.
+        """Take start-up beyond its free part off the budget in seconds, be it only the cap.
 
         Whatever runs in a sandbox can be read there, compiled or not, and learnt from. So time
         before the gate is no more free than honest starts need.
@@ -268,10 +266,11 @@ class _Training:
         self._charged_seconds = max(0.0, taken - order.startup_free_seconds)
         if self._charged_seconds < order.budget_seconds:
             return None
+        whole = "budget" if order.budget_tokens is None else "cap"
         return Failure(
             reason=Reason.STARTUP_TIMEOUT,
             message=f"Start-up took {taken:.0f} seconds; {order.startup_free_seconds:g} are free, "
-            f"and the rest used up the whole budget of {order.budget_seconds:g}.",
+            f"and the rest used up the whole {whole} of {order.budget_seconds:g}.",
         )
 
     @property
@@ -282,14 +281,22 @@ class _Training:
         """Open the gate and follow the candidate until it ends or time is up."""
         self._gate = time.monotonic()
         budget = self._budget_seconds
-        deadline = Deadline(self._gate + budget)
-        go = {"type": "go", "num_tokens": tokens.num_tokens, "budget_seconds": budget}
+        deadline = Deadline(self._gate + budget + self._order.grace_seconds)
+        go = {
+            "type": "go",
+            "num_tokens": tokens.num_tokens,
+            "budget_seconds": budget,
+            "budget_tokens": self._order.budget_tokens,
+        }
         try:
             self._channel.send(go, deadline, tokens.fileno())
             while True:
                 message = self._channel.receive(deadline)
                 if isinstance(message, Step):
                     self._take_step(message)
+                    end = self._overrun(message) or self._pruned()
+                    if end is not None:
+                        return end
                 elif isinstance(message, Saved):
                     self._saved = time.monotonic()
                     self._device_memory_mb = message.peak_memory_mb
@@ -299,9 +306,11 @@ class _Training:
                 else:
                     return _breach(f"the candidate sent {message.type!r} after the gate")
         except PeerLate:
-            return None
+            return self._cap_reached()
         except PeerClosed:
             self._exit_code = self._process.wait(deadline.remaining_seconds)
+            if self._exit_code is None:
+                return self._cap_reached()
             return self._crash() if self._exit_code else None
         except ContractBreach as breach:
             return _breach(breach)
@@ -347,6 +356,7 @@ class _Training:
             mfu_percent=self._mfu_percent(rate),
             exit_code=self._exit_code,
             curve=self._curve.points(),
+            loss_profile=self._curve.profile(),
             log=self._process.log,
         )
 
@@ -363,10 +373,42 @@ class _Training:
             learning_rate=step.learning_rate,
             tokens=step.tokens,
         )
-        self._curve.add(point)
+        self._curve.add(point, self._share_gone(point))
         if now - self._told >= MIN_POINT_SECONDS:
             self._told = now
             self._on_point(point)
+
+    def _share_gone(self, point: CurvePoint) -> float:
+        if self._order.budget_tokens is None:
+            return point.seconds / self._budget_seconds
+        return (point.tokens or 0) / self._order.budget_tokens
+
+    def _pruned(self) -> Failure | None:
+        if self._stop_when is None:
+            return None
+        why = self._stop_when(self._curve, self._num_params)
+        return Failure(reason=Reason.PRUNED, message=why) if why is not None else None
+
+    def _overrun(self, step: Step) -> Failure | None:
+        budget = self._order.budget_tokens
+        if budget is None or step.tokens <= budget:
+            return None
+        return _breach(f"the candidate reported {step.tokens:,} tokens of a budget of {budget:,}")
+
+    def _cap_reached(self) -> Failure | None:
+        """The clock's end of a token budget; where seconds are the budget, it is no failure.
+
+        A checkpoint that stands then does not count: how far it came is the machine's doing.
+        """
+        budget, last = self._order.budget_tokens, self._curve.last
+        if budget is None:
+            return None
+        reported = last.tokens or 0 if last is not None else 0
+        return Failure(
+            reason=Reason.TIMEOUT,
+            message=f"The cap of {self._budget_seconds:g} seconds was reached before the budget "
+            f"of {budget:,} tokens was used up: {reported:,} were reported.",
+        )
 
     def _training_seconds(self) -> float | None:
         end = self._saved or self._ended

@@ -26,15 +26,20 @@ ignore fields that they do not know. Training:
                            <──    saved        checkpoint.pt is complete
 
     start  spec {vocab_size, sequence_length, device}, seed, budget_seconds,
-           startup_seconds (longest wait for ready), checkpoint (path to save to)
+           budget_tokens (null where the study counts seconds), startup_seconds (longest
+           wait for ready), checkpoint (path to save to)
     ready  nothing else
-    go     num_tokens, budget_seconds (what a long start-up has left of it); with the
-           frame's first byte comes, by SCM_RIGHTS, one descriptor of a file of exactly
-           that many little-endian uint16 training tokens
+    go     num_tokens, budget_seconds (what a long start-up has left of it), budget_tokens;
+           with the frame's first byte comes, by SCM_RIGHTS, one descriptor of a file of
+           exactly num_tokens little-endian uint16 training tokens
     step   step, loss (number or null), tokens (so far), and maybe learning_rate,
            flops_per_token, num_params
     saved  final (true once the batches have come to their end: the host need not wait
            for the process to end), and on a GPU peak_memory_mb
+
+With budget_tokens the batches end once they have given out that many tokens, whatever the
+time; budget_seconds is then the cap at which the host kills, and a training that meets it
+failed. No step may report more tokens than the budget has.
 
 Evaluation, with ``score.py`` as the candidate's side, in three sandboxes one after the
 other: the first is asked for rows, the other two for positions:
@@ -203,11 +208,13 @@ class Run:
         self.spec = Spec(**start["spec"])
         self.seed: int = start["seed"]
         self.budget_seconds: float = start["budget_seconds"]
+        self.budget_tokens: int | None = start.get("budget_tokens")
         self._checkpoint = Path(start["checkpoint"])
         self._frames = frames
         self._save_seconds = MIN_SAVE_SECONDS
         self._started: float | None = None
         self._exhausted = False
+        self._tokens_given = 0
         self._warm_up = torch.Generator().manual_seed(self.seed)
 
     def synthetic_batch(self, batch_size: int, sequence_length: int | None = None) -> Batch:
@@ -231,35 +238,53 @@ class Run:
         self._save_seconds = max(MIN_SAVE_SECONDS, SAVE_TIME_FACTOR * seconds)
 
     def batches(self, batch_size: int, sequence_length: int | None = None) -> Iterator[Batch]:
-        """Training batches until the budget, less the time to save, is used up.
+        """Training batches until the budget is used up: tokens, or seconds less those to save.
+
+        Under a token budget every batch is whole: what is left and fills none is not given
+        out, so that a batch size always trains on the same number of tokens.
 
         The first one passes the gate: it tells the host that start-up is over and waits
         for the clock to start and for the tokens. Targets are the inputs shifted by one.
 
         Yields:
             (inputs, targets), int64 [batch_size, sequence_length] on the device.
+
+        Raises:
+            ValueError: the token budget does not hold one such batch.
         """
+        length = sequence_length or self.spec.sequence_length
+        if self.budget_tokens is not None and batch_size * length > self.budget_tokens:
+            raise ValueError(
+                f"a batch has {batch_size} x {length} = {batch_size * length} tokens, and the "
+                f"whole budget is {self.budget_tokens}: make the batch smaller"
+            )
         windows = TokenWindows(self._pass_gate(), torch.device(self.spec.device), self.seed)
         recent: deque[float] = deque(maxlen=RECENT_STEPS)
         previous = time.monotonic()
-        for batch in windows.batches(batch_size, sequence_length or self.spec.sequence_length):
+        for batch in windows.batches(batch_size, length):
+            self._tokens_given += batch_size * length
             yield batch
-            now = time.monotonic()
-            recent.append(now - previous)
-            previous = now
-            if now + STEP_TIME_FACTOR * max(recent) > self._last_moment():
-                self._exhausted = True
+            if self.budget_tokens is not None:
+                self._exhausted = self._tokens_given + batch_size * length > self.budget_tokens
+            else:
+                now = time.monotonic()
+                recent.append(now - previous)
+                previous = now
+                self._exhausted = now + STEP_TIME_FACTOR * max(recent) > self._last_moment()
+            if self._exhausted:
                 return
 
     @property
     def fraction(self) -> float:
-        """Share of the training time that is gone, 0 (also before the gate) to 1.
+        """Share of the budget that is gone, 0 (also before the gate) to 1.
 
-        It is counted without the time kept for saving, so that a schedule that ends at
-        1 comes to its end.
+        Seconds are counted without those kept for saving, so that a schedule that ends at
+        1 comes to its end. Tokens count from when they are given out.
         """
         if self._started is None:
             return 0.0
+        if self.budget_tokens is not None:
+            return min(1.0, self._tokens_given / self.budget_tokens)
         whole = self._last_moment() - self._started
         return min(1.0, (time.monotonic() - self._started) / max(whole, 1e-9))
 
@@ -324,6 +349,7 @@ class Run:
             raise RuntimeError(f"expected 'go' with the tokens, received {message.get('type')!r}")
         self._started = time.monotonic()
         self.budget_seconds = message.get("budget_seconds", self.budget_seconds)
+        self.budget_tokens = message.get("budget_tokens", self.budget_tokens)
         view = mmap.mmap(descriptor, 2 * message["num_tokens"], access=mmap.ACCESS_COPY)
         os.close(descriptor)
         return np.frombuffer(view, dtype="<u2")
@@ -387,7 +413,7 @@ def _host_by_hand(connection: socket.socket, start: dict[str, Any], tokens: Path
             rate = message["tokens"] / seconds
             print(f"{seconds:6.1f} s  step {message['step']:5d}  loss {loss}  {rate:,.0f} tok/s")
         elif message["type"] == "saved":
-            late = seconds > start["budget_seconds"]
+            late = start["budget_tokens"] is None and seconds > start["budget_seconds"]
             print(f"saved after {seconds:.1f} s" + (": too late, a timeout" if late else ""))
 
 
@@ -397,6 +423,7 @@ def main() -> None:
     parser.add_argument("train_file", type=Path, help="such as trainer/train.py")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of a prepared corpus")
     parser.add_argument("--seconds", type=float, default=20.0, help="training budget")
+    parser.add_argument("--tokens", type=int, help="count tokens: then --seconds is no limit")
     parser.add_argument("--sequence-length", type=int, default=256)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--seed", type=int, default=0)
@@ -414,6 +441,7 @@ def main() -> None:
         "spec": asdict(Spec(vocab_size, arguments.sequence_length, arguments.device)),
         "seed": arguments.seed,
         "budget_seconds": arguments.seconds,
+        "budget_tokens": arguments.tokens,
         "checkpoint": str(output / "checkpoint.pt"),
     }
 

@@ -32,10 +32,13 @@ def corpus(tmp_path):
 class Host:
     """Plays the host by hand: opens the gate when asked, notes what it is told."""
 
-    def __init__(self, corpus: Path, budget_seconds: float) -> None:
+    def __init__(
+        self, corpus: Path, budget_seconds: float, budget_tokens: int | None = None
+    ) -> None:
         self.pair = Pair.open()
         self.messages: list[object] = []
         self._budget_seconds = budget_seconds
+        self._budget_tokens = budget_tokens
         self._corpus = corpus
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -45,6 +48,7 @@ class Host:
             "spec": {"vocab_size": 65_535, "sequence_length": LENGTH, "device": "cpu"},
             "seed": 3,
             "budget_seconds": self._budget_seconds,
+            "budget_tokens": self._budget_tokens,
             "checkpoint": str(self._corpus / "checkpoint.pt"),
             "a_field_of_tomorrow": 1,
         }
@@ -108,6 +112,33 @@ def test_a_whole_training(corpus, monkeypatch):
     loaded = torch.load(corpus / "checkpoint.pt", weights_only=True)
     assert torch.equal(loaded["weight"], model.weight)
     assert sorted(os.listdir(corpus)) == ["checkpoint.pt", "manifest.json", "train.bin"]
+
+
+def test_a_token_budget_ends_the_batches_whatever_the_time(corpus, monkeypatch):
+    # The seconds are over before the first batch is used: only tokens count.
+    host = Host(corpus, budget_seconds=0.001, budget_tokens=4 * LENGTH * 10 + LENGTH)
+    run = host.connect(monkeypatch)
+    fractions = []
+    for inputs, _ in run.batches(4):
+        assert inputs.shape == (4, LENGTH), "the batches are whole, also the last"
+        fractions.append(run.fraction)
+    whole = 4 * LENGTH * 10 + LENGTH
+    assert fractions == pytest.approx([4 * LENGTH * step / whole for step in range(1, 11)])
+    run.save(torch.nn.Linear(1, 1))
+    assert host.told(run)[-1] == Saved(type="saved", final=True)
+
+
+def test_a_token_budget_that_fits_comes_to_exactly_one(corpus, monkeypatch):
+    run = Host(corpus, budget_seconds=30, budget_tokens=4 * LENGTH * 3).connect(monkeypatch)
+    assert [run.fraction for _ in run.batches(4)] == pytest.approx([1 / 3, 2 / 3, 1])
+
+
+def test_a_batch_larger_than_the_token_budget_is_refused_before_the_gate(corpus, monkeypatch):
+    host = Host(corpus, budget_seconds=30, budget_tokens=4 * LENGTH - 1)
+    run = host.connect(monkeypatch)
+    with pytest.raises(ValueError, match="4 x 8 = 32 tokens, and the whole budget is 31"):
+        next(run.batches(4))
+    assert host.told(run) == []
 
 
 def test_leaving_the_batches_early_is_not_the_end(corpus, monkeypatch):
