@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from prefect import flow
 from prefect.runtime import flow_run
 
+from flows.confirm import confirmation, confirmation_due
 from flows.keys import read_api_key
 from flows.progress import session_progress
 from flows.trial import trial
 from nightlab import events
-from nightlab.errors import RemoteError, UsageError
+from nightlab.errors import EvaluationError, RemoteError, SandboxError, UsageError
 from nightlab.limits import Limits
+from nightlab.prefetch import Prefetch, is_prefetched
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.session import Session, begin_study, find_baseline, open_session, standing_record
 from nightlab.settings import Places, SessionSettings
@@ -57,17 +59,57 @@ def _session(session: Session) -> SessionSummary:
         begin_study(session)
         limits = Limits(session)
         events.publish(events.Notice(text=f"Proposer: {session.proposer_why}"))
-        _resume_interrupted(session)
+        prefetch = Prefetch(session)
+        _resume_interrupted(session, limits, prefetch)
         _baseline(session)
         while (stopped := limits.reached()) is None:
-            _run(session, session.ledger.next_number())
+            _run_and_ask_ahead(session, _next_number(session), limits, prefetch)
+        _say_ideas_in_hand(session)
+        _confirm_or_say(session)
         return _summary(session, stopped)
 
 
-def _resume_interrupted(session: Session) -> None:
+def _confirm_or_say(session: Session) -> None:
+    """Confirm the gain; what fails is said, stays under way, and the session ends as it would."""
+    if not confirmation_due(session):
+        return
+    study = session.ledger.study
+    try:
+        confirmation(session, study, session.settings.confirm_replicates)
+    except (SandboxError, EvaluationError) as error:
+        text = f"The gain is not confirmed yet: {error} `nightlab confirm {study}` goes on with it."
+        events.publish(events.Notice(text=text))
+    push_or_say(session)
+
+
+def _run_and_ask_ahead(session: Session, number: int, limits: Limits, prefetch: Prefetch) -> None:
+    """Run a trial; where another one follows, its idea is asked for meanwhile."""
+    ledger = session.ledger
+    another = session.settings.prefetch and limits.reached(under_way=1) is None
+    begun = find_baseline(ledger.records()) is not None
+    in_hand = any(is_prefetched(mark) and mark.number != number for mark in ledger.marks())
+    _run(session, number, prefetch=prefetch if another and begun and not in_hand else None)
+    prefetch.wait()
+
+
+def _resume_interrupted(session: Session, limits: Limits, prefetch: Prefetch) -> None:
     for mark in session.ledger.marks():
+        if is_prefetched(mark):
+            continue  # never begun: it is the next trial
         events.publish(events.Notice(text=f"Trial {mark.number} was interrupted: it is resumed."))
-        _run(session, mark.number)
+        _run_and_ask_ahead(session, mark.number, limits, prefetch)
+
+
+def _next_number(session: Session) -> int:
+    """The trial whose idea is in hand already, or a new one."""
+    waiting = session.ledger.marks()
+    return waiting[0].number if waiting else session.ledger.next_number()
+
+
+def _say_ideas_in_hand(session: Session) -> None:
+    for mark in session.ledger.marks():
+        text = f"The idea for trial {mark.number} is in hand: the next session begins with it."
+        events.publish(events.Notice(text=text))
 
 
 def _baseline(session: Session) -> None:
@@ -82,10 +124,12 @@ def _baseline(session: Session) -> None:
         )
 
 
-def _run(session: Session, number: int, *, baseline: bool = False) -> TrialRecord:
+def _run(
+    session: Session, number: int, *, baseline: bool = False, prefetch: Prefetch | None = None
+) -> TrialRecord:
     ledger = session.ledger
     proposal = baseline_proposal() if baseline else None
-    state = trial(session, ledger.study, number, proposal, return_state=True)
+    state = trial(session, ledger.study, number, proposal, prefetch=prefetch, return_state=True)
     if all(record.number != number for record in ledger.records()):
         state.result()  # Raises what kept the trial from its record; its mark stands.
     record = ledger.record(number)

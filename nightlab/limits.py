@@ -13,11 +13,15 @@ class Limits:
         self._session = session
         self._began = utc_now()
 
-    def reached(self) -> str | None:
-        """The limit that was reached, as a sentence, or None."""
+    def reached(self, under_way: int = 0) -> str | None:
+        """The limit that was reached, as a sentence, or None.
+
+        Args:
+            under_way: trials that have begun and will count as done.
+        """
         settings = self._session.settings
         ours = self._own_trials()
-        if settings.trials is not None and len(ours) >= settings.trials:
+        if settings.trials is not None and len(ours) + under_way >= settings.trials:
             return f"{len(ours)} trials were asked for and are done."
         began = min([self._began, *(record.started_at for record in ours)])
         hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR

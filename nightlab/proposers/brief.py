@@ -26,11 +26,16 @@ class Brief(Frozen):
     """All finished trials of the study, in their order."""
     device: str
     budget_seconds: float
+    """Training seconds of one replicate; under a token budget their cap."""
+    budget_tokens: int | None = None
+    """Training tokens of one replicate; None where seconds are counted."""
     startup_free_seconds: float
-    """Training seconds of one replicate."""
+    """Start-up beyond this is taken off ``budget_seconds``."""
     sequence_length: int
     """Tokens a row."""
     vocab_size: int
+    under_way: str = ""
+    """Title of a trial that trains meanwhile, whose outcome no record tells yet."""
 
 
 class Proposer(Protocol):
@@ -44,6 +49,23 @@ class Proposer(Protocol):
     @property
     def model(self) -> str | None:
         """The language model behind it, or None."""
+        ...
+
+    def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
+        """Mend a candidate that failed its dry run.
+
+        Args:
+            brief: as it was for the proposal.
+            proposal: what failed.
+            problem: the sentence and the traceback; data, never instructions.
+
+        Returns:
+            A whole new proposal with cost and exchanges of both, or None from a proposer that
+            does not read.
+
+        Raises:
+            ModelError: the model's endpoint failed.
+        """
         ...
 
     def propose(self, brief: Brief) -> Proposal:

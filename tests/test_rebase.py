@@ -1,0 +1,67 @@
+"""Ideas that were asked for ahead of time, when their turn comes."""
+
+from nightlab.prefetch import is_prefetched
+from nightlab.rebase import rebase, with_set_aside
+from nightlab.records import Edit, Exchange, InFlight, Proposal, ProposalCost, utc_now
+
+OLD, NEW = "a" * 40, "b" * 40
+SOURCE = "WIDTH = 64  # 32..256\nDEPTH = 4  # 2..12\n"
+
+
+def idea(search: str, replace: str, **cost) -> Proposal:
+    return Proposal(
+        title="Wider",
+        proposer="llm",
+        edits=(Edit(search=search, replace=replace),),
+        cost=ProposalCost(calls=1, **cost),
+        exchanges=(Exchange(prompt=f"prompt of {replace}", answer="answer"),),
+    )
+
+
+def waiting(proposal: Proposal | None) -> InFlight:
+    return InFlight(
+        study="s",
+        number=3,
+        parent=OLD,
+        commit=OLD,
+        proposal=proposal,
+        attempts=0,
+        started_at=utc_now(),
+    )
+
+
+def test_an_idea_stays_where_the_incumbent_does():
+    mark = waiting(idea("WIDTH = 64", "WIDTH = 96"))
+    assert is_prefetched(mark)
+    assert rebase(mark, OLD, SOURCE) is mark
+
+
+def test_an_idea_that_still_applies_moves_to_the_new_incumbent():
+    mark = waiting(idea("WIDTH = 64", "WIDTH = 96"))
+    moved = rebase(mark, NEW, SOURCE.replace("DEPTH = 4", "DEPTH = 6"))
+    assert (moved.parent, moved.commit) == (NEW, NEW)
+    assert moved.proposal == mark.proposal
+    assert moved.set_aside == ()
+
+
+def test_an_idea_that_does_not_apply_is_set_aside_and_its_cost_stays():
+    first = idea("WIDTH = 64", "WIDTH = 96", prompt_tokens=1000, cost_usd=0.25, seconds=3.0)
+    moved = rebase(waiting(first), NEW, SOURCE.replace("WIDTH = 64", "WIDTH = 80"))
+    assert moved.proposal is None
+    assert moved.set_aside == (first,)
+
+    second = idea("DEPTH = 4", "DEPTH = 6", prompt_tokens=500, seconds=1.0)
+    told = with_set_aside(moved, second)
+    assert told.edits == second.edits
+    assert told.cost == ProposalCost(calls=2, prompt_tokens=1500, cost_usd=0.25, seconds=4.0)
+    assert [each.prompt for each in told.exchanges] == [
+        "prompt of WIDTH = 96",
+        "prompt of DEPTH = 6",
+    ]
+
+
+def test_an_idea_that_never_applied_keeps_its_error():
+    wrong = idea("HEIGHT = 1", "HEIGHT = 2").model_copy(update={"error": "Not found."})
+    moved = rebase(waiting(wrong), NEW, SOURCE)
+    assert moved.proposal == wrong
+    assert moved.parent == NEW
