@@ -9,12 +9,18 @@ from nightlab.settings import Places
 def print_summary(console: Console, summary: SessionSummary, places: Places) -> None:
     """Name the baseline, the incumbent, the report and how to open MLflow."""
     from flows.printing import number, trial_table
-    from nightlab.ledger import Ledger
+    from nightlab.ledger import Ledger, confirmations
 
     ledger = Ledger(places.root, summary.study)
     console.print(trial_table(ledger.records()))
     baseline, incumbent = summary.baseline, summary.incumbent
+    told = [
+        each.sentence
+        for each in confirmations(ledger)
+        if each.finished_at is not None and each.incumbent_commit == summary.incumbent.commit
+    ]
     lines = [
+        *told[-1:],
         f"Stopped: {summary.stopped}",
         f"Baseline:  trial {baseline.number}, {number(baseline.val_bpb)} bpb, "
         f"commit {baseline.commit[:12]}",

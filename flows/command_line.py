@@ -62,7 +62,15 @@ def research(
     ] = None,
     hours: Annotated[float | None, typer.Option(help="Start no trial after so many hours")] = None,
     budget_seconds: Annotated[
-        float | None, typer.Option(help="Training seconds of one replicate; default: the preset's")
+        float | None,
+        typer.Option(
+            help="Training seconds of one replicate, or their cap with --budget-tokens; default: "
+            "the preset's"
+        ),
+    ] = None,
+    budget_tokens: Annotated[
+        int | None,
+        typer.Option(help="Training tokens of one replicate, counted instead of seconds"),
     ] = None,
     startup_seconds: Annotated[
         float | None, typer.Option(help="Cap on a candidate's start-up; default: the preset's")
@@ -70,6 +78,13 @@ def research(
     startup_free_seconds: Annotated[
         float | None,
         typer.Option(help="Start-up beyond this is taken off the budget; default: the preset's"),
+    ] = None,
+    preflight_seconds: Annotated[
+        float | None,
+        typer.Option(
+            help="Training seconds of a candidate's dry run before its budget, 0 for none; "
+            "default: the preset's"
+        ),
     ] = None,
     proposer: Annotated[
         str | None, typer.Option(help="auto (default: llm if a model is set), knobs or llm")
@@ -89,8 +104,29 @@ def research(
     seed: Annotated[
         int | None, typer.Option(help="Seed of all replicates' seeds (default: 0)")
     ] = None,
+    confirm_replicates: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="At the end train baseline and incumbent so often with fresh seeds and score them "
+            "on other text (default: 3; 0: do not)",
+        ),
+    ] = None,
     require_rung: Annotated[
         str | None, typer.Option(help="Refuse a weaker sandbox: 1, 1n or 2 (default: 2)")
+    ] = None,
+    prefetch: Annotated[
+        bool | None,
+        typer.Option(
+            "--prefetch/--no-prefetch",
+            help="Ask a model for the next idea while the present trial trains (default: yes)",
+        ),
+    ] = None,
+    prune: Annotated[
+        bool | None,
+        typer.Option(
+            "--prune/--no-prune", help="Stop trainings that fall clearly behind (default: yes)"
+        ),
     ] = None,
     trust_candidate: Annotated[
         bool | None, typer.Option("--trust-candidate", help="No sandbox: only for trusted code")
@@ -133,7 +169,7 @@ def show(
 ) -> None:
     """Show a study's trials, or one trial: verdict, numbers, change, output."""
     from flows.printing import make_console, print_trial, trial_table
-    from nightlab.ledger import holdout_uses, study_summary
+    from nightlab.ledger import confirmations, holdout_uses, study_summary
 
     ledger = _ledger(study)
     if trial is not None:
@@ -143,15 +179,20 @@ def show(
         else:
             print_trial(make_console(), record, ledger.diff(record))
         return
-    records, uses = ledger.records(), holdout_uses(ledger)
+    records, uses, confirmed = ledger.records(), holdout_uses(ledger), confirmations(ledger)
     if as_json:
         summary = study_summary(ledger).model_dump(mode="json")
         trials = [record.model_dump(mode="json") for record in records]
         holdout = [use.model_dump(mode="json") for use in uses]
-        _print_json({**summary, "trials": trials, "holdout_uses": holdout})
+        again = [each.model_dump(mode="json") for each in confirmed]
+        _print_json({**summary, "trials": trials, "holdout_uses": holdout, "confirmations": again})
         return
     console = make_console()
     console.print(trial_table(records))
+    for each in confirmed:
+        if each.sentence:
+            said = f"Trial {each.incumbent_trial}: {each.sentence}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
     if uses:
         console.print(f"The holdout split was scored {len(uses)} times.", style="dim")
 
@@ -181,13 +222,39 @@ def retry(
 
 
 @app.command()
+def confirm(
+    study: Study,
+    replicates: Annotated[
+        int | None, typer.Option(min=1, help="Fresh trainings of each code (default: 3)")
+    ] = None,
+    remote: Annotated[str | None, typer.Option(help="Git remote of the study")] = None,
+) -> None:
+    """Train baseline and incumbent with fresh seeds and score them on the holdout split."""
+    from nightlab.confirmation import check_confirmable
+    from nightlab.ledger import Ledger, refuse_if_busy
+
+    places = Places.find()
+    if remote is None:
+        check_confirmable(study, _ledger(study).records())
+    ledger = Ledger(places.root, study)
+    refuse_if_busy(ledger)
+    with _prefect(places, ledger) as console:
+        from flows.confirm import confirm as confirm_flow
+
+        record = confirm_flow(study=study, replicates=replicates, remote=remote)
+    console.print(record.sentence, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
 def report(study: Study) -> None:
     """Write the study's report: a self-contained page and a picture."""
+    from nightlab.ledger import confirmations
     from nightlab.report import log_report, write_report
     from nightlab.tracking import Tracker
 
     places = Places.find()
-    files = write_report(_ledger(study), places.mlruns / "reports")
+    ledger = _ledger(study)
+    files = write_report(ledger, places.mlruns / "reports", confirmations(ledger))
     tracker = Tracker(places.tracking_uri, places.mlruns, study)
     log_report(tracker, files)
     logged = tracker.flush(timeout_seconds=60)
@@ -215,12 +282,15 @@ def export(
 @app.command()
 def sync(study: Study) -> None:
     """Bring MLflow up to date from git, for trials that it missed."""
+    from nightlab.ledger import confirmations
     from nightlab.tracking import synchronise
 
-    places = Places.find()
+    places, ledger = Places.find(), _ledger(study)
     console = Console()
     with console.status(f"Bringing MLflow up to date with study {study} …"):
-        result = synchronise(_ledger(study), places.tracking_uri, places.mlruns)
+        result = synchronise(
+            ledger, places.tracking_uri, places.mlruns, confirmed=confirmations(ledger)
+        )
     console.print(
         f"MLflow has all {result.trials} trials of {study}; {result.changed} were mended."
     )

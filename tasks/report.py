@@ -6,6 +6,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from nightlab.ledger import confirmations
 from nightlab.records import TrialRecord
 from nightlab.report import ReportFiles, log_report, write_report
 from nightlab.session import Session
@@ -22,7 +23,8 @@ REPORT_DELAYS_SECONDS = [1.0]
 )
 def report(session: Session) -> ReportFiles:
     """Write the report beside MLflow's store and log it there."""
-    files = write_report(session.ledger, session.places.mlruns / "reports")
+    ledger = session.ledger
+    files = write_report(ledger, session.places.mlruns / "reports", confirmations(ledger))
     log_report(session.tracker, files)
     return files
 

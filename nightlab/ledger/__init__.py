@@ -8,12 +8,18 @@ from these refs of one repository:
     refs/nightlab/<study>/evidence/<NNNN>    commit whose tree holds logs, curves, prompts
     refs/nightlab/<study>/inflight/<NNNN>    annotated tag on the candidate being worked on
     refs/nightlab/<study>/holdout/<NNNN>     annotated tag: one use of the holdout split
+    refs/nightlab/<study>/confirmations/<NNNN>  annotated tag on an incumbent: its gain, again
     refs/nightlab/<study>/session            on a remote only: who works on the study
 
 Nothing here touches the user's checkout, index or HEAD: all writing is plumbing.
 """
 
 from nightlab.ledger.candidates import LineCounts
+from nightlab.ledger.confirmations import (
+    ConfirmationRecord,
+    confirmations,
+    write_confirmation,
+)
 from nightlab.ledger.export import results_tsv
 from nightlab.ledger.holdout import HoldoutUse, holdout_uses, record_holdout_use
 from nightlab.ledger.recovery import Recovery
@@ -23,6 +29,7 @@ from nightlab.ledger.store import Ledger, studies
 from nightlab.ledger.summary import StudySummary, study_summary
 
 __all__ = [
+    "ConfirmationRecord",
     "HoldoutUse",
     "Ledger",
     "LineCounts",
@@ -30,6 +37,7 @@ __all__ = [
     "Remote",
     "Session",
     "StudySummary",
+    "confirmations",
     "hold_session",
     "holdout_uses",
     "record_holdout_use",
@@ -37,4 +45,5 @@ __all__ = [
     "results_tsv",
     "studies",
     "study_summary",
+    "write_confirmation",
 ]

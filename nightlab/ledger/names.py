@@ -44,7 +44,8 @@ class StudyRefs:
         """Return ``branch``, the folder of a numbered ref, or None for no such ref."""
         if ref == self.branch:
             return "branch"
-        match = re.fullmatch(rf"{re.escape(self.root)}/(trials|evidence|inflight|holdout)/\d+", ref)
+        kinds = "trials|evidence|inflight|holdout|confirmations"
+        match = re.fullmatch(rf"{re.escape(self.root)}/({kinds})/\d+", ref)
         return match[1] if match else None
 
     def numbers(self, refs: Iterable[str], kind: str) -> list[int]:

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from nightlab.errors import LedgerError, RemoteError, UsageError
+from nightlab.ledger.confirmations import progress, read_confirmation
 from nightlab.ledger.documents import from_json, message_of
 from nightlab.ledger.names import StudyRefs, number_of
 from nightlab.ledger.plumbing import GitResult, Plumbing
@@ -19,7 +20,7 @@ from nightlab.records import InFlight
 
 _SILENT = {"GCM_INTERACTIVE": "never", "SSH_ASKPASS_REQUIRE": "never"}
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
-_ORDER = ("session", "evidence", "holdout", "trials", "branch", "inflight")
+_ORDER = ("session", "evidence", "holdout", "trials", "branch", "confirmations", "inflight")
 # A push names its refs on the command line, which has a bound.
 _REFS_PER_PUSH = 500
 _FETCH_TRIES = 5
@@ -181,6 +182,9 @@ class Remote:
             elif kind == "inflight":
                 if number_of(ref) not in recorded and (mine is None or self._is_older(mine, oid)):
                     yield RefUpdate(ref=ref, old=mine, new=oid)
+            elif kind == "confirmations":
+                if mine is None or self._is_ahead(oid, mine):
+                    yield RefUpdate(ref=ref, old=mine, new=oid)
             elif mine is None:
                 yield RefUpdate(ref=ref, old=None, new=oid)
             else:
@@ -201,6 +205,8 @@ class Remote:
                 raise self._two_trials(ref)
             if kind == "branch" and theirs is not None and not self._leads_to(theirs, oid):
                 continue  # the remote is ahead
+            if kind == "confirmations" and theirs is not None and not self._is_ahead(oid, theirs):
+                continue
             updates.append(RefUpdate(ref=ref, old=theirs, new=oid))
         for ref, oid in there.items():
             finished = (
@@ -259,6 +265,18 @@ class Remote:
         )
         return _progress(here) < _progress(there)
 
+    def _is_ahead(self, one: str, other: str) -> bool:
+        """Whether a confirmation got further in one copy than in the other.
+
+        An object that is not here stands on the remote since the last fetch: that is ahead.
+        """
+        if self.plumbing.attempt("cat-file", "-e", other).status != 0:
+            return False
+        first, second = (
+            read_confirmation(tag, self.refs.root) for tag in self.plumbing.contents([one, other])
+        )
+        return progress(first) > progress(second)
+
     def _local_refs(self) -> dict[str, str]:
         refs = self.plumbing.refs(self.refs.branch, self.refs.root)
         return {ref: oid for ref, oid in refs.items() if self.refs.kind(ref) is not None}
@@ -316,7 +334,8 @@ class Remote:
 
 
 def _progress(mark: InFlight) -> tuple[int, int, bool]:
-    return mark.attempts, len(mark.replicates), mark.proposal is not None
+    trained = len(mark.replicates) + len(mark.incumbent_replicates)
+    return mark.attempts, trained, mark.proposal is not None
 
 
 def _command(update: RefUpdate) -> str:

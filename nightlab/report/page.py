@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
+from nightlab.decision import mean_bpb
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.study import Study, trial_seconds
-from nightlab.score_text import audit_error, audit_sentence, format_score
+from nightlab.score_text import audit_error, audit_sentence, budget_text, format_score
 
 TEMPLATE = "page.html.j2"
 LONGEST_DIFF_LINES = 2_000
@@ -58,6 +59,7 @@ def render_page(study: Study, diffs: Mapping[int, str], pictures: Mapping[str, b
             for record in reversed(study.kept())
             if record.reason is not Reason.BASELINE
         ],
+        confirmation=confirmation_rows(study),
         facts=study_facts(study.records),
     )
 
@@ -72,12 +74,37 @@ def gain_sentence(study: Study) -> str:
             f"Nothing was better than the baseline's {format_bpb(baseline.val_bpb)} bits per byte "
             f"yet{_noise_clause(study)}."
         )
+    if study.confirmation is not None and not study.confirmation.holds:
+        return study.confirmation.sentence
     share = 100 * abs(gain) / baseline.val_bpb
     word = "fewer" if gain >= 0 else "more"
     return (
         f"From {format_bpb(baseline.val_bpb)} to {format_bpb(incumbent.val_bpb)} bits per byte: "
         f"{abs(gain):.4f} {word} ({share:.1f} %){_noise_clause(study)}."
+        f"{_confirmation_clause(study)}"
     )
+
+
+def confirmation_rows(study: Study) -> list[tuple[str, str, str, str]]:
+    """What was claimed and what was confirmed, side by side: name, baseline, incumbent, gain."""
+    again = study.confirmation
+    if again is None or study.baseline is None or study.incumbent is None:
+        return []
+    claimed = (
+        "claimed, on val",
+        format_bpb(study.baseline.val_bpb),
+        format_bpb(study.incumbent.val_bpb),
+        format_bpb(again.claimed_gain_bpb),
+    )
+    low, high = again.interval_bpb or (None, None)
+    interval = f" ({format_signed(low)} to {format_signed(high)})" if low is not None else ""
+    confirmed = (
+        "fresh seeds, on holdout",
+        format_bpb(mean_bpb(again.baseline_replicates)),
+        format_bpb(mean_bpb(again.incumbent_replicates)),
+        f"{format_bpb(again.gain_bpb)}{interval}",
+    )
+    return [claimed, confirmed]
 
 
 def study_facts(records: tuple[TrialRecord, ...]) -> list[tuple[str, str]]:
@@ -92,7 +119,7 @@ def study_facts(records: tuple[TrialRecord, ...]) -> list[tuple[str, str]]:
         "corpus": [_corpus(record) for record in records],
         "proposer": [_proposer(record) for record in records],
         "engine": [record.engine_version for record in records],
-        "budget": [f"{format_duration(record.budget_seconds)} a replicate" for record in records],
+        "budget": [f"{_budget(record)} a replicate" for record in records],
     }
     facts = [(name, "; ".join(_distinct(values)) or "–") for name, values in several.items()]
     facts.append(
@@ -149,6 +176,12 @@ def format_dollars(value: float | None) -> str:
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
 
 
+def _confirmation_clause(study: Study) -> str:
+    if study.confirmation is None:
+        return f" Not confirmed yet: nightlab confirm {study.name}."
+    return f" {study.confirmation.sentence}"
+
+
 def _noise_clause(study: Study) -> str:
     if study.noise_bpb is None:
         return " (the noise is not measured yet)"
@@ -170,6 +203,10 @@ def _sandbox(record: TrialRecord) -> str:
 
 def _corpus(record: TrialRecord) -> str:
     return f"{record.corpus} {record.corpus_fingerprint[:12]}".strip()
+
+
+def _budget(record: TrialRecord) -> str:
+    return budget_text(format_duration(record.budget_seconds), record.budget_tokens)
 
 
 def _proposer(record: TrialRecord) -> str:

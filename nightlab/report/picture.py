@@ -26,9 +26,21 @@ ARROWS = "→←↔−–…×≤≥"
 """Labels closer than this, as a share of the axis, would run into each other."""
 OUTLIER_SPANS = 0.6
 """How far above the baseline the axis may reach, in units of the span below it."""
+CONFIRMATION_OFFSET = 0.3
+"""Trials to the right of the incumbent where its confirmation is drawn."""
 TICK_HEIGHT = 0.035
 """Of the marks that stand for trials without a score, as a share of the picture's height."""
-LEGEND_ORDER = ("kept", "discarded", "running best", "worse", "crashed", "failed")
+LEGEND_ORDER = (
+    "kept",
+    "confirmed",
+    "NOT confirmed",
+    "discarded",
+    "running best",
+    "worse",
+    "stopped early",
+    "crashed",
+    "failed",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +108,7 @@ def _draw(study: Study, theme: Theme) -> "Figure":
         axes.set_ylim(low, high)
         _draw_best(axes, study, theme)
         _draw_scores(axes, study, theme, high)
+        _draw_confirmation(axes, study, theme)
         _name_keeps(axes, study, theme)
     else:
         axes.set_yticks([])
@@ -209,7 +222,7 @@ def _draw_scores(axes: "Axes", study: Study, theme: Theme, high: float) -> None:
                 markersize=size,
                 markeredgecolor=theme.background,
                 markeredgewidth=0.8,
-                label=f"{label} (± noise)" if noise else label,
+                label=f"{label} (95 % interval)" if noise else label,
                 zorder=4 if records is kept else 3,
             )
     if outliers:
@@ -224,7 +237,41 @@ def _draw_scores(axes: "Axes", study: Study, theme: Theme, high: float) -> None:
         )
 
 
+def _draw_confirmation(axes: "Axes", study: Study, theme: Theme) -> None:
+    """The confirmed gain, below the baseline's score, beside the incumbent that claims it."""
+    again, baseline, incumbent = study.confirmation, study.baseline, study.incumbent
+    if again is None or again.gain_bpb is None or again.interval_bpb is None:
+        return
+    if baseline is None or incumbent is None or baseline.val_bpb is None:
+        return
+    low, high = again.interval_bpb
+    axes.errorbar(
+        [incumbent.number + CONFIRMATION_OFFSET],
+        [baseline.val_bpb - again.gain_bpb],
+        yerr=[[high - again.gain_bpb], [again.gain_bpb - low]],
+        fmt="D",
+        elinewidth=1.6,
+        capsize=4,
+        color=theme.ink if again.holds else theme.crash,
+        markerfacecolor=theme.background,
+        markersize=7,
+        label="confirmed on holdout" if again.holds else "NOT confirmed on holdout",
+        zorder=5,
+    )
+
+
 def _draw_unscored(axes: "Axes", study: Study, theme: Theme) -> None:
+    stopped = [r.number for r in study.records if _was_stopped(r)]
+    if stopped:
+        axes.plot(
+            stopped,
+            [0.985] * len(stopped),
+            "x",
+            transform=axes.get_xaxis_transform(),
+            color=theme.discard,
+            markersize=6 if len(study.records) <= 60 else 4.5,
+            label="stopped early",
+        )
     for verdict, colour, label in (
         (Verdict.CRASH, theme.crash, "crashed"),
         (Verdict.FAILED, theme.muted, "failed (machinery)"),
@@ -281,6 +328,11 @@ def _name_keeps(axes: "Axes", study: Study, theme: Theme) -> None:
             bbox={"facecolor": theme.background, "edgecolor": "none", "alpha": 0.8, "pad": 1},
             zorder=6,
         )
+
+
+def _was_stopped(record: TrialRecord) -> bool:
+    """Whether its training was ended before the budget was, as hopeless."""
+    return record.verdict is Verdict.DISCARD and record.val_bpb is None
 
 
 def _score(record: TrialRecord) -> float:

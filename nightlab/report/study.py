@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from nightlab.decision import is_better, measure_noise
+from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.sequential_test import quantiles
 
 TOTAL_STEP = "total"
 """The step that is the whole trial; all others are parts of it."""
@@ -69,6 +71,8 @@ class Study:
     """Standard deviation of one replicate's score, in bits per byte."""
     noise_degrees: int
     spending: Spending
+    confirmation: ConfirmationRecord | None = None
+    """Of today's incumbent; finished."""
 
     @property
     def gain_bpb(self) -> float | None:
@@ -88,14 +92,14 @@ class Study:
         return tuple(record for record in self.records if record.verdict is Verdict.KEEP)
 
     def error_bpb(self, record: TrialRecord) -> float | None:
-        """Standard error of a trial's score by the noise floor: sigma / sqrt(replicates)."""
+        """Half of the 95 % interval of a trial's score, by the noise floor and Student's t."""
         scored = sum(replicate.val_bpb is not None for replicate in record.replicates)
         if self.noise_bpb is None or not scored:
             return None
-        return self.noise_bpb / math.sqrt(scored)
+        return quantiles(self.noise_degrees)[0] * self.noise_bpb / math.sqrt(scored)
 
 
-def read_study(ledger: StudyRecords) -> Study:
+def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = ()) -> Study:
     """Gather what the report of a study says."""
     records = ledger.records()
     noise = measure_noise(records)
@@ -108,6 +112,14 @@ def read_study(ledger: StudyRecords) -> Study:
         noise_bpb=noise.sigma_bpb if noise else None,
         noise_degrees=noise.degrees_of_freedom if noise else 0,
         spending=_spending(records),
+        confirmation=next(
+            (
+                each
+                for each in reversed(confirmed)
+                if each.finished_at and kept and each.incumbent_commit == kept[-1].commit
+            ),
+            None,
+        ),
     )
 
 

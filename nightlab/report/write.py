@@ -1,9 +1,11 @@
 """Writes a study's report, and puts it into MLflow."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.report.page import render_page
 from nightlab.report.picture import DARK, LIGHT, draw_png, draw_svg
 from nightlab.report.study import StudyRecords, read_study
@@ -20,14 +22,17 @@ class ReportFiles:
     png: Path
 
 
-def write_report(ledger: StudyRecords, folder: Path) -> ReportFiles:
+def write_report(
+    ledger: StudyRecords, folder: Path, confirmed: Sequence[ConfirmationRecord] = ()
+) -> ReportFiles:
     """Write a study's report as a self-contained page and a picture.
 
     Args:
         ledger: the study's ledger, with any number of records.
+        confirmed: the study's confirmations, in order.
         folder: where ``<study>.html`` and ``<study>.png`` are put; made on demand.
     """
-    study = read_study(ledger)
+    study = read_study(ledger, confirmed)
     folder.mkdir(parents=True, exist_ok=True)
     files = ReportFiles(html=folder / f"{study.name}.html", png=folder / f"{study.name}.png")
     diffs = {record.number: ledger.diff(record) for record in study.kept()}

@@ -148,6 +148,20 @@ class Store:
         changed |= self._write_run(run, content.run)
         return Written(run_id=run.info.run_id, changed=changed or not complete)
 
+    def write_alone(self, content: RunContent, key: str) -> Written:
+        """Bring a run that is no trial's to what it is to show.
+
+        Args:
+            content: with the study's tag and its kind's.
+            key: the tag that tells it from others of its kind.
+        """
+        wanted = {tag: content.tags[tag] for tag in (STUDY_TAG, KIND_TAG, key)}
+        found = self._search(" AND ".join(f"tags.`{k}` = '{v}'" for k, v in wanted.items()))
+        run = found[0] if found else self._create(content.tags, content.started_ms)
+        changed = self._write_texts(run, content.texts, rewrite=not found)
+        changed |= self._write_run(run, content)
+        return Written(run_id=str(run.info.run_id), changed=changed or not found)
+
     def log_files(self, kind: str, name: str, paths: Iterable[Path]) -> str:
         """Put files on the study's one run of a kind that is no trial; return its identifier."""
         found = self._search(

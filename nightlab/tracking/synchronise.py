@@ -1,11 +1,13 @@
 """Brings MLflow up to date from git."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
 from nightlab.errors import TrackingError
+from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Evidence, Frozen, TrialRecord
+from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
 from nightlab.tracking.connection import cause, failures, import_mlflow, shown_address
 from nightlab.tracking.content import describe_trial
 from nightlab.tracking.store import Store, TrialRuns
@@ -45,6 +47,7 @@ def synchronise(
     tracking_uri: str,
     mlruns: Path,
     on_progress: Callable[[int, int], None] | None = None,
+    confirmed: Iterable[ConfirmationRecord] = (),
 ) -> SyncResult:
     """Create, complete and correct the runs of every record; done twice it changes nothing.
 
@@ -53,6 +56,7 @@ def synchronise(
         tracking_uri: MLflow's store.
         mlruns: where a local store keeps its artifacts.
         on_progress: called after each trial with the number done and the number of all.
+        confirmed: the study's confirmations; those under way are left out.
 
     Raises:
         TrackingError: MLflow did not answer, or refused.
@@ -74,6 +78,9 @@ def synchronise(
             changed += store.write_trial(content, there).changed
             if on_progress is not None:
                 on_progress(done, len(records))
+        for confirmation in confirmed:
+            if confirmation.finished_at is not None:
+                store.write_alone(describe_confirmation(confirmation), NUMBER_TAG)
     except failures() as error:
         raise TrackingError(
             f"MLflow needs to answer at {shown_address(tracking_uri)} and did not "

@@ -15,7 +15,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from nightlab import events
+from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import CurvePoint, Evidence, InFlight, TrialRecord, utc_now
+from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
 from nightlab.tracking.connection import cause, import_mlflow, shown_address
 from nightlab.tracking.content import (
     TrialContent,
@@ -128,6 +130,12 @@ class Tracker:
             self._write_unwritten()
 
         self._submit(write, record.number, last_try=True)
+
+    def confirmed(self, record: ConfirmationRecord) -> None:
+        """Show a finished confirmation as a run of its own."""
+        content = describe_confirmation(record)
+        if self.away is None:
+            self._submit(lambda: self._open().write_alone(content, NUMBER_TAG))
 
     def files_written(self, kind: str, paths: Iterable[Path]) -> None:
         """Put files, such as the report's, on the study's run of that kind and name."""

@@ -3,6 +3,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from nightlab.ledger import ConfirmationRecord
 from nightlab.records import Verdict
 from nightlab.report.page import (
     diff_lines,
@@ -13,7 +14,7 @@ from nightlab.report.page import (
     render_page,
 )
 from nightlab.report.study import read_study
-from tests.report.samples import DIFF, FixedStudy, baseline, long_study, trial
+from tests.report.samples import BEGAN, DIFF, FixedStudy, baseline, long_study, trial
 
 PICTURES = {"light": b"<svg/>", "dark": b"<svg/>"}
 HOSTILE = "<script>alert('x')</script> & <img src=x onerror=alert(1)>"
@@ -102,10 +103,43 @@ def test_the_first_line_says_what_was_gained_with_the_noise() -> None:
 
     assert sentence(baseline(2.0), trial(1, Verdict.KEEP, (1.9,))) == (
         "From 2.0000 to 1.9000 bits per byte: 0.1000 fewer (5.0 %), "
-        "with a noise of ±0.0040 for one training."
+        "with a noise of ±0.0040 for one training. Not confirmed yet: nightlab confirm first-light."
     )
     assert sentence(baseline(2.0), trial(1, scores=(2.1,))).startswith("Nothing was better")
     assert sentence(trial(0, Verdict.CRASH)).startswith("No baseline")
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_a_confirmation_is_in_the_first_line_and_side_by_side(holds: bool) -> None:
+    kept = trial(1, Verdict.KEEP, (1.9,))
+    records = [baseline(2.0), kept]
+    again = ConfirmationRecord(
+        study="first-light",
+        number=0,
+        baseline_commit=records[0].commit,
+        incumbent_commit=kept.commit,
+        incumbent_trial=1,
+        wanted=3,
+        baseline_replicates=records[0].replicates,
+        incumbent_replicates=kept.replicates,
+        claimed_gain_bpb=0.1,
+        gain_bpb=0.07,
+        interval_bpb=(0.05, 0.09) if holds else (-0.01, 0.15),
+        holds=holds,
+        sentence="What came out.",
+        started_at=BEGAN,
+        finished_at=BEGAN,
+    )
+    study = read_study(FixedStudy(all_records=records), (again,))
+    first_line = gain_sentence(study)
+    assert first_line.endswith("What came out.")
+    assert first_line.startswith("From 2.0000") is holds
+    page = render_page(study, {}, PICTURES)
+    assert "fresh seeds, on holdout" in page
+    assert "0.0700 (+0.0500" in page or "0.0700 (−0.0100" in page
+    # Another incumbent stands now: what was said of the last one is not said of it.
+    moved = [*records, trial(2, Verdict.KEEP, (1.8,))]
+    assert read_study(FixedStudy(all_records=moved), (again,)).confirmation is None
 
 
 def test_a_crash_shows_its_sentence_and_its_last_output_and_no_score() -> None:

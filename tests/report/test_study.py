@@ -13,12 +13,13 @@ def test_the_gain_is_from_the_baseline_to_the_trial_kept_last() -> None:
     assert study.noise_bpb == pytest.approx(0.004)
 
 
-def test_the_error_of_a_mean_shrinks_with_its_replicates() -> None:
+def test_the_interval_of_a_mean_shrinks_with_its_replicates() -> None:
     records = [baseline(), trial(1, scores=(1.9,)), trial(2, Verdict.CRASH)]
     study = read_study(FixedStudy(all_records=records))
     first, second, crash = (study.error_bpb(record) for record in records)
-    assert first == pytest.approx(0.004 / 3**0.5)
-    assert second == pytest.approx(0.004)
+    # Student's t with the two degrees of freedom of three baseline seeds.
+    assert first == pytest.approx(4.303 * 0.004 / 3**0.5)
+    assert second == pytest.approx(4.303 * 0.004)
     assert crash is None
 
 

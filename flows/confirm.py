@@ -1,0 +1,92 @@
+"""Does the gain hold? Baseline and incumbent on fresh seeds and the holdout split."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import SkipValidation
+
+from flows.progress import session_progress
+from nightlab import events
+from nightlab.confirmation import (
+    begin_confirmation,
+    check_confirmable,
+    finish_confirmation,
+    latest_confirmation,
+    next_code,
+    replicates,
+)
+from nightlab.errors import RemoteError
+from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
+from nightlab.report import log_report, write_report
+from nightlab.session import Session, find_baseline, open_session, standing_record
+from nightlab.settings import Places, SessionSettings
+from tasks.confirm import confirm as confirm_code
+from tasks.prepare import prepare
+from tasks.record import push
+
+
+@flow(name="confirmation", flow_run_name="confirm {study}", validate_parameters=False)
+def confirmation(
+    session: Annotated[Session, SkipValidation], study: str, wanted: int
+) -> ConfirmationRecord:
+    """Train and score both codes in turn until there is enough, or go on where a kill cut in."""
+    record = begin_confirmation(session, wanted)
+    while (code := next_code(record)) is not None:
+        events.publish(
+            events.StepBegun(
+                study=study,
+                number=record.incumbent_trial,
+                step="confirm",
+                title=f"{code.value}, {len(replicates(record, code)) + 1} of {record.wanted}",
+            )
+        )
+        record = confirm_code(session, record, code)
+    record = finish_confirmation(session, record)
+    session.tracker.confirmed(record)
+    events.publish(events.Notice(text=record.sentence))
+    return record
+
+
+def confirmation_due(session: Session) -> bool:
+    """Whether a session that ends has a gain that nothing confirmed yet."""
+    records = session.ledger.records()
+    baseline, standing = find_baseline(records), standing_record(records)
+    if not session.settings.confirm_replicates or baseline is None or standing is None:
+        return False
+    latest = latest_confirmation(session)
+    unconfirmed = latest is None or latest.finished_at is None
+    return standing.number != baseline.number and unconfirmed
+
+
+@flow(name="confirm", flow_run_name="confirm {study}")
+def confirm(
+    study: str, replicates: int | None = None, remote: str | None = None
+) -> ConfirmationRecord:
+    """Confirm a study's gain by itself, with the settings of its latest trial."""
+    places = Places.find()
+    if remote is not None:
+        Remote(places.root, remote, study).fetch()
+    records = Ledger(places.root, study).records()
+    check_confirmable(study, records)
+    settings = SessionSettings.model_validate(records[-1].settings)
+    # No model is asked for anything here, so none has to be reachable.
+    changes = {"remote": remote or settings.remote, "proposer": "knobs", "model": None}
+    settings = settings.model_copy(update=changes)
+    identifier = flow_run.get_id() or ""
+    with (
+        open_session(settings, places, identifier=identifier) as session,
+        session_progress(session),
+    ):
+        prepare(session)
+        wanted = replicates or settings.confirm_replicates or SessionSettings().confirm_replicates
+        record = confirmation(session, study, wanted)
+        told = confirmations(session.ledger)
+        files = write_report(session.ledger, places.mlruns / "reports", told)
+        log_report(session.tracker, files)
+        session.tracker.flush(timeout_seconds=60)
+        try:
+            push(session)
+        except RemoteError as error:
+            events.publish(events.Notice(text=f"Not pushed yet, all is kept here: {error}"))
+        return record

@@ -1,0 +1,291 @@
+"""Whether a study's gain holds: baseline and incumbent once more, on what chose neither.
+
+An incumbent was chosen among many by its scores on ``val``, so those flatter it. Here both
+codes are trained with the same fresh seeds and scored on ``holdout``, which chooses nothing;
+every such scoring is written down (nightlab/ledger/holdout.py).
+"""
+
+import hashlib
+import math
+from enum import StrEnum
+from pathlib import Path
+
+from nightlab import decision, events
+from nightlab.contention import mark_contended
+from nightlab.errors import EvaluationError, UsageError
+from nightlab.evaluation import HOLDOUT, evaluate
+from nightlab.ledger import (
+    ConfirmationRecord,
+    HoldoutUse,
+    confirmations,
+    record_holdout_use,
+    write_confirmation,
+)
+from nightlab.measurement import training_order
+from nightlab.records import Evaluation, Replicate, TrialRecord, utc_now
+from nightlab.sequential_test import Comparison
+from nightlab.session import (
+    Session,
+    device_turn,
+    find_baseline,
+    flat_settings,
+    standing_record,
+)
+from nightlab.training import train_replicate
+
+MAX_FAILURES = 2
+"""Failed trainings of one code after which a confirmation gives up."""
+
+
+class Code(StrEnum):
+    """Which of the two is trained."""
+
+    BASELINE = "baseline"
+    INCUMBENT = "incumbent"
+
+
+def latest_confirmation(session: Session) -> ConfirmationRecord | None:
+    """The confirmation of today's incumbent, finished or under way, or None."""
+    standing = standing_record(session.ledger.records())
+    for record in reversed(confirmations(session.ledger)):
+        if standing is not None and record.incumbent_commit == standing.commit:
+            return record
+    return None
+
+
+def check_confirmable(
+    study: str, records: tuple[TrialRecord, ...]
+) -> tuple[TrialRecord, TrialRecord]:
+    """Return the baseline's and the incumbent's record.
+
+    Raises:
+        UsageError: there is no baseline, or nothing better than it.
+    """
+    baseline, standing = find_baseline(records), standing_record(records)
+    if baseline is None or standing is None or standing.number == baseline.number:
+        raise UsageError(
+            f"Study {study!r} has kept nothing beyond its baseline, so there is no gain to "
+            f"confirm: `nightlab research --study {study}` goes on with it."
+        )
+    return baseline, standing
+
+
+def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
+    """Take up the confirmation of the incumbent that is under way, or begin one.
+
+    Args:
+        session: a session whose corpus is ready.
+        wanted: scored replicates of each code; one that is under way keeps its own number.
+
+    Raises:
+        UsageError: there is no baseline, or nothing better than it.
+    """
+    ledger = session.ledger
+    baseline, standing = check_confirmable(ledger.study, ledger.records())
+    left = latest_confirmation(session)
+    if left is not None and left.finished_at is None:
+        return left
+    claimed = (baseline.val_bpb or math.nan) - (standing.val_bpb or math.nan)
+    record = ConfirmationRecord(
+        study=ledger.study,
+        number=len(confirmations(ledger)),
+        baseline_commit=baseline.commit,
+        incumbent_commit=standing.commit,
+        incumbent_trial=standing.number,
+        wanted=wanted,
+        claimed_gain_bpb=claimed,
+        session=session.identifier,
+        settings=dict(flat_settings(session.settings)),
+        engine_version=session.engine_version,
+        started_at=utc_now(),
+    )
+    write_confirmation(ledger, record)
+    return record
+
+
+def next_code(record: ConfirmationRecord) -> Code | None:
+    """Which code to train next, the two in turn; None when the confirmation can be finished.
+
+    A failed training of either counts, so that a code which always fails ends it.
+    """
+    missing = {code: record.wanted - _progress(replicates(record, code)) for code in Code}
+    if _failure(record) is not None or max(missing.values()) <= 0:
+        return None
+    return max(Code, key=lambda code: missing[code])
+
+
+def replicates(record: ConfirmationRecord, code: Code) -> tuple[Replicate, ...]:
+    """The trainings of one code so far."""
+    if code is Code.BASELINE:
+        return record.baseline_replicates
+    return record.incumbent_replicates
+
+
+def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> ConfirmationRecord:
+    """Train one code with a fresh seed, score it on ``holdout``, and write that down.
+
+    Raises:
+        SandboxError: the sandbox broke.
+        EvaluationError: the split cannot be read.
+        LedgerError: git refused; then no score was told.
+    """
+    own = replicates(record, code)
+    seed = fresh_seed(session.settings.seed, record.number, len(own))
+    own = (*own, _measure(session, record, code, seed))
+    known = decision.incumbent_evidence(session.ledger.records(), _commit(record, code))
+    counts_tokens = session.settings.sizes.budget_tokens is not None
+    marked = mark_contended((*known, *own), counts_tokens=counts_tokens)[len(known) :]
+    grown = record.model_copy(update={f"{code.value}_replicates": marked})
+    write_confirmation(session.ledger, grown)
+    return grown
+
+
+def fresh_seed(session_seed: int, number: int, index: int) -> int:
+    """A seed that no trial has had; both codes get the same ones."""
+    text = f"{session_seed}/confirm/{number}/{index}".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) >> 1
+
+
+def finish_confirmation(session: Session, record: ConfirmationRecord) -> ConfirmationRecord:
+    """Say what came out, and write it down."""
+    finished = concluded(record, decision.measure_noise(session.ledger.records()))
+    finished = finished.model_copy(update={"finished_at": utc_now()})
+    write_confirmation(session.ledger, finished)
+    return finished
+
+
+def concluded(record: ConfirmationRecord, noise: decision.Noise | None) -> ConfirmationRecord:
+    """The record with its gain, interval and sentence.
+
+    The interval is that of a difference of two means by Student's t, with the variance pooled
+    over both codes here and over all unselected trainings of the study: the noise is that of
+    training, so it is taken to be the same on both splits.
+
+    Args:
+        record: whose trainings are done.
+        noise: of one training, as the study knows it.
+    """
+    failure = _failure(record)
+    if failure is not None:
+        return record.model_copy(update={"holds": False, "sentence": failure})
+    baseline = decision.counted_scores(record.baseline_replicates)
+    incumbent = decision.counted_scores(record.incumbent_replicates)
+    pooled = decision.pool_noise([baseline, incumbent], noise)
+    if pooled is None:
+        raise EvaluationError(
+            f"Study {record.study!r} knows no noise to set the gain against: confirm with at least "
+            "two replicates."
+        )
+    comparison = Comparison(
+        gain=math.fsum(baseline) / len(baseline) - math.fsum(incumbent) / len(incumbent),
+        sigma=pooled.sigma_bpb,
+        degrees_of_freedom=pooled.degrees_of_freedom,
+        candidate_count=len(incumbent),
+        incumbent_count=len(baseline),
+    )
+    holds = comparison.interval[0] > 0
+    return record.model_copy(
+        update={
+            "gain_bpb": comparison.gain,
+            "interval_bpb": comparison.interval,
+            "holds": holds,
+            "sentence": _sentence(record, comparison, holds),
+        }
+    )
+
+
+def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -> str:
+    low, high = comparison.interval
+    head = "Confirmed on holdout" if holds else "NOT confirmed on holdout"
+    claim = f"{record.claimed_gain_bpb:.4f} were claimed"
+    if holds and high < record.claimed_gain_bpb:
+        claim += ", which is more than the interval holds"
+    return (
+        f"{head}: the gain is {comparison.gain:.4f} bpb (95 % interval {low:+.4f} to {high:+.4f}, "
+        f"{comparison.candidate_count} fresh seeds against {comparison.incumbent_count}); {claim}."
+    )
+
+
+def _failure(record: ConfirmationRecord) -> str | None:
+    """The sentence on a code that does not train any more, or None."""
+    for code in Code:
+        broken = [each for each in replicates(record, code) if each.failure is not None]
+        if len(broken) >= MAX_FAILURES:
+            last = broken[-1]
+            evaluation = last.evaluation
+            told = last.training.message or (evaluation.message if evaluation else "")
+            return (
+                f"NOT confirmed: the {code.value} failed {len(broken)} of its fresh trainings, the "
+                f"last one so: {told}"
+            )
+    return None
+
+
+def _commit(record: ConfirmationRecord, code: Code) -> str:
+    return record.baseline_commit if code is Code.BASELINE else record.incumbent_commit
+
+
+def _progress(trained: tuple[Replicate, ...]) -> int:
+    return len(decision.counted_scores(trained))
+
+
+def _measure(session: Session, record: ConfirmationRecord, code: Code, seed: int) -> Replicate:
+    commit = _commit(record, code)
+    source = session.ledger.source(commit)
+    checkpoint: Path = session.work / f"confirm-{code.value}-{seed}.pt"
+    order, study = training_order(session, seed), session.ledger.study
+    number = record.incumbent_trial
+
+    def on_gate() -> None:
+        events.publish(
+            events.GateOpened(
+                study=study,
+                number=number,
+                seed=seed,
+                budget_seconds=order.budget_seconds,
+                budget_tokens=order.budget_tokens,
+            )
+        )
+
+    with device_turn(session):
+        training = train_replicate(
+            order,
+            source,
+            session.tokens,
+            session.sandbox,
+            checkpoint,
+            on_gate,
+            lambda point: events.publish(
+                events.Trained(study=study, number=number, seed=seed, point=point)
+            ),
+        )
+        if training.failure is not None:
+            return Replicate(seed=seed, training=training)
+
+        def record_use(evaluation: Evaluation) -> None:
+            record_holdout_use(
+                session.ledger,
+                HoldoutUse(
+                    study=study,
+                    commit=commit,
+                    trial=number if code is Code.INCUMBENT else 0,
+                    seed=seed,
+                    session=session.identifier,
+                    evaluation=evaluation,
+                    used_at=utc_now(),
+                ),
+            )
+
+        evaluation = evaluate(
+            source,
+            checkpoint,
+            session.ready_corpus,
+            HOLDOUT,
+            order,
+            session.settings.sizes.evaluation_tokens,
+            session.sandbox,
+            keep_below_bpb=math.inf,
+            record_use=record_use,
+        )
+    checkpoint.unlink(missing_ok=True)
+    return Replicate(seed=seed, training=training, evaluation=evaluation)

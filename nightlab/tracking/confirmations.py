@@ -1,0 +1,61 @@
+"""A confirmation as MLflow shows it: a run of its own beside the trials."""
+
+from nightlab.ledger.confirmations import ConfirmationRecord
+from nightlab.records import Replicate
+from nightlab.tracking.content import (
+    FINISHED,
+    KIND_TAG,
+    NAME_TAG,
+    NOTE_TAG,
+    STUDY_TAG,
+    RunContent,
+    milliseconds,
+)
+
+CONFIRMATION_KIND = "confirmation"
+NUMBER_TAG = "nightlab.confirmation"
+
+
+def describe_confirmation(record: ConfirmationRecord) -> RunContent:
+    """Say what MLflow is to show of a finished confirmation."""
+    gain, interval = record.gain_bpb, record.interval_bpb
+    known = {
+        "claimed_gain_bpb": record.claimed_gain_bpb,
+        "confirmed_gain_bpb": gain,
+        "confirmed_gain_low_bpb": interval[0] if interval else None,
+        "confirmed_gain_high_bpb": interval[1] if interval else None,
+        "holds": None if record.holds is None else float(record.holds),
+        **_scores("baseline", record.baseline_replicates),
+        **_scores("incumbent", record.incumbent_replicates),
+    }
+    finished = record.finished_at or record.started_at
+    return RunContent(
+        status=FINISHED,
+        started_ms=milliseconds(record.started_at),
+        ended_ms=milliseconds(finished),
+        params={
+            "baseline_commit": record.baseline_commit,
+            "incumbent_commit": record.incumbent_commit,
+            "incumbent_trial": str(record.incumbent_trial),
+            "replicates": str(record.wanted),
+        },
+        metrics={name: value for name, value in known.items() if value is not None},
+        tags={
+            KIND_TAG: CONFIRMATION_KIND,
+            STUDY_TAG: record.study,
+            NUMBER_TAG: str(record.number),
+            NAME_TAG: f"confirmation of trial {record.incumbent_trial}",
+            NOTE_TAG: record.sentence,
+            "mlflow.user": "nightlab",
+        },
+        texts={"confirmation.json": record.model_dump_json(indent=2)},
+    )
+
+
+def _scores(whose: str, replicates: tuple[Replicate, ...]) -> dict[str, float]:
+    """The mean, and every seed's score, on the holdout split."""
+    scores = [each.val_bpb for each in replicates if each.val_bpb is not None]
+    if not scores:
+        return {}
+    every = {f"{whose}_holdout_bpb_{index}": score for index, score in enumerate(scores)}
+    return {f"{whose}_holdout_bpb": sum(scores) / len(scores), **every}

@@ -1,0 +1,22 @@
+"""Train and score one code of a confirmation once more."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from nightlab.confirmation import Code, confirm_once
+from nightlab.ledger import ConfirmationRecord
+from nightlab.session import Session
+from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
+
+
+@task(
+    name="confirm",
+    task_run_name="confirm {code.value} of trial {record.incumbent_trial}",
+    retries=len(SANDBOX_DELAYS_SECONDS),
+    retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
+    retry_condition_fn=may_pass,
+    cache_policy=NO_CACHE,
+)
+def confirm(session: Session, record: ConfirmationRecord, code: Code) -> ConfirmationRecord:
+    """Train with a fresh seed and score on the holdout split."""
+    return confirm_once(session, record, code)

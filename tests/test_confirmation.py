@@ -1,0 +1,102 @@
+"""What a confirmation concludes, and what it trains next: pure functions of its record."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from nightlab.confirmation import Code, check_confirmable, concluded, fresh_seed, next_code
+from nightlab.decision import Noise
+from nightlab.errors import EvaluationError, UsageError
+from nightlab.ledger import ConfirmationRecord
+from nightlab.records import Evaluation, Reason, Replicate, TrainingResult, Verdict
+from tests.samples import sample_record
+
+
+def trained(*scores: float | None) -> tuple[Replicate, ...]:
+    return tuple(
+        Replicate(
+            seed=seed,
+            training=TrainingResult(
+                failure=None if score is not None else Reason.EXCEPTION,
+                message="" if score is not None else "It raised.",
+            ),
+            evaluation=None if score is None else Evaluation(split="holdout", val_bpb=score),
+        )
+        for seed, score in enumerate(scores)
+    )
+
+
+def confirmation(
+    baseline: tuple[float | None, ...] = (), incumbent: tuple[float | None, ...] = (), wanted=3
+) -> ConfirmationRecord:
+    return ConfirmationRecord(
+        study="night",
+        number=0,
+        baseline_commit="b" * 40,
+        incumbent_commit="i" * 40,
+        incumbent_trial=4,
+        wanted=wanted,
+        baseline_replicates=trained(*baseline),
+        incumbent_replicates=trained(*incumbent),
+        claimed_gain_bpb=0.05,
+        started_at=datetime(2026, 1, 2, tzinfo=UTC),
+    )
+
+
+def test_both_codes_are_trained_in_turn_until_both_have_enough() -> None:
+    assert next_code(confirmation()) is Code.BASELINE
+    assert next_code(confirmation((2.0,))) is Code.INCUMBENT
+    assert next_code(confirmation((2.0,), (1.9,))) is Code.BASELINE
+    assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9))) is Code.INCUMBENT
+    assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9, 1.9))) is None
+
+
+def test_a_code_that_fails_is_tried_once_more_and_then_nothing_is_confirmed() -> None:
+    assert next_code(confirmation((2.0,), (None,))) is Code.INCUMBENT
+    broken = confirmation((2.0, 2.0), (None, None))
+    assert next_code(broken) is None
+    found = concluded(broken, None)
+    assert found.holds is False
+    assert "It raised." in found.sentence
+    assert found.gain_bpb is None
+
+
+def test_a_gain_beyond_the_noise_holds_and_one_within_it_does_not() -> None:
+    clear = concluded(confirmation((2.00, 2.01, 1.99), (1.95, 1.96, 1.94)), None)
+    assert clear.holds
+    assert clear.gain_bpb == pytest.approx(0.05)
+    assert clear.interval_bpb is not None
+    # By hand: pooled standard deviation 0.01 with 4 degrees of freedom, t 2.776.
+    half = 2.776 * 0.01 * (2 / 3) ** 0.5
+    assert clear.interval_bpb == pytest.approx((0.05 - half, 0.05 + half), abs=1e-4)
+    assert clear.sentence.startswith("Confirmed on holdout")
+    unclear = concluded(confirmation((2.00, 2.03, 1.97), (1.99, 2.02, 1.96)), None)
+    assert unclear.holds is False
+    assert unclear.sentence.startswith("NOT confirmed")
+
+
+def test_the_studys_noise_counts_and_one_training_of_each_needs_it() -> None:
+    record = confirmation((2.0,), (1.9,), wanted=1)
+    with pytest.raises(EvaluationError, match="at least two"):
+        concluded(record, None)
+    assert concluded(record, Noise(sigma_bpb=0.01, degrees_of_freedom=20)).holds
+    assert not concluded(record, Noise(sigma_bpb=0.1, degrees_of_freedom=20)).holds
+
+
+def test_a_claim_above_the_interval_is_said() -> None:
+    record = confirmation((2.00, 2.001, 1.999), (1.98, 1.981, 1.979))
+    found = concluded(record, None)
+    assert found.holds
+    assert "more than the interval holds" in found.sentence
+
+
+def test_only_a_gain_can_be_confirmed() -> None:
+    baseline = sample_record(0, scores=(2.0,), verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    with pytest.raises(UsageError, match="nothing beyond its baseline"):
+        check_confirmable("night", (baseline,))
+    better = sample_record(1, scores=(1.9,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
+    assert check_confirmable("night", (baseline, better)) == (baseline, better)
+
+
+def test_seeds_are_fresh_for_every_confirmation() -> None:
+    assert len({fresh_seed(0, number, index) for number in range(5) for index in range(5)}) == 25
