@@ -111,6 +111,7 @@ class Scorer:
             device=candidate.order.device,
             memory_mb=candidate.order.memory_mb,
             scratch_mb=candidate.order.scratch_mb,
+            compiles=candidate.order.compiles,
             weights=checkpoint,
         )
         return cls(candidate, sandbox.start(job))

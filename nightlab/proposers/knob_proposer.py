@@ -29,7 +29,7 @@ from nightlab.errors import UsageError
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import edit_between
 from nightlab.proposers.knobs import Knob, Value, read_knobs, set_knobs
-from nightlab.records import Proposal, TrialRecord, Verdict
+from nightlab.records import Proposal, Reason, TrialRecord, Verdict
 from nightlab.settings import TRAINER_FILE
 
 if TYPE_CHECKING:
@@ -88,6 +88,10 @@ class KnobProposer:
             edits=edits,
             proposer=self.name,
         )
+
+    def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
+        """Return None: values are drawn without knowing what a crash means."""
+        return None
 
 
 def _choose(knobs: Mapping[str, Knob], brief: Brief) -> dict[str, Value]:
@@ -189,6 +193,16 @@ def _told_score(record: TrialRecord, scores: Sequence[float]) -> float | None:
     """What Optuna is told of a trial, in bits per byte; None says that it failed."""
     if record.val_bpb is not None:
         return record.val_bpb
+    if record.reason is Reason.PRUNED:
+        # The forecast counts all that is far behind as just behind: a mild word, but a score.
+        return next(
+            (
+                each.training.forecast.expected_bpb
+                for each in record.replicates
+                if each.training.forecast is not None
+            ),
+            None,
+        )
     if record.verdict is Verdict.CRASH and record.proposer == KnobProposer.name and scores:
         return 2 * max(scores) - min(scores)
     return None

@@ -10,6 +10,7 @@ from nightlab.proposers.edits import apply_edits, is_block_start, parse_edits
 from nightlab.proposers.endpoint import Endpoint, Reply
 from nightlab.proposers.prompts import (
     TITLE_CHARACTERS,
+    crash_message,
     one_line,
     opening_messages,
     repair_message,
@@ -67,12 +68,40 @@ class LlmProposer:
             ModelRefused: the endpoint refuses these settings.
             ModelError: the endpoint gave nothing that could be read as an answer.
         """
+        return self._converse(_Conversation(messages=self._opening(brief)), brief)
+
+    def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
+        """Show the model its own answer and what became of it, and ask for it mended.
+
+        Args:
+            brief: as it was for the proposal.
+            proposal: what failed its dry run.
+            problem: the sentence and the traceback.
+
+        Returns:
+            What ``propose`` returns, with the cost and the exchanges of the repair alone; None
+            where no answer of the model's stands in the proposal.
+
+        Raises:
+            ModelRefused, ModelError: as ``propose``.
+        """
+        if not proposal.exchanges:
+            return None
+        messages = self._opening(brief)
+        messages.append({"role": "assistant", "content": proposal.exchanges[-1].answer})
+        told = len(messages)
+        crash = crash_message(problem)
+        messages.append({**crash, "content": self._endpoint.redaction(crash["content"])})
+        return self._converse(_Conversation(messages=messages, told=told), brief)
+
+    def _opening(self, brief: Brief) -> list[dict[str, str]]:
         redaction = self._endpoint.redaction
-        messages = [
+        return [
             {"role": message["role"], "content": redaction(message["content"])}
             for message in opening_messages(brief)
         ]
-        talk = _Conversation(messages=messages)
+
+    def _converse(self, talk: "_Conversation", brief: Brief) -> Proposal:
         draft = talk.ask(self._endpoint, brief)
         for _ in range(REPAIR_ROUNDS):
             if draft.error is None:
@@ -105,16 +134,17 @@ class _Conversation:
     messages: list[dict[str, str]]
     exchanges: list[Exchange] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
-    _told: int = 0
+    told: int = 0
+    """Messages that stand in an exchange already."""
 
     def ask(self, endpoint: Endpoint, brief: Brief) -> Draft:
         """Send the messages and read the answer."""
         reply = endpoint.ask(self.messages)
         # Each exchange holds what was new in its round; the earlier ones stand before it.
-        new = self.messages[self._told :]
+        new = self.messages[self.told :]
         prompt = "\n\n".join(f"[{part['role']}]\n{part['content']}" for part in new)
         self.messages.append({"role": "assistant", "content": reply.text})
-        self._told = len(self.messages)
+        self.told = len(self.messages)
         self.exchanges.append(Exchange(prompt=prompt, answer=reply.text))
         self.replies.append(reply)
         return read_answer(reply.text, reply.finish_reason, brief.incumbent_source)

@@ -94,6 +94,8 @@ def job_environment(job: Job, layout: Layout, pair: Pair) -> Mapping[str, str]:
         "GOMP_SPINCOUNT": "0",
         "KMP_BLOCKTIME": "0",
     }
+    if not job.compiles:
+        environment["TORCH_COMPILE_DISABLE"] = "1"
     if job.device.kind == "cuda":
         environment["CUDA_VISIBLE_DEVICES"] = job.device.selector
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"

@@ -52,6 +52,8 @@ class Job:
     """Limit on the memory of all processes together; 0 for none."""
     scratch_mb: int = CHECKPOINT_MAX_BYTES // 2**20
     """Limit on the disk space of the work folder."""
+    compiles: bool = True
+    """Whether torch.compile compiles."""
     weights: Path | None = None
     """A checkpoint that the job may read."""
 

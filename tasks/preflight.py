@@ -1,0 +1,41 @@
+"""Have a candidate run dry, and what breaks mended."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from nightlab import events
+from nightlab.errors import ModelError
+from nightlab.preflight import problem_text, run_preflight
+from nightlab.records import InFlight, PreflightResult, Proposal
+from nightlab.session import Session
+from nightlab.trial import brief
+from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
+
+
+@task(
+    name="preflight",
+    task_run_name="preflight {mark.number}",
+    retries=len(SANDBOX_DELAYS_SECONDS),
+    retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
+    retry_condition_fn=may_pass,
+    cache_policy=NO_CACHE,
+)
+def preflight(session: Session, mark: InFlight) -> PreflightResult:
+    """Train for seconds on random tokens, save, answer."""
+    return run_preflight(session, mark)
+
+
+# Not tried again: a candidate that is not mended is a crash, which is a result.
+@task(name="repair", task_run_name="repair {mark.number}", cache_policy=NO_CACHE)
+def repair(session: Session, mark: InFlight) -> Proposal | None:
+    """Send the traceback back to the proposer; None where it has no answer."""
+    proposal, result = mark.proposal, mark.preflight
+    if proposal is None or result is None or session.proposer.model is None:
+        return None
+    try:
+        with session.tracker.model_calls(mark.number):
+            return session.proposer.repair(brief(session, mark), proposal, problem_text(result))
+    except ModelError as error:
+        text = f"Trial {mark.number} could not be sent back to its proposer: {error}"
+        events.publish(events.Notice(text=text))
+        return None
