@@ -6,6 +6,7 @@ and can say what the runtime never would.
 
 import fcntl
 import json
+import math
 import os
 import textwrap
 import time
@@ -13,17 +14,12 @@ from itertools import pairwise
 
 import pytest
 
+from nightlab.curve import CURVE_POINTS, PROFILE_BINS, Curve
 from nightlab.device import Device
 from nightlab.errors import CorpusError
 from nightlab.records import CurvePoint, Reason
 from nightlab.sandbox import choose_sandbox
-from nightlab.training import (
-    CURVE_POINTS,
-    Curve,
-    TokenFile,
-    TrainingOrder,
-    train_replicate,
-)
+from nightlab.training import TokenFile, TrainingOrder, train_replicate
 
 CPU = Device(name="cpu", description="test", threads=1, peak_flops=1e9)
 
@@ -94,7 +90,7 @@ def tokens(tmp_path_factory):
 
 @pytest.fixture
 def train(sandbox, tokens, tmp_path):
-    def run(source, *, bare=True, points=None, gates=None, box=sandbox, **changes):
+    def run(source, *, bare=True, points=None, gates=None, box=sandbox, stop=None, **changes):
         order = {
             "vocab_size": 2048,
             "sequence_length": 16,
@@ -113,6 +109,7 @@ def train(sandbox, tokens, tmp_path):
             tmp_path / "checkpoint.pt",
             lambda: gates.append(time.monotonic()) if gates is not None else None,
             points.append,
+            stop,
         )
 
     return run
@@ -307,6 +304,57 @@ def test_a_start_up_that_takes_the_whole_budget(train):
     assert gates == []
 
 
+def test_a_token_budget_gives_every_training_the_same_tokens(train):
+    told = {"bare": False, "budget_seconds": 60.0, "budget_tokens": 1000}
+    box = choose_sandbox(trust_candidate=True)
+    plain = TRAINER.replace("torch.compile(model)", "model")
+    slow = plain.replace("sleep(0.02)", "sleep(0.1)")
+    results = [train(source, box=box, **told) for source in (plain, slow)]
+    assert [result.failure for result in results] == [None, None]
+    assert [result.num_tokens for result in results] == [960, 960], "15 whole batches of 64"
+
+
+@pytest.mark.parametrize("hide", ["", "host.close()"])
+def test_a_checkpoint_does_not_count_once_the_cap_of_a_token_budget_is_reached(train, hide):
+    result = train(
+        f"gate()\nsend(type='step', step=1, loss=3.0, tokens=4800)\nsave()\n{hide}\ntime.sleep(60)",
+        budget_seconds=1.0,
+        budget_tokens=5000,
+    )
+    assert result.failure is Reason.TIMEOUT
+    assert "cap of 1 seconds was reached before the budget of 5,000 tokens" in result.message
+    assert "4,800 were reported" in result.message
+
+
+def test_reporting_more_tokens_than_the_budget_is_a_breach(train):
+    result = train(
+        """
+        gate()
+        send(type="step", step=1, loss=3.0, tokens=5000)
+        send(type="step", step=2, loss=3.0, tokens=5001)
+        save()
+        send(type="saved", final=True)
+        time.sleep(60)
+    """,
+        budget_tokens=5000,
+    )
+    assert result.failure is Reason.CONTRACT
+    assert "reported 5,001 tokens of a budget of 5,000" in result.message
+    assert result.training_seconds < 20
+
+
+def test_a_long_start_up_takes_only_seconds_off_a_token_budget(train):
+    result = train(
+        "time.sleep(2)\nsend(type='ready')\ngo, _ = receive()\nprint(json.dumps(go))",
+        budget_seconds=60.0,
+        budget_tokens=5000,
+        startup_free_seconds=0.5,
+    )
+    go = json.loads(result.log)
+    assert go["budget_tokens"] == 5000
+    assert go["budget_seconds"] == 60 - result.charged_seconds < 59
+
+
 def test_a_source_with_room_for_text_is_not_run(train):
     result = train("x = '" + "text " * 2**16 + "'")
     assert result.failure is Reason.CONTRACT
@@ -368,6 +416,15 @@ def test_tokens_that_cannot_be_used_are_refused(tmp_path):
         TokenFile.from_path(tmp_path / "missing")
 
 
+def test_a_token_file_takes_in_no_more_than_asked_for(tmp_path):
+    path = tmp_path / "train.bin"
+    path.write_bytes(bytes(range(20)))
+    for most, count in ((None, 10), (3, 3), (10, 10), (11, 10)):
+        with TokenFile.from_path(path, most) as tokens:
+            assert tokens.num_tokens == count
+            assert os.pread(tokens.fileno(), 100, 0) == bytes(range(2 * count))
+
+
 def test_a_token_file_is_sealed(tokens):
     seals = fcntl.fcntl(tokens.fileno(), fcntl.F_GET_SEALS)
     wanted = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
@@ -380,7 +437,7 @@ def test_a_token_file_is_sealed(tokens):
 def test_a_curve_keeps_its_ends_and_its_shape(count):
     curve = Curve()
     for step in range(count):
-        curve.add(CurvePoint(seconds=float(step), step=step, loss=1.0))
+        curve.add(CurvePoint(seconds=float(step), step=step, loss=1.0), step / count)
     steps = [point.step for point in curve.points()]
     assert len(steps) <= CURVE_POINTS + 1
     assert steps == sorted(set(steps))
@@ -388,3 +445,43 @@ def test_a_curve_keeps_its_ends_and_its_shape(count):
         assert (steps[0], steps[-1]) == (0, count - 1)
         gaps = {after - before for before, after in pairwise(steps[:-1])}
         assert len(gaps) <= 1
+
+
+def test_a_profile_is_the_mean_of_all_reports_in_each_share_of_the_budget():
+    curve = Curve()
+    steps = 50 * CURVE_POINTS
+    for step in range(1, steps + 1):
+        loss = float(math.ceil(step * PROFILE_BINS / steps)) + (-1) ** step
+        curve.add(CurvePoint(seconds=1.0, step=step, loss=loss), step / steps)
+    assert curve.profile() == pytest.approx([float(n) for n in range(1, PROFILE_BINS + 1)])
+
+
+@pytest.mark.parametrize("loss", [None, math.nan, math.inf])
+def test_what_is_no_loss_makes_no_profile(loss):
+    curve = Curve()
+    curve.add(CurvePoint(seconds=1.0, step=1, loss=loss), 0.1)
+    assert curve.profile() == ()
+    curve.add(CurvePoint(seconds=1.0, step=2, loss=2.0), 0.12)
+    assert curve.profile() == (None, None, 2.0, *[None] * (PROFILE_BINS - 3))
+
+
+def test_a_training_is_stopped_when_a_sentence_says_so(train, tmp_path):
+    def stop(curve, num_params):
+        assert num_params == 5
+        return "It is behind." if curve.share >= 0.3 else None
+
+    result = train(
+        """
+        gate()
+        save()
+        for step in range(1, 11):
+            send(type="step", step=step, loss=3.0, tokens=10 * step, num_params=5)
+        time.sleep(60)
+    """,
+        budget_tokens=100,
+        stop=stop,
+    )
+    assert (result.failure, result.message) == (Reason.PRUNED, "It is behind.")
+    assert result.num_steps == 3
+    assert result.loss_profile[:6] == (None, 3.0, None, 3.0, None, 3.0)
+    assert not (tmp_path / "checkpoint.pt").exists()
