@@ -81,7 +81,7 @@ def test_a_session_goes_on_from_every_state(
     comments = [answer_with_edit("import math", f"# {n}.\nimport math") for n in range(4)]
     answers = [Text(content=right, delay_seconds=4), *[right] * 2, *comments]
     with ScriptedEndpoint(answers) as endpoint:
-        options = ("--budget-seconds", "4", "--preflight-seconds", "1")
+        options = ("--budget-tokens", "40960", "--preflight-seconds", "1")
         options += ("--confirm-replicates", "1", "--model", "openai/scripted")
         options += ("--api-base", endpoint.api_base)
         sessions = Sessions(clone, shared_cache, options, prefect_api)
