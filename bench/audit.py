@@ -21,13 +21,14 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+from embedded_corpus import embedded_corpus
 
-from nightlab.corpus import Corpus, CorpusRequest, open_corpus, prepare_corpus
+from nightlab.corpus import Corpus
 from nightlab.device import detect_device
 from nightlab.evaluation import bits_per_byte, evaluate, select_rows
 from nightlab.records import Evaluation
 from nightlab.sandbox import Sandbox, choose_sandbox
-from nightlab.settings import PRESETS, Places
+from nightlab.settings import PRESETS
 from nightlab.training import TokenFile, TrainingOrder, train_replicate
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer"
@@ -203,14 +204,7 @@ def main() -> None:
 def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Bench, Path]:
     """Prepare the embedded corpus and train the trainer as it stands."""
     sizes = PRESETS["quick"]
-    request = CorpusRequest(
-        source="embedded",
-        vocab_size=sizes.vocab_size,
-        megabytes=sizes.corpus_megabytes,
-        sequence_length=sizes.sequence_length,
-        evaluation_tokens=sizes.evaluation_tokens,
-    )
-    corpus = open_corpus(prepare_corpus(request, Places.find().cache).folder)
+    corpus = embedded_corpus("quick")
     order = TrainingOrder(
         vocab_size=corpus.vocab_size,
         sequence_length=sizes.sequence_length,

@@ -23,7 +23,8 @@ import time
 from pathlib import Path
 from statistics import median
 
-from nightlab.corpus import CorpusRequest, open_corpus, prepare_corpus
+from embedded_corpus import embedded_corpus
+
 from nightlab.device import Device, detect_device
 from nightlab.errors import SandboxUnavailable
 from nightlab.evaluation import evaluate
@@ -184,14 +185,7 @@ def measure_audit(box: Sandbox, preset: str) -> None:
     """Train the trainer as it stands for a moment, then evaluate it as a trial would be."""
     places = Places.find()
     sizes = PRESETS[preset]
-    request = CorpusRequest(
-        source="embedded",
-        vocab_size=sizes.vocab_size,
-        megabytes=sizes.corpus_megabytes,
-        sequence_length=sizes.sequence_length,
-        evaluation_tokens=sizes.evaluation_tokens,
-    )
-    corpus = open_corpus(prepare_corpus(request, places.cache, lambda *_: None).folder)
+    corpus = embedded_corpus(preset)
     order = TrainingOrder(
         vocab_size=corpus.vocab_size,
         sequence_length=sizes.sequence_length,

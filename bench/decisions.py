@@ -14,11 +14,12 @@ import math
 import random
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from statistics import fmean, variance
+from typing import TypeVar
 
 from nightlab.decision import BASELINE_REPLICATES, Case, Noise, Subject, judge
 from nightlab.records import Decision, Evaluation, Replicate, TrainingResult, Verdict
@@ -30,6 +31,7 @@ PLACES = (0, 50)
 GAIN_SHARE = 0.2
 """Studies for each gain, as a share of those without."""
 TRAINED = TrainingResult()
+Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
@@ -150,13 +152,17 @@ def main() -> None:
     arguments = parser.parse_args()
     studies, few = arguments.studies, max(1, int(arguments.studies * GAIN_SHARE))
     with ProcessPoolExecutor() as pool:
-        run = partial(pool.map, chunksize=max(1, few // 40))
-        nulls = list(run(null_study, range(studies)))
-        lower = list(run(lower_null_study, range(studies)))
+        nulls = run_studies(pool, null_study, range(studies))
+        lower = run_studies(pool, lower_null_study, range(studies))
         _print_nulls(nulls, lower)
-        curves = _print_gains(run, few)
+        curves = _print_gains(pool, few)
     if arguments.pictures is not None:
         _draw(curves, nulls, lower, arguments.pictures)
+
+
+def run_studies(pool: Executor, study: Callable[[int], Result], seeds: range) -> list[Result]:
+    """Run a study for each seed, in chunks that keep every core at work."""
+    return list(pool.map(study, seeds, chunksize=max(1, len(seeds) // 40)))
 
 
 def _print_nulls(nulls: list[list[Outcome]], lower: list[int]) -> None:
@@ -176,9 +182,7 @@ def _print_nulls(nulls: list[list[Outcome]], lower: list[int]) -> None:
     )
 
 
-def _print_gains(
-    run: Callable[..., object], few: int
-) -> dict[int, list[tuple[float, float, float]]]:
+def _print_gains(pool: Executor, few: int) -> dict[int, list[tuple[float, float, float]]]:
     write = sys.stdout.write
     write("| gain in sigma | trial | kept | trainings | of the incumbent | kept if lower |\n")
     write("|-|-|-|-|-|-|\n")
@@ -186,8 +190,8 @@ def _print_gains(
     for place in PLACES:
         for gain in GAINS:
             seeds = range(10**6, 10**6 + few)
-            outcomes: list[Outcome] = list(run(partial(gain_study, gain, place), seeds))  # type: ignore[call-overload]
-            lower: list[bool] = list(run(partial(lower_gain_study, gain, place), seeds))  # type: ignore[call-overload]
+            outcomes = run_studies(pool, partial(gain_study, gain, place), seeds)
+            lower = run_studies(pool, partial(lower_gain_study, gain, place), seeds)
             kept, kept_lower = fmean(each.kept for each in outcomes), fmean(lower)
             curves.setdefault(place, []).append((gain, kept, kept_lower))
             write(

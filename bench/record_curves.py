@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nightlab.corpus import CorpusRequest, open_corpus, prepare_corpus
+from embedded_corpus import embedded_corpus
+
 from nightlab.device import detect_device
 from nightlab.evaluation import evaluate
 from nightlab.proposers import knob_values, set_knobs
@@ -26,7 +27,7 @@ from nightlab.proposers.edits import apply_edits
 from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.sandbox import choose_sandbox
 from nightlab.schedule import touched_schedule
-from nightlab.settings import PRESETS, Places
+from nightlab.settings import PRESETS
 from nightlab.training import TokenFile, TrainingOrder, train_replicate
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer" / "train.py"
@@ -185,14 +186,7 @@ class Recorder:
 
     def __init__(self, budget_tokens: int, folder: Path) -> None:
         sizes = PRESETS["quick"]
-        request = CorpusRequest(
-            source="embedded",
-            vocab_size=sizes.vocab_size,
-            megabytes=sizes.corpus_megabytes,
-            sequence_length=sizes.sequence_length,
-            evaluation_tokens=sizes.evaluation_tokens,
-        )
-        self._corpus = open_corpus(prepare_corpus(request, Places.find().cache).folder)
+        self._corpus = embedded_corpus("quick")
         self._tokens = TokenFile.from_path(self._corpus.path("train"))
         self._sandbox = choose_sandbox(trust_candidate=False)
         self._sizes, self._budget = sizes, budget_tokens

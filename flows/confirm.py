@@ -7,23 +7,21 @@ from prefect.runtime import flow_run
 from pydantic import SkipValidation
 
 from flows.progress import session_progress
+from flows.pushing import push_or_say
 from nightlab import events
 from nightlab.confirmation import (
     begin_confirmation,
     check_confirmable,
     finish_confirmation,
-    latest_confirmation,
     next_code,
     replicates,
 )
-from nightlab.errors import RemoteError
 from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
 from nightlab.report import log_report, write_report
-from nightlab.session import Session, find_baseline, open_session, standing_record
+from nightlab.session import Session, open_session
 from nightlab.settings import Places, SessionSettings
 from tasks.confirm import confirm as confirm_code
 from tasks.prepare import prepare
-from tasks.record import push
 
 
 @flow(name="confirmation", flow_run_name="confirm {study}", validate_parameters=False)
@@ -46,17 +44,6 @@ def confirmation(
     session.tracker.confirmed(record)
     events.publish(events.Notice(text=record.sentence))
     return record
-
-
-def confirmation_due(session: Session) -> bool:
-    """Whether a session that ends has a gain that nothing confirmed yet."""
-    records = session.ledger.records()
-    baseline, standing = find_baseline(records), standing_record(records)
-    if not session.settings.confirm_replicates or baseline is None or standing is None:
-        return False
-    latest = latest_confirmation(session)
-    unconfirmed = latest is None or latest.finished_at is None
-    return standing.number != baseline.number and unconfirmed
 
 
 @flow(name="confirm", flow_run_name="confirm {study}")
@@ -85,8 +72,5 @@ def confirm(
         files = write_report(session.ledger, places.mlruns / "reports", told)
         log_report(session.tracker, files)
         session.tracker.flush(timeout_seconds=60)
-        try:
-            push(session)
-        except RemoteError as error:
-            events.publish(events.Notice(text=f"Not pushed yet, all is kept here: {error}"))
+        push_or_say(session)
         return record

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from prefect import flow
 from prefect.runtime import flow_run
 
-from flows.confirm import confirmation, confirmation_due
+from flows.confirm import confirmation
 from flows.keys import read_api_key
 from flows.progress import session_progress
+from flows.pushing import push_or_say
 from flows.trial import trial
 from nightlab import events
-from nightlab.errors import EvaluationError, RemoteError, SandboxError, UsageError
+from nightlab.confirmation import confirmation_due
+from nightlab.errors import EvaluationError, SandboxError, UsageError
 from nightlab.limits import Limits
 from nightlab.prefetch import Prefetch, is_prefetched
 from nightlab.records import Reason, TrialRecord, Verdict
@@ -18,7 +20,6 @@ from nightlab.session import Session, begin_study, find_baseline, open_session, 
 from nightlab.settings import Places, SessionSettings
 from nightlab.trial import baseline_proposal
 from tasks.prepare import prepare
-from tasks.record import push
 from tasks.report import report, show_trials
 
 MAX_FAILURES_IN_A_ROW = 3
@@ -137,16 +138,6 @@ def _run(
     push_or_say(session)
     _stop_when_broken(session, record)
     return record
-
-
-def push_or_say(session: Session) -> None:
-    """Push the study; a push that fails is said and loses nothing: the next one carries it."""
-    try:
-        push(session)
-    except RemoteError as error:
-        events.publish(
-            events.Notice(text=f"Not pushed yet, all is kept here and the next push tries: {error}")
-        )
 
 
 def _stop_when_broken(session: Session, record: TrialRecord) -> None:

@@ -5,7 +5,7 @@ from prefect.runtime import flow_run
 
 from flows.keys import read_api_key
 from flows.progress import session_progress
-from flows.research import push_or_say
+from flows.pushing import push_or_say
 from flows.trial import trial
 from nightlab.ledger import Ledger, Remote
 from nightlab.records import TrialRecord

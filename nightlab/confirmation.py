@@ -5,12 +5,11 @@ codes are trained with the same fresh seeds and scored on ``holdout``, which cho
 every such scoring is written down (nightlab/ledger/holdout.py).
 """
 
-import hashlib
 import math
 from enum import StrEnum
 from pathlib import Path
 
-from nightlab import decision, events
+from nightlab import decision
 from nightlab.contention import mark_contended
 from nightlab.errors import EvaluationError, UsageError
 from nightlab.evaluation import HOLDOUT, evaluate
@@ -21,7 +20,7 @@ from nightlab.ledger import (
     record_holdout_use,
     write_confirmation,
 )
-from nightlab.measurement import training_order
+from nightlab.measurement import train_code, training_order
 from nightlab.records import Evaluation, Replicate, TrialRecord, utc_now
 from nightlab.sequential_test import Comparison
 from nightlab.session import (
@@ -29,9 +28,9 @@ from nightlab.session import (
     device_turn,
     find_baseline,
     flat_settings,
+    seed_from,
     standing_record,
 )
-from nightlab.training import train_replicate
 
 MAX_FAILURES = 2
 """Failed trainings of one code after which a confirmation gives up."""
@@ -53,6 +52,14 @@ def latest_confirmation(session: Session) -> ConfirmationRecord | None:
     return None
 
 
+def confirmation_due(session: Session) -> bool:
+    """Whether a session that ends has a gain that nothing confirmed yet."""
+    if not session.settings.confirm_replicates or _gain(session.ledger.records()) is None:
+        return False
+    latest = latest_confirmation(session)
+    return latest is None or latest.finished_at is None
+
+
 def check_confirmable(
     study: str, records: tuple[TrialRecord, ...]
 ) -> tuple[TrialRecord, TrialRecord]:
@@ -61,12 +68,20 @@ def check_confirmable(
     Raises:
         UsageError: there is no baseline, or nothing better than it.
     """
-    baseline, standing = find_baseline(records), standing_record(records)
-    if baseline is None or standing is None or standing.number == baseline.number:
+    gain = _gain(records)
+    if gain is None:
         raise UsageError(
             f"Study {study!r} has kept nothing beyond its baseline, so there is no gain to "
             f"confirm: `nightlab research --study {study}` goes on with it."
         )
+    return gain
+
+
+def _gain(records: tuple[TrialRecord, ...]) -> tuple[TrialRecord, TrialRecord] | None:
+    """The baseline's and the incumbent's record, or None where they are the same or missing."""
+    baseline, standing = find_baseline(records), standing_record(records)
+    if baseline is None or standing is None or standing.number == baseline.number:
+        return None
     return baseline, standing
 
 
@@ -130,7 +145,8 @@ def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> Co
         LedgerError: git refused; then no score was told.
     """
     own = replicates(record, code)
-    seed = fresh_seed(session.settings.seed, record.number, len(own))
+    # Both codes get the same ones, and no trial has had any of them.
+    seed = seed_from(session.settings.seed, "confirm", record.number, len(own))
     own = (*own, _measure(session, record, code, seed))
     known = decision.incumbent_evidence(session.ledger.records(), _commit(record, code))
     counts_tokens = session.settings.sizes.budget_tokens is not None
@@ -138,12 +154,6 @@ def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> Co
     grown = record.model_copy(update={f"{code.value}_replicates": marked})
     write_confirmation(session.ledger, grown)
     return grown
-
-
-def fresh_seed(session_seed: int, number: int, index: int) -> int:
-    """A seed that no trial has had; both codes get the same ones."""
-    text = f"{session_seed}/confirm/{number}/{index}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) >> 1
 
 
 def finish_confirmation(session: Session, record: ConfirmationRecord) -> ConfirmationRecord:
@@ -176,13 +186,7 @@ def concluded(record: ConfirmationRecord, noise: decision.Noise | None) -> Confi
             f"Study {record.study!r} knows no noise to set the gain against: confirm with at least "
             "two replicates."
         )
-    comparison = Comparison(
-        gain=math.fsum(baseline) / len(baseline) - math.fsum(incumbent) / len(incumbent),
-        sigma=pooled.sigma_bpb,
-        degrees_of_freedom=pooled.degrees_of_freedom,
-        candidate_count=len(incumbent),
-        incumbent_count=len(baseline),
-    )
+    comparison = decision.compare(incumbent, baseline, pooled)
     holds = comparison.interval[0] > 0
     return record.model_copy(
         update={
@@ -230,62 +234,38 @@ def _progress(trained: tuple[Replicate, ...]) -> int:
 
 
 def _measure(session: Session, record: ConfirmationRecord, code: Code, seed: int) -> Replicate:
-    commit = _commit(record, code)
-    source = session.ledger.source(commit)
+    source = session.ledger.source(_commit(record, code))
     checkpoint: Path = session.work / f"confirm-{code.value}-{seed}.pt"
-    order, study = training_order(session, seed), session.ledger.study
     number = record.incumbent_trial
-
-    def on_gate() -> None:
-        events.publish(
-            events.GateOpened(
-                study=study,
-                number=number,
-                seed=seed,
-                budget_seconds=order.budget_seconds,
-                budget_tokens=order.budget_tokens,
-            )
-        )
-
     with device_turn(session):
-        training = train_replicate(
-            order,
-            source,
-            session.tokens,
-            session.sandbox,
-            checkpoint,
-            on_gate,
-            lambda point: events.publish(
-                events.Trained(study=study, number=number, seed=seed, point=point)
-            ),
-        )
+        training = train_code(session, source, checkpoint, number=number, seed=seed)
         if training.failure is not None:
             return Replicate(seed=seed, training=training)
-
-        def record_use(evaluation: Evaluation) -> None:
-            record_holdout_use(
-                session.ledger,
-                HoldoutUse(
-                    study=study,
-                    commit=commit,
-                    trial=number if code is Code.INCUMBENT else 0,
-                    seed=seed,
-                    session=session.identifier,
-                    evaluation=evaluation,
-                    used_at=utc_now(),
-                ),
-            )
-
         evaluation = evaluate(
             source,
             checkpoint,
             session.ready_corpus,
             HOLDOUT,
-            order,
+            training_order(session, seed),
             session.settings.sizes.evaluation_tokens,
             session.sandbox,
             keep_below_bpb=math.inf,
-            record_use=record_use,
+            record_use=lambda scored: _record_use(session, record, code, seed, scored),
         )
     checkpoint.unlink(missing_ok=True)
     return Replicate(seed=seed, training=training, evaluation=evaluation)
+
+
+def _record_use(
+    session: Session, record: ConfirmationRecord, code: Code, seed: int, evaluation: Evaluation
+) -> None:
+    use = HoldoutUse(
+        study=session.ledger.study,
+        commit=_commit(record, code),
+        trial=record.incumbent_trial if code is Code.INCUMBENT else 0,
+        seed=seed,
+        session=session.identifier,
+        evaluation=evaluation,
+        used_at=utc_now(),
+    )
+    record_holdout_use(session.ledger, use)

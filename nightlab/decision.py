@@ -239,7 +239,11 @@ def _compare(case: Case) -> Comparison:
     candidate, incumbent = counted_scores(case.candidate), counted_scores(case.incumbent)
     if not incumbent:
         raise ValueError("a decision needs a score of the incumbent")
-    noise = noise_of(case)
+    return compare(candidate, incumbent, noise_of(case))
+
+
+def compare(candidate: Sequence[float], incumbent: Sequence[float], noise: Noise) -> Comparison:
+    """Set the scores of two codes against each other; neither may be empty."""
     return Comparison(
         gain=fmean(incumbent) - fmean(candidate),
         sigma=noise.sigma_bpb,

@@ -5,6 +5,7 @@ the trial's mark, so that a resumed trial asks for just what is missing.
 """
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from nightlab import decision, events, pruning
@@ -170,9 +171,44 @@ def subject_commit(mark: InFlight, subject: Subject) -> str:
 
 def train_subject(session: Session, mark: InFlight, subject: Subject, seed: int) -> TrainingResult:
     """Train the candidate or the incumbent once; listeners and MLflow are told as it goes."""
-    order = training_order(session, seed)
-    study, number = mark.study, mark.number
-    session.tracker.replicate_started(number, seed)
+    session.tracker.replicate_started(mark.number, seed)
+    watch = _watch(session, mark, subject)
+    with device_turn(session):
+        result = train_code(
+            session,
+            session.ledger.source(subject_commit(mark, subject)),
+            checkpoint_path(session, mark, seed),
+            number=mark.number,
+            seed=seed,
+            on_point=lambda point: session.tracker.point(mark.number, seed, point),
+            watch=watch,
+        )
+    forecast = watch.forecast if watch is not None else None
+    return result.model_copy(update={"forecast": forecast})
+
+
+def train_code(
+    session: Session,
+    source: str,
+    checkpoint: Path,
+    *,
+    number: int,
+    seed: int,
+    on_point: Callable[[CurvePoint], None] | None = None,
+    watch: pruning.Watch | None = None,
+) -> TrainingResult:
+    """Train a code once on the device, whose turn the caller holds; listeners are told as it goes.
+
+    Args:
+        session: whose corpus is ready.
+        source: the code.
+        checkpoint: where its checkpoint is to stand.
+        number: of the trial it is trained for, as listeners are told.
+        seed: of this training.
+        on_point: what else is told each point of the curve.
+        watch: what may stop it early.
+    """
+    order, study = training_order(session, seed), session.ledger.study
 
     def on_gate() -> None:
         events.publish(
@@ -185,24 +221,14 @@ def train_subject(session: Session, mark: InFlight, subject: Subject, seed: int)
             )
         )
 
-    def on_point(point: CurvePoint) -> None:
-        session.tracker.point(number, seed, point)
+    def tell_point(point: CurvePoint) -> None:
+        if on_point is not None:
+            on_point(point)
         events.publish(events.Trained(study=study, number=number, seed=seed, point=point))
 
-    watch = _watch(session, mark, subject)
-    with device_turn(session):
-        result = train_replicate(
-            order,
-            session.ledger.source(subject_commit(mark, subject)),
-            session.tokens,
-            session.sandbox,
-            checkpoint_path(session, mark, seed),
-            on_gate,
-            on_point,
-            watch,
-        )
-    forecast = watch.forecast if watch is not None else None
-    return result.model_copy(update={"forecast": forecast})
+    return train_replicate(
+        order, source, session.tokens, session.sandbox, checkpoint, on_gate, tell_point, watch
+    )
 
 
 def evaluate_subject(session: Session, mark: InFlight, subject: Subject, seed: int) -> Evaluation:

@@ -311,7 +311,12 @@ def study_noise_bpb(records: tuple[TrialRecord, ...]) -> float | None:
 
 def replicate_seed(session_seed: int, number: int, index: int) -> int:
     """A fresh seed for a replicate: every trial and replicate has its own, for ever."""
-    text = f"{session_seed}/{number}/{index}".encode()
+    return seed_from(session_seed, number, index)
+
+
+def seed_from(*parts: str | int) -> int:
+    """A seed of 31 bits for what the parts name."""
+    text = "/".join(str(part) for part in parts).encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest()) >> 1
 
 

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightlab.confirmation import Code, check_confirmable, concluded, fresh_seed, next_code
+from nightlab.confirmation import Code, check_confirmable, concluded, next_code
 from nightlab.decision import Noise
 from nightlab.errors import EvaluationError, UsageError
 from nightlab.ledger import ConfirmationRecord
@@ -96,7 +96,3 @@ def test_only_a_gain_can_be_confirmed() -> None:
         check_confirmable("night", (baseline,))
     better = sample_record(1, scores=(1.9,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
     assert check_confirmable("night", (baseline, better)) == (baseline, better)
-
-
-def test_seeds_are_fresh_for_every_confirmation() -> None:
-    assert len({fresh_seed(0, number, index) for number in range(5) for index in range(5)}) == 25

@@ -13,7 +13,6 @@ from pydantic import Field
 
 from nightlab.errors import LedgerError
 from nightlab.ledger.documents import from_json, light, message_of, to_json
-from nightlab.ledger.names import number_of
 from nightlab.ledger.store import Ledger
 from nightlab.records import SCHEMA_VERSION, Frozen, Replicate
 
@@ -79,10 +78,7 @@ def confirmations(ledger: Ledger) -> tuple[ConfirmationRecord, ...]:
     Raises:
         LedgerError: one is unreadable, or was written by a newer Nightlab.
     """
-    refs = ledger.plumbing.refs(f"{ledger.refs.root}/{_KIND}")
-    ordered = sorted(refs, key=number_of)
-    tags = ledger.plumbing.contents([refs[ref] for ref in ordered])
-    return tuple(read_confirmation(tag, ref) for ref, tag in zip(ordered, tags, strict=True))
+    return tuple(read_confirmation(tag, ref) for ref, tag in ledger.numbered_tags(_KIND))
 
 
 def read_confirmation(tag: bytes, where: str) -> ConfirmationRecord:

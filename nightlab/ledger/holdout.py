@@ -59,9 +59,6 @@ def holdout_uses(ledger: Ledger) -> tuple[HoldoutUse, ...]:
     Raises:
         LedgerError: one is unreadable, or was written by a newer Nightlab.
     """
-    refs = ledger.plumbing.refs(f"{ledger.refs.root}/{_KIND}")
-    ordered = sorted(refs, key=number_of)
-    tags = ledger.plumbing.contents([refs[ref] for ref in ordered])
     return tuple(
-        from_json(HoldoutUse, message_of(tag), ref) for ref, tag in zip(ordered, tags, strict=True)
+        from_json(HoldoutUse, message_of(tag), ref) for ref, tag in ledger.numbered_tags(_KIND)
     )

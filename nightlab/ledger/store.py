@@ -264,6 +264,11 @@ class Ledger:
             records.append(record)
         return tuple(records)
 
+    def numbered_tags(self, kind: str) -> list[tuple[str, bytes]]:
+        """Return the ref and the tag object of every numbered ref of one kind, in order."""
+        refs = self._of_kind(kind)
+        return list(zip(refs, self.plumbing.contents(list(refs.values())), strict=True))
+
     def _of_kind(self, kind: str) -> dict[str, str]:
         refs = self.plumbing.refs(f"{self.refs.root}/{kind}")
         mine = [ref for ref in refs if self.refs.kind(ref) == kind]
