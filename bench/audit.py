@@ -29,7 +29,8 @@ from nightlab.evaluation import bits_per_byte, evaluate, select_rows
 from nightlab.records import Evaluation
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.settings import PRESETS
-from nightlab.training import TokenFile, TrainingOrder, train_replicate
+from nightlab.token_file import TokenFile
+from nightlab.training import TrainingOrder, train_replicate
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer"
 REFERENCE_ROWS = 7

@@ -31,7 +31,8 @@ from nightlab.evaluation import evaluate
 from nightlab.records import Evaluation
 from nightlab.sandbox import Job, Sandbox, choose_sandbox
 from nightlab.settings import PRESETS, Places
-from nightlab.training import TokenFile, TrainingOrder, train_replicate
+from nightlab.token_file import TokenFile
+from nightlab.training import TrainingOrder, train_replicate
 
 RUNGS = ("1", "1n", "2")
 STARTS = 30

@@ -28,7 +28,8 @@ from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.sandbox import choose_sandbox
 from nightlab.schedule import touched_schedule
 from nightlab.settings import PRESETS
-from nightlab.training import TokenFile, TrainingOrder, train_replicate
+from nightlab.token_file import TokenFile
+from nightlab.training import TrainingOrder, train_replicate
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer" / "train.py"
 SEEDS, INCUMBENT_SEEDS = 2, 8

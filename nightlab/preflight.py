@@ -24,7 +24,8 @@ from nightlab.records import InFlight, PreflightResult, Proposal, Reason
 from nightlab.sandbox.failure import Failure
 from nightlab.scorer import Candidate, Scorers
 from nightlab.session import Session, device_turn, replicate_seed
-from nightlab.training import TokenFile, TrainingOrder, train_replicate
+from nightlab.token_file import TokenFile
+from nightlab.training import TrainingOrder, train_replicate
 from nightlab.trial import apply_proposal
 
 MAX_REPAIRS = 2

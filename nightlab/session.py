@@ -26,8 +26,8 @@ from nightlab.proposers import Proposer, choose_proposer, set_knobs
 from nightlab.records import InFlight, Reason, TrialRecord, Verdict
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
+from nightlab.token_file import TokenFile
 from nightlab.tracking import Tracker
-from nightlab.training import TokenFile
 
 # What a study is measured with: another value would make its scores incomparable.
 MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")

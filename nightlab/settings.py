@@ -177,7 +177,9 @@ class SessionSettings(BaseModel):
     prefetch: bool = Field(
         True, description="Ask a model for the next idea while the present trial trains"
     )
-    prune: bool = Field(True, description="Stop trainings that fall clearly behind the incumbent's")
+    prune: bool = Field(
+        True, description="Stop trainings that can hardly get low enough to be kept"
+    )
     confirm_replicates: int = Field(
         3,
         ge=0,

@@ -19,7 +19,8 @@ from nightlab.device import Device
 from nightlab.errors import CorpusError
 from nightlab.records import CurvePoint, Reason
 from nightlab.sandbox import choose_sandbox
-from nightlab.training import TokenFile, TrainingOrder, train_replicate
+from nightlab.token_file import TokenFile
+from nightlab.training import TrainingOrder, train_replicate
 
 CPU = Device(name="cpu", description="test", threads=1, peak_flops=1e9)
 

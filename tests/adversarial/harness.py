@@ -32,7 +32,8 @@ import psutil
 from nightlab.device import Device
 from nightlab.records import Reason, TrainingResult
 from nightlab.sandbox import Job, Sandbox
-from nightlab.training import TokenFile, TrainingOrder, train_replicate
+from nightlab.token_file import TokenFile
+from nightlab.training import TrainingOrder, train_replicate
 from tests.adversarial.bare import MARKER
 from tests.adversarial.scene import Scene
 

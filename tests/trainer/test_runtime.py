@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from nightlab.protocol import Deadline, Pair, PeerClosed, Ready, Saved, Step
-from nightlab.training import TokenFile
+from nightlab.token_file import TokenFile
 
 torch = pytest.importorskip("torch")
 runtime = pytest.importorskip("trainer.runtime")

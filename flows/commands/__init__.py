@@ -1,0 +1,1 @@
+"""The commands of ``nightlab``, by what they work on; heavy imports stay inside them."""

@@ -1,0 +1,116 @@
+"""What several commands share: arguments, settings, a study's ledger, a block with Prefect."""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+
+from nightlab import events
+from nightlab.errors import UsageError
+from nightlab.settings import Places, SessionSettings
+
+Study = Annotated[str, typer.Argument(help="Name of the study", show_default=False)]
+Trial = Annotated[int, typer.Argument(help="Number of the trial", min=0, show_default=False)]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs")]
+
+EXIT_MISTAKE = 1
+EXIT_INTERRUPTED = 130
+
+
+@contextmanager
+def with_prefect(places: Places, ledger: Any) -> Iterator[Console]:
+    """Run a block with Prefect at hand, the live view, and a clean end on Ctrl-C."""
+    from flows.local_server import configure_prefect, prefect_server
+    from flows.printing import make_console
+
+    console = make_console()
+    configure_prefect(places.cache, console=False)
+    stop = StopRequest()
+    signal.signal(signal.SIGINT, stop.ask)
+    signal.signal(signal.SIGTERM, stop.ask)
+    try:
+        console.print("Starting Prefect …", style="dim")
+        with prefect_server(places.cache):
+            from flows.live import watching
+
+            with events.listening(stop.insist), watching(console, ledger):
+                yield console
+    except KeyboardInterrupt:
+        console.print(
+            f"Stopped. Nothing is lost: the same command goes on with study {ledger.study}, "
+            "the trial in flight included.",
+            highlight=False,
+        )
+        raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+class StopRequest:
+    """Ctrl-C, once asked for, happens.
+
+    Python drops a KeyboardInterrupt that reaches it inside a finaliser or a callback (git and
+    Prefect have such), so the session's next step raises it again.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def ask(self, _signal: int, _frame: FrameType | None) -> None:
+        """Handle a signal: stop what this thread does."""
+        self._asked = True
+        raise KeyboardInterrupt
+
+    def insist(self, event: events.Event) -> None:
+        """Raise what was dropped, in the thread that a signal would reach."""
+        on_its_way = isinstance(event, events.StepBegun | events.Trained)
+        if self._asked and on_its_way and current_thread() is main_thread():
+            self._asked = False
+            raise KeyboardInterrupt
+
+
+def validated_settings(given: dict[str, Any]) -> SessionSettings:
+    """The settings of a session, or what is wrong with one of its options.
+
+    Raises:
+        UsageError: a value is not what its option needs.
+    """
+    try:
+        return SessionSettings(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "--" + str(first["loc"][0]).replace("_", "-")
+        what = first["msg"].removeprefix("Value error, ")
+        found = "" if "environment variable" in what else f" (found {first['input']!r})"
+        raise UsageError(f"{name}: {what}{found}.") from None
+
+
+def existing_ledger(study: str) -> Any:
+    """The ledger of a study that exists.
+
+    Raises:
+        UsageError: it does not.
+    """
+    from nightlab.ledger import Ledger
+    from nightlab.ledger import studies as study_names
+
+    root = Places.find().root
+    names = study_names(root)
+    if study not in names:
+        known = ", ".join(names) or "none yet"
+        raise UsageError(
+            f"There is no study {study!r} here (studies: {known}): `nightlab studies` lists them, "
+            f"`nightlab research --study {study}` begins it."
+        )
+    return Ledger(root, study)
+
+
+def print_json(value: object) -> None:
+    """Print a value for programs."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")

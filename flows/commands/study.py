@@ -1,0 +1,110 @@
+"""Commands that read a study, or write what is made of it."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from flows.commands.common import AsJson, Study, existing_ledger, print_json
+from nightlab.errors import UsageError
+from nightlab.settings import Places
+
+
+def studies(as_json: AsJson = False) -> None:
+    """List the studies of this repository."""
+    from flows.printing import make_console, study_table
+    from nightlab.ledger import Ledger, study_summary
+    from nightlab.ledger import studies as study_names
+
+    root = Places.find().root
+    summaries = [study_summary(Ledger(root, name)) for name in study_names(root)]
+    if as_json:
+        print_json([summary.model_dump(mode="json") for summary in summaries])
+    elif summaries:
+        make_console().print(study_table(summaries))
+    else:
+        Console().print("No study yet: `nightlab research --study NAME` begins one.")
+
+
+def show(
+    study: Study,
+    trial: Annotated[int | None, typer.Argument(help="Number of a trial", min=0)] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show a study's trials, or one trial: verdict, numbers, change, output."""
+    from flows.printing import make_console, print_trial, trial_table
+    from nightlab.ledger import confirmations, holdout_uses, study_summary
+
+    ledger = existing_ledger(study)
+    if trial is not None:
+        record = ledger.record(trial)
+        if as_json:
+            print_json({**record.model_dump(mode="json"), "diff": ledger.diff(record)})
+        else:
+            print_trial(make_console(), record, ledger.diff(record))
+        return
+    records, uses, confirmed = ledger.records(), holdout_uses(ledger), confirmations(ledger)
+    if as_json:
+        summary = study_summary(ledger).model_dump(mode="json")
+        trials = [record.model_dump(mode="json") for record in records]
+        holdout = [use.model_dump(mode="json") for use in uses]
+        again = [each.model_dump(mode="json") for each in confirmed]
+        print_json({**summary, "trials": trials, "holdout_uses": holdout, "confirmations": again})
+        return
+    console = make_console()
+    console.print(trial_table(records))
+    for each in confirmed:
+        if each.sentence:
+            said = f"Trial {each.incumbent_trial}: {each.sentence}"
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
+    if uses:
+        console.print(f"The holdout split was scored {len(uses)} times.", style="dim")
+
+
+def report(study: Study) -> None:
+    """Write the study's report: a self-contained page and a picture."""
+    from nightlab.ledger import confirmations
+    from nightlab.report import log_report, write_report
+    from nightlab.tracking import Tracker
+
+    places = Places.find()
+    ledger = existing_ledger(study)
+    files = write_report(ledger, places.mlruns / "reports", confirmations(ledger))
+    tracker = Tracker(places.tracking_uri, places.mlruns, study)
+    log_report(tracker, files)
+    logged = tracker.flush(timeout_seconds=60)
+    tracker.close()
+    console = Console()
+    console.print(f"Page:    {files.html}", soft_wrap=True, highlight=False)
+    console.print(f"Picture: {files.png}", soft_wrap=True, highlight=False)
+    if not logged and tracker.away:
+        console.print(tracker.away, markup=False)
+
+
+def export(
+    study: Study,
+    form: Annotated[str, typer.Option("--format", help="tsv: the original project's")] = "tsv",
+) -> None:
+    """Print the study as the original project's results.tsv."""
+    from nightlab.ledger import results_tsv
+
+    if form != "tsv":
+        raise UsageError(f"The one format is tsv, and {form!r} was asked for: use --format tsv.")
+    sys.stdout.write(results_tsv(existing_ledger(study).records()))
+
+
+def sync(study: Study) -> None:
+    """Bring MLflow up to date from git, for trials that it missed."""
+    from nightlab.ledger import confirmations
+    from nightlab.tracking import synchronise
+
+    places, ledger = Places.find(), existing_ledger(study)
+    console = Console()
+    with console.status(f"Bringing MLflow up to date with study {study} …"):
+        result = synchronise(
+            ledger, places.tracking_uri, places.mlruns, confirmed=confirmations(ledger)
+        )
+    console.print(
+        f"MLflow has all {result.trials} trials of {study}; {result.changed} were mended."
+    )
