@@ -4,24 +4,29 @@ from nightlab.proposers import apply_edits
 from nightlab.records import InFlight, Proposal, ProposalCost
 
 
-def rebase(mark: InFlight, incumbent: str, source: str) -> InFlight:
-    """Carry an idea that is not applied yet over to the incumbent of today.
+def rebase(mark: InFlight, incumbent: str, source: str, program: str) -> InFlight:
+    """Carry an idea that is not applied yet over to the incumbent and the brief of today.
 
-    Edits that do not apply any more are set aside: the trial then asks for another idea, and
-    what the first one cost counts on.
+    Edits that do not apply any more are set aside, and so is an idea that was asked for before
+    the person changed the brief: the trial then asks for another one, and what the first one
+    cost counts on.
 
     Args:
         mark: a mark whose proposal is not applied.
         incumbent: the commit that stands now.
         source: its ``train.py``.
+        program: the person's brief as it stands now.
     """
-    if mark.parent == incumbent:
+    # A retry is of that very idea, whatever the brief says by now.
+    asked_before = mark.program not in ("", program) and mark.retry_of is None
+    if mark.parent == incumbent and not asked_before:
         return mark
-    moved = mark.model_copy(update={"parent": incumbent, "commit": incumbent})
+    moved = mark.model_copy(update={"parent": incumbent, "commit": incumbent, "program": program})
     proposal = mark.proposal
-    if proposal is None or proposal.error is not None:
+    if proposal is None or proposal.proposer == "baseline":
         return moved
-    if apply_edits(source, proposal.edits).error is None:
+    unusable = proposal.error is None and apply_edits(source, proposal.edits).error is not None
+    if not asked_before and not unusable:
         return moved
     return moved.model_copy(update={"proposal": None, "set_aside": (*mark.set_aside, proposal)})
 

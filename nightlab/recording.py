@@ -5,6 +5,7 @@ import platform
 from nightlab import decision, events
 from nightlab.errors import MachineryError, ModelError, ModelRefused
 from nightlab.measurement import judged_case
+from nightlab.program import program_version
 from nightlab.proposers import knob_values
 from nightlab.records import (
     Decision,
@@ -84,6 +85,13 @@ def record_trial(
         hypothesis=proposal.hypothesis,
         proposer=proposal.proposer,
         model=proposal.model,
+        mode=proposal.mode,
+        expected_bpb=proposal.expected_bpb,
+        prompt_version=proposal.prompt_version,
+        program_version=program_version(mark.program),
+        suggestions=proposal.suggestions,
+        rescue_of=proposal.rescue_of,
+        note=proposal.note,
         decision=verdict,
         val_bpb=decision.mean_bpb(mark.replicates),
         replicates=mark.replicates,
@@ -114,6 +122,7 @@ def record_trial(
         proposal=proposal,
         replicates=mark.replicates,
         incumbent_replicates=mark.incumbent_replicates,
+        program=mark.program,
     )
     ledger.finish(record, evidence)
     recorded = ledger.record(record.number)

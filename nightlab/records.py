@@ -67,6 +67,29 @@ class Reason(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Mode(StrEnum):
+    """What a proposer was asked for."""
+
+    REFINE = "refine"
+    """The best next step from where the study stands."""
+    EXPLORE = "explore"
+    """Something unlike what was tried: nothing was kept for long."""
+    RESCUE = "rescue"
+    """An edit that just missed, with its knobs tuned."""
+
+
+class Suggestion(Frozen):
+    """A person's idea, in a study's queue."""
+
+    schema_version: int = SCHEMA_VERSION
+    study: str
+    number: int
+    text: str
+    made_at: datetime
+    trial: int | None = None
+    """The trial whose proposer was shown it; None while it waits."""
+
+
 class Edit(Frozen):
     """One SEARCH/REPLACE block on ``trainer/train.py``."""
 
@@ -98,8 +121,20 @@ class Proposal(Frozen):
     hypothesis: str = ""
     edits: tuple[Edit, ...] = ()
     proposer: str
-    """``knobs``, ``llm``, ``baseline`` or ``retry``."""
+    """``knobs``, ``llm``, ``command``, ``baseline`` or ``retry``: who had the idea."""
     model: str | None = None
+    """The language model that answered, or the command that edited."""
+    mode: Mode | None = None
+    expected_bpb: float | None = None
+    """By how much the proposer expects val_bpb to change; negative is better."""
+    prompt_version: str = ""
+    """Version of the templates that the prompt was made from."""
+    suggestions: tuple[int, ...] = ()
+    """Numbers of the person's suggestions that the proposer was shown."""
+    rescue_of: int | None = None
+    """The trial whose edit this one tries again with other knobs."""
+    note: str = ""
+    """What else is to be known of how it came about, for people."""
     cost: ProposalCost = ProposalCost()
     exchanges: tuple[Exchange, ...] = ()
     error: str | None = None
@@ -305,6 +340,8 @@ class InFlight(Frozen):
     attempts: int = 1
     """How often the trial was begun; 0 while only its idea was asked for, ahead of time."""
     retry_of: int | None = None
+    program: str = ""
+    """Text of ``program.md`` as its proposer was told it."""
     session: str = ""
     """The Prefect flow run that began it: a retried run counts its own trials by this."""
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -325,6 +362,16 @@ class TrialRecord(Frozen):
     hypothesis: str = ""
     proposer: str
     model: str | None = None
+    mode: Mode | None = None
+    expected_bpb: float | None = None
+    """By how much its proposer expected val_bpb to change; negative is better."""
+    prompt_version: str = ""
+    program_version: str = ""
+    """Of ``program.md`` as its proposer was told it; the text stands in the evidence."""
+    suggestions: tuple[int, ...] = ()
+    rescue_of: int | None = None
+    note: str = ""
+    """What else is to be known of how the proposal came about, for people."""
     decision: Decision
     val_bpb: float | None = None
     """Mean over the replicates that were scored."""
@@ -381,6 +428,8 @@ class Evidence(Frozen):
     """With logs and curves."""
     incumbent_replicates: tuple[Replicate, ...] = ()
     """The parent's fresh ones, with logs and curves."""
+    program: str = ""
+    """``program.md`` as the proposer was told it."""
 
 
 def utc_now() -> datetime:

@@ -22,6 +22,7 @@ from nightlab.device import Device, detect_device
 from nightlab.errors import LedgerError, UsageError
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
+from nightlab.program import read_program
 from nightlab.proposers import Proposer, choose_proposer, set_knobs
 from nightlab.records import InFlight, Reason, TrialRecord, Verdict
 from nightlab.sandbox import Sandbox, choose_sandbox
@@ -260,23 +261,6 @@ def begin_study(session: Session) -> str:
     return ledger.create(
         set_knobs(source, knobs), f"Set the {preset} preset's constants for study {ledger.study}"
     )
-
-
-def read_program(settings: SessionSettings, places: Places) -> str:
-    """The research brief, read anew for every trial, so that editing it takes effect.
-
-    Raises:
-        UsageError: there is no such file, or it is not text.
-    """
-    path = places.root / settings.program
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(
-            f"The research brief {settings.program!r} needs to be a readable text file in "
-            f"{places.root}, and reading it said: {error}. `git checkout program.md` brings back "
-            "the one that came with Nightlab."
-        ) from error
 
 
 def begun_with(

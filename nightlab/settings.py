@@ -137,7 +137,20 @@ class SessionSettings(BaseModel):
     )
     hours: float | None = Field(None, gt=0, description="Start no trial after this many hours")
     max_cost_usd: float | None = Field(
-        None, ge=0, description="Start no trial once the model has cost this much in this session"
+        None, ge=0, description="Dollars for models in this session: no call may pass them"
+    )
+    max_model_tokens: int | None = Field(
+        None, ge=0, description="Tokens of models in this session, prompts and answers together"
+    )
+    max_model_calls: int | None = Field(None, ge=0, description="Calls of models in this session")
+    max_study_cost_usd: float | None = Field(
+        None, ge=0, description="Dollars for models in the whole study"
+    )
+    max_study_model_tokens: int | None = Field(
+        None, ge=0, description="Tokens of models in the whole study"
+    )
+    max_study_model_calls: int | None = Field(
+        None, ge=0, description="Calls of models in the whole study"
     )
     budget_seconds: float | None = Field(
         None,
@@ -165,15 +178,33 @@ class SessionSettings(BaseModel):
         description="Training seconds of a candidate's dry run on random tokens before its budget; "
         "0 for none, empty for the preset's",
     )
-    proposer: Literal["auto", "knobs", "llm"] = Field(
-        "auto", description="auto takes llm when a model is configured, else knobs"
+    proposer: Literal["auto", "knobs", "llm", "hybrid", "command"] = Field(
+        "auto",
+        description="Where ideas come from: knobs (Optuna over the declared constants), llm (a "
+        "model), hybrid (both, the budget divided by what each gains), command (a program that "
+        "edits the file); auto takes llm when a model is configured, else knobs",
     )
-    model: str | None = Field(None, description="Model for litellm, such as 'openai/gpt-5'")
-    api_base: str | None = Field(None, description="Base address of the model's endpoint")
+    model: str | None = Field(
+        None,
+        description="Model for litellm, such as 'openai/gpt-5'; several with commas between, each "
+        "asked the oftener the more it gained for its price",
+    )
+    api_base: str | None = Field(
+        None,
+        description="Base address of the models' endpoint; NAME@ADDRESS in model sets one apart",
+    )
     api_key_secret: str | None = Field(
         None, description="Name of a Prefect Secret block that holds the model's key"
     )
     model_timeout_seconds: float = Field(90, gt=0, description="Longest wait for one answer")
+    command: str | None = Field(
+        None,
+        description="With the proposer command: a shell command that edits trainer/train.py in its "
+        "working folder and reads its task in the file that NIGHTLAB_BRIEF names",
+    )
+    command_timeout_seconds: float = Field(
+        600, gt=0, description="Longest time that the command may take for one edit"
+    )
     prefetch: bool = Field(
         True, description="Ask a model for the next idea while the present trial trains"
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger
+from nightlab.program import read_program
 from nightlab.proposers import Brief, apply_edits, knob_values
 from nightlab.rebase import rebase, with_set_aside
 from nightlab.records import (
@@ -23,7 +24,6 @@ from nightlab.records import (
 from nightlab.session import (
     Session,
     flat_settings,
-    read_program,
     standing_record,
     study_noise_bpb,
 )
@@ -49,7 +49,8 @@ def begin_trial(
         mark = left
         if not is_applied(left) and not left.replicates:
             incumbent = ledger.incumbent()
-            mark = rebase(left, incumbent, ledger.source(incumbent))
+            told = read_program(session.settings, session.places)
+            mark = rebase(left, incumbent, ledger.source(incumbent), told)
         begun = {"attempts": mark.attempts + 1, "session": session.identifier}
     mark = mark.model_copy(update=begun)
     ledger.mark(mark)
@@ -74,6 +75,7 @@ def new_mark(session: Session, number: int, ledger: Ledger) -> InFlight:
         session=session.identifier,
         settings=dict(flat_settings(session.settings)),
         corpus_fingerprint=session.ready_corpus.fingerprint,
+        program=read_program(session.settings, session.places),
         started_at=utc_now(),
     )
 
@@ -134,7 +136,7 @@ def brief(
         study=mark.study,
         number=mark.number,
         seed=session.settings.seed,
-        program=read_program(session.settings, session.places),
+        program=mark.program or read_program(session.settings, session.places),
         runtime_contract=ast.get_docstring(ast.parse(runtime)) or "",
         incumbent_commit=mark.parent,
         incumbent_source=ledger.source(mark.parent),

@@ -33,12 +33,12 @@ def waiting(proposal: Proposal | None) -> InFlight:
 def test_an_idea_stays_where_the_incumbent_does():
     mark = waiting(idea("WIDTH = 64", "WIDTH = 96"))
     assert is_prefetched(mark)
-    assert rebase(mark, OLD, SOURCE) is mark
+    assert rebase(mark, OLD, SOURCE, "") is mark
 
 
 def test_an_idea_that_still_applies_moves_to_the_new_incumbent():
     mark = waiting(idea("WIDTH = 64", "WIDTH = 96"))
-    moved = rebase(mark, NEW, SOURCE.replace("DEPTH = 4", "DEPTH = 6"))
+    moved = rebase(mark, NEW, SOURCE.replace("DEPTH = 4", "DEPTH = 6"), "")
     assert (moved.parent, moved.commit) == (NEW, NEW)
     assert moved.proposal == mark.proposal
     assert moved.set_aside == ()
@@ -46,7 +46,7 @@ def test_an_idea_that_still_applies_moves_to_the_new_incumbent():
 
 def test_an_idea_that_does_not_apply_is_set_aside_and_its_cost_stays():
     first = idea("WIDTH = 64", "WIDTH = 96", prompt_tokens=1000, cost_usd=0.25, seconds=3.0)
-    moved = rebase(waiting(first), NEW, SOURCE.replace("WIDTH = 64", "WIDTH = 80"))
+    moved = rebase(waiting(first), NEW, SOURCE.replace("WIDTH = 64", "WIDTH = 80"), "")
     assert moved.proposal is None
     assert moved.set_aside == (first,)
 
@@ -62,6 +62,18 @@ def test_an_idea_that_does_not_apply_is_set_aside_and_its_cost_stays():
 
 def test_an_idea_that_never_applied_keeps_its_error():
     wrong = idea("HEIGHT = 1", "HEIGHT = 2").model_copy(update={"error": "Not found."})
-    moved = rebase(waiting(wrong), NEW, SOURCE)
+    moved = rebase(waiting(wrong), NEW, SOURCE, "")
     assert moved.proposal == wrong
     assert moved.parent == NEW
+
+
+def test_an_idea_from_before_the_brief_changed_is_set_aside():
+    mark = waiting(idea("WIDTH = 64", "WIDTH = 96")).model_copy(update={"program": "Go wide."})
+    assert rebase(mark, OLD, SOURCE, "Go wide.") is mark
+    moved = rebase(mark, OLD, SOURCE, "Go deep.")
+    assert moved.proposal is None
+    assert moved.set_aside == (mark.proposal,)
+    assert moved.program == "Go deep."
+
+    retried = mark.model_copy(update={"retry_of": 2})
+    assert rebase(retried, OLD, SOURCE, "Go deep.") is retried

@@ -52,19 +52,47 @@ def research(
         ),
     ] = None,
     proposer: Annotated[
-        str | None, typer.Option(help="auto (default: llm if a model is set), knobs or llm")
+        str | None,
+        typer.Option(
+            help="auto (default: llm if a model is set, else knobs), knobs, llm, hybrid or command"
+        ),
     ] = None,
-    model: Annotated[str | None, typer.Option(help="A model that litellm reaches")] = None,
-    api_base: Annotated[str | None, typer.Option(help="Address of the model's endpoint")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model that litellm reaches, or several: NAME,NAME or NAME@ADDRESS"),
+    ] = None,
+    api_base: Annotated[str | None, typer.Option(help="Address of the models' endpoint")] = None,
     model_timeout_seconds: Annotated[
         float | None, typer.Option(help="Longest wait for one answer of the model (default: 90)")
+    ] = None,
+    command: Annotated[
+        str | None,
+        typer.Option(help="With --proposer command: what edits trainer/train.py in its folder"),
+    ] = None,
+    command_timeout_seconds: Annotated[
+        float | None, typer.Option(help="Longest time of the command for one edit (default: 600)")
     ] = None,
     corpus: Annotated[
         str | None, typer.Option(help="embedded (default), path:DIR, climbmix or climbmix:URL")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N")] = None,
     max_cost_usd: Annotated[
-        float | None, typer.Option(help="Start no trial once the model has cost this much")
+        float | None, typer.Option(help="Dollars for models in this session; no call passes them")
+    ] = None,
+    max_model_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of models in this session, both ways together")
+    ] = None,
+    max_model_calls: Annotated[
+        int | None, typer.Option(help="Calls of models in this session")
+    ] = None,
+    max_study_cost_usd: Annotated[
+        float | None, typer.Option(help="Dollars for models in the whole study")
+    ] = None,
+    max_study_model_tokens: Annotated[
+        int | None, typer.Option(help="Tokens of models in the whole study")
+    ] = None,
+    max_study_model_calls: Annotated[
+        int | None, typer.Option(help="Calls of models in the whole study")
     ] = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed of all replicates' seeds (default: 0)")

@@ -4,6 +4,7 @@ Evidence is a tree, so that a person reads it with ``git show`` and a browser:
 
     manifest.json          schema version, and the order of what follows
     proposal.json          the proposal, without the texts of its exchanges
+    program.md             the person's brief as the proposer was told it
     prompt-N.md answer-N.md  the exchanges with the model, from 1
     replicate-SEED.json    training with its curve, evaluation
     replicate-SEED.log     what the candidate printed
@@ -130,6 +131,8 @@ def evidence_files(evidence: Evidence) -> dict[str, bytes]:
     for number, exchange in enumerate(exchanges, start=1):
         files[f"prompt-{number}.md"] = exchange.prompt.encode("utf-8", "replace")
         files[f"answer-{number}.md"] = exchange.answer.encode("utf-8", "replace")
+    if evidence.program:
+        files["program.md"] = evidence.program.encode("utf-8", "replace")
     names = _add_replicates(files, "replicate", evidence.replicates)
     incumbents = _add_replicates(files, "incumbent", evidence.incumbent_replicates)
     manifest = _Manifest(
@@ -189,4 +192,5 @@ def read_evidence(files: Mapping[str, bytes], where: str) -> Evidence:
         proposal=proposal.model_copy(update={"exchanges": exchanges}),
         replicates=tuple(map(replicate, manifest.replicates)),
         incumbent_replicates=tuple(map(replicate, manifest.incumbent_replicates)),
+        program=files.get("program.md", b"").decode(errors="replace"),
     )

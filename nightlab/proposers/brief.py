@@ -2,7 +2,15 @@
 
 from typing import Protocol
 
-from nightlab.records import Frozen, Proposal, TrialRecord
+from nightlab.records import Frozen, Proposal, Suggestion, TrialRecord
+
+
+class TriedChange(Frozen):
+    """What a finished trial changed in its parent."""
+
+    number: int
+    diff: str
+    """Unified."""
 
 
 class Brief(Frozen):
@@ -34,6 +42,10 @@ class Brief(Frozen):
     sequence_length: int
     """Tokens a row."""
     vocab_size: int
+    suggestions: tuple[Suggestion, ...] = ()
+    """The person's ideas that wait for a trial."""
+    tried: tuple[TriedChange, ...] = ()
+    """What finished trials had changed, in their order."""
     under_way: str = ""
     """Title of a trial that trains meanwhile, whose outcome no record tells yet."""
 
@@ -43,7 +55,7 @@ class Proposer(Protocol):
 
     @property
     def name(self) -> str:
-        """``knobs`` or ``llm``: stands in the records."""
+        """``knobs``, ``llm``, ``hybrid`` or ``command``."""
         ...
 
     @property

@@ -244,8 +244,14 @@ def _trial_tags(record: TrialRecord, diff: str) -> dict[str, str]:
         ("sandbox_lacks", record.confinement.missing),
     ):
         tags[name] = "; ".join(promises)[:LONGEST_TAG] or "nothing known"
-    if record.retry_of is not None:
-        tags["retry_of"] = str(record.retry_of)
+    told = {
+        "mode": record.mode.value if record.mode is not None else None,
+        "prompt_version": record.prompt_version,
+        "program_version": record.program_version,
+        "retry_of": record.retry_of,
+        "rescue_of": record.rescue_of,
+    }
+    tags.update({name: str(value) for name, value in told.items() if value not in (None, "")})
     return tags
 
 
@@ -266,6 +272,7 @@ def _texts(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> d
         "record.json": _json(record),
         "train.py": source,
         "diff.patch": diff,
+        "program.md": evidence.program,
     }
     for index, exchange in enumerate(evidence.proposal.exchanges, start=1):
         texts[f"prompt-{index}.md"] = exchange.prompt
