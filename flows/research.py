@@ -12,7 +12,7 @@ from flows.pushing import push_or_say
 from flows.trial import trial
 from nightlab import events
 from nightlab.confirmation import confirmation_due
-from nightlab.errors import EvaluationError, SandboxError, UsageError
+from nightlab.errors import BudgetReached, EvaluationError, SandboxError, UsageError
 from nightlab.limits import Limits
 from nightlab.prefetch import Prefetch, is_prefetched
 from nightlab.records import Reason, TrialRecord, Verdict
@@ -61,13 +61,22 @@ def _session(session: Session) -> SessionSummary:
         limits = Limits(session)
         events.publish(events.Notice(text=f"Proposer: {session.proposer_why}"))
         prefetch = Prefetch(session)
+        stopped = _trials(session, limits, prefetch)
+        _say_ideas_in_hand(session)
+        _confirm_or_say(session)
+        return _summary(session, stopped)
+
+
+def _trials(session: Session, limits: Limits, prefetch: Prefetch) -> str:
+    """Run trials until a limit; return the sentence on it."""
+    try:
         _resume_interrupted(session, limits, prefetch)
         _baseline(session)
         while (stopped := limits.reached()) is None:
             _run_and_ask_ahead(session, _next_number(session), limits, prefetch)
-        _say_ideas_in_hand(session)
-        _confirm_or_say(session)
-        return _summary(session, stopped)
+    except BudgetReached as reached:
+        return str(reached)
+    return stopped
 
 
 def _confirm_or_say(session: Session) -> None:
@@ -109,6 +118,8 @@ def _next_number(session: Session) -> int:
 
 def _say_ideas_in_hand(session: Session) -> None:
     for mark in session.ledger.marks():
+        if mark.proposal is None:
+            continue
         text = f"The idea for trial {mark.number} is in hand: the next session begins with it."
         events.publish(events.Notice(text=text))
 

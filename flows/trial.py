@@ -9,7 +9,7 @@ from pydantic import SkipValidation
 
 from nightlab import events
 from nightlab.decision import Subject
-from nightlab.errors import EvaluationError, ModelError, SandboxError
+from nightlab.errors import BudgetReached, EvaluationError, ModelError, SandboxError
 from nightlab.measurement import add_replicate, next_seed, next_subject
 from nightlab.prefetch import Prefetch
 from nightlab.preflight import (
@@ -29,6 +29,7 @@ from nightlab.trial import (
     begin_trial,
     current_mark,
     is_applied,
+    put_back,
     track_start,
 )
 from tasks.evaluate import evaluate
@@ -52,6 +53,9 @@ def trial(
     While it trains, ``prefetch`` asks for the next trial's idea.
 
     The run fails only where the machinery did: a candidate that crashes is a result.
+
+    Raises:
+        BudgetReached: no idea can be paid for; the trial waits for a session that can.
     """
     clock = StepClock()
     mark = begin_trial(session, number, proposal, retry_of)
@@ -64,6 +68,9 @@ def trial(
         mark = _rehearsed(session, mark, clock)
         mark = _measured(session, mark, clock)
         verdict = decide_trial(session, mark)
+    except BudgetReached:
+        put_back(session, number)
+        raise
     except (ModelError, SandboxError, EvaluationError) as error:
         mark = current_mark(session, number) or mark
         verdict = failed(error)

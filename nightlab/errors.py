@@ -16,7 +16,8 @@ was needed, what was found, and the command or setting that mends it.
         ├── SandboxError        the sandbox broke while it ran
         ├── EvaluationError     the evaluator broke, through no fault of the candidate
         └── ModelError          the model's endpoint did not answer
-            └── ModelRefused    it never will with these settings: wrong key, unknown model
+            ├── ModelRefused    it never will with these settings: wrong key, unknown model
+            └── BudgetReached   what was given for models does not pay for another call
 """
 
 
@@ -80,3 +81,7 @@ class ModelError(MachineryError):
 
 class ModelRefused(ModelError):  # noqa: N818
     """The endpoint refuses these settings: another try cannot help."""
+
+
+class BudgetReached(ModelError):  # noqa: N818
+    """What was given for models does not pay for another call: the session ends by it."""

@@ -27,12 +27,11 @@ class Limits:
         hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR
         if settings.hours is not None and hours >= settings.hours:
             return f"{settings.hours:g} hours were given and are over."
-        spent = sum(record.cost.cost_usd or 0.0 for record in ours)
-        if settings.max_cost_usd is not None and spent >= settings.max_cost_usd:
-            return (
-                f"${settings.max_cost_usd:.2f} were given for the model and ${spent:.2f} are spent."
-            )
-        return None
+        proposer = self._session.proposer
+        # A hybrid goes on without its model: the optimiser costs nothing.
+        if proposer.model is None or proposer.name == "hybrid":
+            return None
+        return self._session.spending.reached()
 
     def _own_trials(self) -> list[TrialRecord]:
         return [

@@ -23,8 +23,8 @@ from nightlab.errors import LedgerError, UsageError
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
 from nightlab.program import read_program
-from nightlab.proposers import Proposer, choose_proposer, set_knobs
-from nightlab.records import InFlight, Reason, TrialRecord, Verdict
+from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
+from nightlab.records import InFlight, ProposalCost, Reason, TrialRecord, Verdict
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
 from nightlab.token_file import TokenFile
@@ -51,10 +51,14 @@ class Session:
     tracker: Tracker
     proposer: Proposer
     proposer_why: str
+    spending: Spending
+    """What models have cost, against the caps."""
     engine_version: str
     work: Path
     """A folder for checkpoints between training and evaluation; removed at the end."""
     corpus: Corpus | None = None
+    tried: dict[int, TriedChange] = field(default_factory=dict, repr=False)
+    """What finished trials changed, as far as a proposer was told already."""
     _tokens: TokenFile | None = field(default=None, repr=False)
 
     @property
@@ -126,7 +130,9 @@ def open_session(
             remote.fetch()
         records = ledger.records()
         settings = continue_settings(settings, begun_with(records, ledger.marks()))
-        chosen = choose_proposer(settings, api_key=api_key)
+        spending = Spending(settings)
+        spending.count_earlier(earlier_costs(records, ledger.marks(), identifier))
+        chosen = choose_proposer(settings, api_key=api_key, spending=spending)
         read_program(settings, places)
         sandbox = choose_sandbox(
             settings.trust_candidate, require_rung=settings.require_rung, cache=places.cache
@@ -149,6 +155,7 @@ def open_session(
             tracker=Tracker(places.tracking_uri, places.mlruns, settings.study),
             proposer=chosen.proposer,
             proposer_why=chosen.why,
+            spending=spending,
             engine_version=version,
             work=Path(tempfile.mkdtemp(prefix=f"{settings.study}-", dir=work)),
         )
@@ -220,6 +227,17 @@ def check_device(device: Device, baseline: TrialRecord | None) -> None:
         f"{device.description!r}: under a time budget their scores do not compare, so name another "
         "study with --study, or run it where it was begun."
     )
+
+
+def earlier_costs(
+    records: tuple[TrialRecord, ...], marks: tuple[InFlight, ...], session: str
+) -> list[tuple[bool, ProposalCost]]:
+    """What each proposal in git has cost, and whether this session, retried, paid for it."""
+    costs = [(record.session == session, record.cost) for record in records]
+    for mark in marks:
+        ideas = (*mark.set_aside, *((mark.proposal,) if mark.proposal is not None else ()))
+        costs += [(mark.session == session, idea.cost) for idea in ideas]
+    return costs
 
 
 def say_new_engine(version: str, records: tuple[TrialRecord, ...]) -> None:

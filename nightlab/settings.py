@@ -246,6 +246,13 @@ class SessionSettings(BaseModel):
             )
         return value
 
+    @field_validator("model")
+    @classmethod
+    def _models_hold_no_secret(cls, value: str | None) -> str | None:
+        for part in (value or "").split(","):
+            cls._address_holds_no_secret(part[part.find("http") :] if "@http" in part else None)
+        return value
+
     @field_validator("api_base", "corpus")
     @classmethod
     def _address_holds_no_secret(cls, value: str | None) -> str | None:

@@ -12,7 +12,7 @@ from typing import Any
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger
 from nightlab.program import read_program
-from nightlab.proposers import Brief, apply_edits, knob_values
+from nightlab.proposers import Brief, TriedChange, apply_edits, knob_values
 from nightlab.rebase import rebase, with_set_aside
 from nightlab.records import (
     InFlight,
@@ -88,6 +88,13 @@ def current_mark(session: Session, number: int) -> InFlight | None:
     return None
 
 
+def put_back(session: Session, number: int) -> None:
+    """Leave a trial that has no idea yet to a later session, as if it had not begun."""
+    mark = current_mark(session, number)
+    if mark is not None:
+        session.ledger.mark(mark.model_copy(update={"attempts": 0}))
+
+
 def baseline_proposal() -> Proposal:
     """The proposal of the baseline: the trainer as it stands."""
     return Proposal(
@@ -149,8 +156,22 @@ def brief(
         startup_free_seconds=sizes.startup_free_seconds,
         sequence_length=sizes.sequence_length,
         vocab_size=sizes.vocab_size,
+        tried=_tried(session, ledger, records),
         under_way=under_way,
     )
+
+
+def _tried(
+    session: Session, ledger: Ledger, records: tuple[TrialRecord, ...]
+) -> tuple[TriedChange, ...]:
+    """What finished trials changed; nothing for a proposer that does not read."""
+    if session.proposer.model is None:
+        return ()
+    for record in records:
+        if record.number not in session.tried and record.commit != record.parent:
+            change = TriedChange(number=record.number, diff=ledger.diff(record))
+            session.tried[record.number] = change
+    return tuple(session.tried[number] for number in sorted(session.tried))
 
 
 def apply_proposal(session: Session, mark: InFlight, proposal: Proposal) -> InFlight:

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
 
-from nightlab.errors import MachineryError, ModelRefused
+from nightlab.errors import BudgetReached, MachineryError, ModelRefused
 
 MODEL_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 GIT_DELAYS_SECONDS = [0.5, 2.0, 10.0]
@@ -19,4 +19,5 @@ SANDBOX_DELAYS_SECONDS = [2.0]
 def may_pass(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     """Say whether another try can help: the machinery failed, and did not refuse for good."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, MachineryError) and not isinstance(error, ModelRefused)
+    final = ModelRefused | BudgetReached
+    return isinstance(error, MachineryError) and not isinstance(error, final)

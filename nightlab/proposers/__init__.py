@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nightlab.errors import UsageError
-from nightlab.proposers.brief import Brief, Proposer
+from nightlab.proposers.brief import Brief, Proposer, TriedChange
 from nightlab.proposers.contract import check_source
 from nightlab.proposers.edits import apply_edits, edit_between, parse_edits
-from nightlab.proposers.endpoint import EndpointError
+from nightlab.proposers.endpoint import Endpoint, EndpointError
 from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.proposers.knobs import Knob, knob_values, read_knobs, set_knobs
 from nightlab.proposers.llm import LlmProposer, try_model
+from nightlab.proposers.models import ModelPool, read_models
+from nightlab.proposers.spending import Spending
 from nightlab.settings import SessionSettings
 
 __all__ = [
@@ -22,6 +24,8 @@ __all__ = [
     "KnobProposer",
     "LlmProposer",
     "Proposer",
+    "Spending",
+    "TriedChange",
     "apply_edits",
     "check_source",
     "choose_proposer",
@@ -49,6 +53,7 @@ def choose_proposer(
     settings: SessionSettings,
     api_key: str | None = None,
     environment: Mapping[str, str] | None = None,
+    spending: Spending | None = None,
 ) -> ChosenProposer:
     """Take the proposer that is asked for; ``auto`` takes ``llm`` where a model is configured.
 
@@ -57,6 +62,8 @@ def choose_proposer(
         api_key: the model's key; None leaves it to the provider's environment variable.
         environment: where ``NIGHTLAB_MODEL`` and ``NIGHTLAB_API_BASE`` are looked up;
             None for this process's.
+
+        spending: what models may cost; None counts from nothing.
 
     Raises:
         UsageError: ``llm`` is asked for and no model is configured.
@@ -74,11 +81,16 @@ def choose_proposer(
             "The llm proposer needs a model and none is configured: name one with --model "
             f"PROVIDER/NAME or {MODEL_VARIABLE}, or take --proposer knobs."
         )
-    proposer = LlmProposer(
-        model=model,
-        api_base=settings.api_base or variables.get(API_BASE_VARIABLE) or None,
-        api_key=api_key,
-        timeout_seconds=settings.model_timeout_seconds,
+    address = settings.api_base or variables.get(API_BASE_VARIABLE) or None
+    endpoints = tuple(
+        Endpoint(
+            model=name,
+            api_base=place,
+            api_key=api_key,
+            timeout_seconds=settings.model_timeout_seconds,
+        )
+        for name, place in read_models(model, address)
     )
+    proposer = LlmProposer(ModelPool(endpoints, spending or Spending(settings)))
     why = f"llm, the {proposer.where}, which {source} names{asked}."
     return ChosenProposer(proposer=proposer, why=why)

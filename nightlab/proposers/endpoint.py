@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nightlab.errors import ModelError, ModelRefused
-from nightlab.proposers.prompts import one_line
+from nightlab.proposers.spending import MILLION, UNKNOWN_PRICE, Price
+from nightlab.proposers.texts import one_line
 from nightlab.records import utc_now
 from nightlab.redaction import Redaction
 
@@ -31,6 +32,9 @@ PLACEHOLDER_KEY = "no-key-needed"
 GRACE_SECONDS = 1.0
 """What litellm's own time-out is given, since it closes the connection and ours cannot."""
 SHOWN_CHARACTERS = 300
+LONGEST_ANSWER_TOKENS = 32_000
+"""A limit above this is none: some models refuse to be asked for more than they can."""
+EXPLICIT_CACHE_PROVIDERS = ("anthropic/", "claude")
 # For good: another try with the same settings meets the same refusal.
 REFUSALS = frozenset({400, 401, 403, 404, 405, 413, 422})
 
@@ -44,11 +48,23 @@ class EndpointError(ModelError):
 
     Attributes:
         retry_after_seconds: what the server asked to be waited, where it did.
+        may_be_billed: whether the model may have worked on an answer that never came.
     """
 
-    def __init__(self, message: str, *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_seconds: float | None = None,
+        may_be_billed: bool = False,
+    ) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+        self.may_be_billed = may_be_billed
+
+
+class PromptTooLong(ModelRefused):
+    """The model's context does not hold the prompt; a shorter one may fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +79,8 @@ class Reply:
     cost_usd: float | None
     """None where litellm knows no price for the model."""
     seconds: float
+    model: str
+    """Which one it was."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +107,26 @@ class Endpoint:
         place = f" at {self.redaction(self.api_base)}" if self.api_base else ""
         return f"model {self.model}{place}"
 
-    def ask(self, messages: Sequence[dict[str, str]]) -> Reply:
+    def price(self) -> Price:
+        """What a token costs, by the list that came with litellm."""
+        litellm = import_litellm()
+        try:
+            dollars = litellm.cost_per_token(
+                model=self.model, prompt_tokens=MILLION, completion_tokens=MILLION
+            )
+        except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
+            return UNKNOWN_PRICE
+        prompt, completion = (float(amount) / MILLION for amount in dollars)
+        return Price(prompt=prompt, completion=completion)
+
+    def ask(self, messages: Sequence[dict[str, str]], answer_tokens: int | None = None) -> Reply:
         """Send a chat and wait for the answer, at most ``timeout_seconds`` (plus a second).
 
         An answer that comes later is not waited for, though it may still be billed.
+
+        Args:
+            messages: of the chat.
+            answer_tokens: the longest answer that is paid for; None for the model's own.
 
         Raises:
             ModelRefused: no other try can help: wrong key, unknown model, bad request.
@@ -112,13 +146,16 @@ class Endpoint:
                     api_key=self._key(litellm),
                     timeout=self.timeout_seconds,
                     max_retries=0,
+                    drop_params=True,
+                    **_extras(self.model, answer_tokens),
                 ),
             )
         # Without their cause: litellm's exceptions carry requests, whose headers carry keys.
         except (TimeoutError, openai.APITimeoutError):
             raise EndpointError(
                 f"The {self.where} must answer within {self.timeout_seconds:g} seconds and had not "
-                "finished by then: raise the setting model_timeout_seconds, or use a faster model."
+                "finished by then: raise the setting model_timeout_seconds, or use a faster model.",
+                may_be_billed=True,
             ) from None
         except openai.OpenAIError as error:
             raise self._explain(error, litellm) from None
@@ -146,7 +183,7 @@ class Endpoint:
                 "name a Prefect Secret block with the setting api_key_secret."
             )
         if isinstance(error, litellm.exceptions.ContextWindowExceededError):
-            return ModelRefused(
+            return PromptTooLong(
                 f"The {self.where} must take the whole prompt and finds it too long ({said}): "
                 "name a model with a longer context with --model, or shorten program.md."
             )
@@ -186,6 +223,7 @@ class Endpoint:
             completion_tokens=completion_tokens if counted else None,
             cost_usd=self._cost(response, litellm) if counted else None,
             seconds=seconds,
+            model=self.model,
         )
 
     def _cost(self, response: Any, litellm: Any) -> float | None:
@@ -194,6 +232,17 @@ class Endpoint:
         except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
             return None
         return float(cost) if math.isfinite(cost) and cost >= 0 else None
+
+
+def _extras(model: str, answer_tokens: int | None) -> dict[str, Any]:
+    """Parameters that not every call has."""
+    extras: dict[str, Any] = {}
+    if answer_tokens is not None and answer_tokens < LONGEST_ANSWER_TOKENS:
+        extras["max_tokens"] = max(1, answer_tokens)
+    if model.startswith(EXPLICIT_CACHE_PROVIDERS):
+        # These cache a prompt's beginning only where it is marked; the others by themselves.
+        extras["cache_control_injection_points"] = [{"location": "message", "role": "system"}]
+    return extras
 
 
 def import_litellm() -> Any:

@@ -1,74 +1,64 @@
-"""The proposer with a language model: asks, reads the edit, has it repaired once."""
+"""The proposer with language models: asks, has the answer mended, looks whether it is new."""
 
-import re
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from nightlab import events
 from nightlab.errors import ModelError
+from nightlab.proposers.answer import Draft, read_answer
 from nightlab.proposers.brief import Brief
-from nightlab.proposers.contract import check_source
-from nightlab.proposers.edits import apply_edits, is_block_start, parse_edits
-from nightlab.proposers.endpoint import Endpoint, Reply
+from nightlab.proposers.endpoint import Endpoint, PromptTooLong, Reply
+from nightlab.proposers.models import ModelPool
+from nightlab.proposers.novelty import near_trial
 from nightlab.proposers.prompts import (
-    TITLE_CHARACTERS,
+    PROMPT_VERSION,
+    Room,
     crash_message,
-    one_line,
+    mode_of,
+    near_message,
     opening_messages,
     repair_message,
+    shown_suggestions,
 )
-from nightlab.records import Edit, Exchange, Proposal, ProposalCost
+from nightlab.proposers.texts import one_line
+from nightlab.records import Exchange, Proposal, ProposalCost
 
-REPAIR_ROUNDS = 1
-HYPOTHESIS_CHARACTERS = 2_000
-_TITLE = re.compile(r"[\s#*>]*TITLE\s*\**\s*:\s*\**(?P<title>.*)", re.IGNORECASE)
-_HYPOTHESIS = re.compile(r"[\s#*>]*HYPOTHESIS\s*\**\s*:\s*\**(?P<text>.*)", re.IGNORECASE)
-_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """An answer, read: an idea and its edits, or what keeps them from being used."""
-
-    title: str
-    hypothesis: str
-    edits: tuple[Edit, ...] = ()
-    error: str | None = None
+REPAIR_ROUNDS = 2
 
 
 class LlmProposer:
-    """Asks a language model for an edit of ``train.py``."""
+    """Asks language models for an edit of ``train.py``."""
 
     name = "llm"
 
-    def __init__(
-        self,
-        model: str,
-        api_base: str | None = None,
-        api_key: str | None = None,
-        timeout_seconds: float = 90.0,
-    ) -> None:
-        self.model: str | None = model
-        self._endpoint = Endpoint(
-            model=model, api_base=api_base, api_key=api_key, timeout_seconds=timeout_seconds
-        )
+    def __init__(self, pool: ModelPool) -> None:
+        self._pool = pool
+
+    @property
+    def model(self) -> str | None:
+        """The models, with commas between."""
+        return ",".join(endpoint.model for endpoint in self._pool.endpoints)
 
     @property
     def where(self) -> str:
-        """The model, and its address where one is set, for sentences."""
-        return self._endpoint.where
+        """The models, and their addresses where set, for sentences."""
+        return self._pool.where
 
     def propose(self, brief: Brief) -> Proposal:
-        """Ask for an idea, and once more where its edits cannot be used.
+        """Ask for an idea; again where its edits cannot be used, once where it was tried.
 
         Returns:
             A proposal whose edits apply and keep the trainer's contract; else with
-            ``error``. An endpoint that fails in the repair round does not throw away
+            ``error``. An endpoint that fails in a later round does not throw away
             the first answer, which was paid for: the proposal then says both.
 
         Raises:
-            ModelRefused: the endpoint refuses these settings.
-            ModelError: the endpoint gave nothing that could be read as an answer.
+            BudgetReached: the caps allow no call; none was made.
+            ModelRefused: every endpoint refuses these settings.
+            ModelError: no endpoint gave anything that could be read as an answer.
         """
-        return self._converse(_Conversation(messages=self._opening(brief)), brief)
+        return self._fitted(brief, self._propose_in)
 
     def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
         """Show the model its own answer and what became of it, and ask for it mended.
@@ -83,63 +73,111 @@ class LlmProposer:
             where no answer of the model's stands in the proposal.
 
         Raises:
-            ModelRefused, ModelError: as ``propose``.
+            BudgetReached, ModelRefused, ModelError: as ``propose``.
         """
         if not proposal.exchanges:
             return None
-        messages = self._opening(brief)
-        messages.append({"role": "assistant", "content": proposal.exchanges[-1].answer})
-        told = len(messages)
-        crash = crash_message(problem)
-        messages.append({**crash, "content": self._endpoint.redaction(crash["content"])})
-        return self._converse(_Conversation(messages=messages, told=told), brief)
-
-    def _opening(self, brief: Brief) -> list[dict[str, str]]:
-        redaction = self._endpoint.redaction
-        return [
-            {"role": message["role"], "content": redaction(message["content"])}
-            for message in opening_messages(brief)
-        ]
-
-    def _converse(self, talk: "_Conversation", brief: Brief) -> Proposal:
-        draft = talk.ask(self._endpoint, brief)
-        for _ in range(REPAIR_ROUNDS):
-            if draft.error is None:
-                break
-            talk.messages.append(repair_message(draft.error))
-            try:
-                draft = talk.ask(self._endpoint, brief)
-            except ModelError as error:
-                problem = f"{draft.error} It could not be sent back: {error}"
-                return self._proposal(draft, talk, problem)
-        return self._proposal(draft, talk, draft.error)
-
-    def _proposal(self, draft: Draft, talk: "_Conversation", error: str | None) -> Proposal:
-        return Proposal(
-            title=draft.title,
-            hypothesis=draft.hypothesis,
-            edits=draft.edits,
-            proposer=self.name,
-            model=self.model,
-            cost=talk.cost(),
-            exchanges=tuple(talk.exchanges),
-            error=error,
+        answer = proposal.exchanges[-1].answer
+        return self._fitted(
+            brief, lambda talk: self._repair_in(talk, answer, problem, proposal.model)
         )
+
+    def _fitted(self, brief: Brief, work: Callable[["_Conversation"], Proposal]) -> Proposal:
+        """Have the prompt shortened where no model's context holds it."""
+        for room in Room:
+            talk = self._conversation(brief, room)
+            try:
+                return work(talk)
+            except PromptTooLong:
+                if room is Room.LEAST or talk.replies:
+                    raise
+                text = f"The prompt of trial {brief.number} is too long for the model: shortened."
+                events.publish(events.Notice(text=text))
+        raise RuntimeError("the shortest prompt was neither answered nor refused")
+
+    def _conversation(self, brief: Brief, room: Room) -> "_Conversation":
+        redact = self._pool.redaction
+        messages = [
+            {"role": message["role"], "content": redact(message["content"])}
+            for message in opening_messages(brief, room)
+        ]
+        order = self._pool.order(brief.records, draw_seed(brief))
+        return _Conversation(pool=self._pool, order=order, brief=brief, messages=messages)
+
+    def _propose_in(self, talk: "_Conversation") -> Proposal:
+        draft, problem = talk.ask_until_usable(REPAIR_ROUNDS)
+        near = near_trial(talk.brief, draft.source, draft.title) if problem is None else None
+        if near is None:
+            return talk.proposal(draft, problem)
+        tried = f"near trial {near.record.number} by its {near.by}"
+        talk.say(near_message(near))
+        try:
+            second, unusable = talk.ask_until_usable(0)
+        except ModelError as error:
+            return talk.proposal(draft, None, f"It is {tried}; asking for another failed: {error}")
+        if unusable is not None:
+            return talk.proposal(
+                draft, None, f"It is {tried}; its second answer could not be used."
+            )
+        again = near_trial(talk.brief, second.source, second.title)
+        note = f"The model's first answer was {tried}, so another was asked for"
+        if again is not None:
+            note += f"; this one is near trial {again.record.number} by its {again.by}"
+        return talk.proposal(second, None, f"{note}.")
+
+    def _repair_in(
+        self, talk: "_Conversation", answer: str, problem: str, model: str | None
+    ) -> Proposal:
+        talk.prefer(model)
+        talk.messages.append({"role": "assistant", "content": answer})
+        talk.told = len(talk.messages)
+        talk.say(crash_message(problem))
+        draft, unusable = talk.ask_until_usable(REPAIR_ROUNDS)
+        return talk.proposal(draft, unusable)
+
+
+def draw_seed(brief: Brief) -> int:
+    """A seed of a trial's draws, so that a resumed trial draws alike."""
+    text = f"{brief.seed}/{brief.number}/model".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
 
 
 @dataclass(slots=True, kw_only=True)
 class _Conversation:
     """The rounds of one proposal."""
 
+    pool: ModelPool
+    order: tuple[Endpoint, ...]
+    brief: Brief
     messages: list[dict[str, str]]
     exchanges: list[Exchange] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     told: int = 0
     """Messages that stand in an exchange already."""
 
-    def ask(self, endpoint: Endpoint, brief: Brief) -> Draft:
-        """Send the messages and read the answer."""
-        reply = endpoint.ask(self.messages)
+    def say(self, message: dict[str, str]) -> None:
+        """Add a message, without secrets that a candidate's output may hold."""
+        self.messages.append({**message, "content": self.pool.redaction(message["content"])})
+
+    def prefer(self, model: str | None) -> None:
+        """Ask a model before the others: the one whose answer is talked about."""
+        self.order = tuple(sorted(self.order, key=lambda endpoint: endpoint.model != model))
+
+    def ask_until_usable(self, repairs: int) -> tuple[Draft, str | None]:
+        """Ask, and send back what cannot be used; the last draft and what is wrong with it."""
+        draft = self._ask()
+        for _ in range(repairs):
+            if draft.error is None:
+                break
+            self.say(repair_message(draft.error))
+            try:
+                draft = self._ask()
+            except ModelError as error:
+                return draft, f"{draft.error} It could not be sent back: {error}"
+        return draft, draft.error
+
+    def _ask(self) -> Draft:
+        reply = self.pool.ask(self.messages, self.order)
         # Each exchange holds what was new in its round; the earlier ones stand before it.
         new = self.messages[self.told :]
         prompt = "\n\n".join(f"[{part['role']}]\n{part['content']}" for part in new)
@@ -147,9 +185,28 @@ class _Conversation:
         self.told = len(self.messages)
         self.exchanges.append(Exchange(prompt=prompt, answer=reply.text))
         self.replies.append(reply)
-        return read_answer(reply.text, reply.finish_reason, brief.incumbent_source)
+        self.prefer(reply.model)
+        return read_answer(reply.text, reply.finish_reason, self.brief.incumbent_source)
 
-    def cost(self) -> ProposalCost:
+    def proposal(self, draft: Draft, error: str | None, note: str = "") -> Proposal:
+        """What came of it."""
+        return Proposal(
+            title=draft.title,
+            hypothesis=draft.hypothesis,
+            edits=draft.edits,
+            proposer=LlmProposer.name,
+            model=self.replies[-1].model,
+            mode=mode_of(self.brief),
+            expected_bpb=draft.expected_bpb,
+            prompt_version=PROMPT_VERSION,
+            suggestions=shown_suggestions(self.brief),
+            note=note,
+            cost=self._cost(),
+            exchanges=tuple(self.exchanges),
+            error=error,
+        )
+
+    def _cost(self) -> ProposalCost:
         """The sum over all rounds; None as soon as one round is not known."""
         dollars = [reply.cost_usd for reply in self.replies]
         known = [amount for amount in dollars if amount is not None]
@@ -165,42 +222,6 @@ class _Conversation:
 def _total(counts: list[int | None]) -> int | None:
     known = [count for count in counts if count is not None]
     return sum(known) if len(known) == len(counts) else None
-
-
-def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
-    """Read an answer and try its edits on the incumbent's source.
-
-    A missing title is no reason to send an edit back: the hypothesis stands in for it.
-    """
-    text = _THOUGHTS.sub("", answer, count=1) if answer.lstrip().startswith("<think>") else answer
-    title, hypothesis = _read_idea(text)
-    parsed = parse_edits(text)
-    error = parsed.error
-    if error is None:
-        applied = apply_edits(source, parsed.edits)
-        error = applied.error or check_source(applied.source)
-    if error is not None and not text.strip():
-        error = f"The answer is empty (finish reason {finish_reason})."
-    elif error is not None and finish_reason == "length":
-        error = f"{error} The answer was cut off at the model's longest: make it shorter."
-    return Draft(title=title, hypothesis=hypothesis, edits=parsed.edits, error=error)
-
-
-def _read_idea(text: str) -> tuple[str, str]:
-    title = ""
-    hypothesis: list[str] = []
-    inside = False
-    for line in text.replace("\r\n", "\n").split("\n"):
-        if is_block_start(line) or line.lstrip().startswith(("```", "~~~")):
-            break
-        if match := _TITLE.fullmatch(line):
-            title, inside = title or one_line(match["title"], TITLE_CHARACTERS), False
-        elif match := _HYPOTHESIS.fullmatch(line):
-            hypothesis, inside = [match["text"]], True
-        elif inside:
-            hypothesis.append(line)
-    why = one_line(" ".join(hypothesis), HYPOTHESIS_CHARACTERS)
-    return title.strip("* ") or one_line(why, TITLE_CHARACTERS) or "An answer without a title", why
 
 
 def try_model(model: str, api_base: str | None = None, timeout_seconds: float = 30.0) -> str:

@@ -8,10 +8,15 @@ from email.utils import format_datetime
 import pytest
 
 from nightlab.errors import ModelError, ModelRefused
-from nightlab.proposers import EndpointError, LlmProposer, apply_edits, try_model
-from nightlab.proposers.endpoint import PLACEHOLDER_KEY, import_litellm
-from nightlab.proposers.llm import read_answer
-from nightlab.records import Proposal, utc_now
+from nightlab.proposers import EndpointError, LlmProposer, Spending, apply_edits, try_model
+from nightlab.proposers.answer import read_answer
+from nightlab.proposers.brief import Brief, TriedChange
+from nightlab.proposers.endpoint import PLACEHOLDER_KEY, Endpoint, import_litellm
+from nightlab.proposers.models import ModelPool
+from nightlab.proposers.prompts import PROMPT_VERSION
+from nightlab.records import Mode, Proposal, utc_now
+from nightlab.settings import SessionSettings
+from tests.proposers.samples import history
 from tests.proposers.trainer_sample import SOURCE, sample_brief
 from tests.samples import sample_record
 from tests.scripted_endpoint import (
@@ -38,6 +43,20 @@ def _no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     import_litellm()  # It takes seconds, and no test's time-out is meant to include them.
 
 
+def asks(
+    model: str,
+    api_base: str | None = None,
+    api_key: str | None = None,
+    timeout_seconds: float = 20.0,
+    **caps: float,
+) -> LlmProposer:
+    """A proposer with one model."""
+    endpoint = Endpoint(
+        model=model, api_base=api_base, api_key=api_key, timeout_seconds=timeout_seconds
+    )
+    return LlmProposer(ModelPool((endpoint,), Spending(SessionSettings(**caps))))
+
+
 def propose(
     endpoint: ScriptedEndpoint,
     *,
@@ -45,7 +64,7 @@ def propose(
     api_key: str | None = None,
     timeout_seconds: float = 20.0,
 ) -> Proposal:
-    proposer = LlmProposer(model, endpoint.api_base, api_key, timeout_seconds)
+    proposer = asks(model, endpoint.api_base, api_key, timeout_seconds)
     return proposer.propose(sample_brief())
 
 
@@ -129,11 +148,11 @@ def test_an_unusable_answer_is_sent_back_once_with_the_error(first: Answer, told
 
 
 def test_what_is_not_repaired_is_a_proposal_with_an_error() -> None:
-    with ScriptedEndpoint([MISSED, "No.", GOOD]) as endpoint:
+    with ScriptedEndpoint([MISSED, MISSED, "No.", GOOD]) as endpoint:
         proposal = propose(endpoint)
     assert proposal.error is not None
     assert "no SEARCH/REPLACE block" in proposal.error
-    assert len(endpoint.requests) == len(proposal.exchanges) == 2
+    assert len(endpoint.requests) == len(proposal.exchanges) == 3
 
 
 def test_an_endpoint_that_fails_in_the_repair_does_not_lose_what_was_paid() -> None:
@@ -181,10 +200,6 @@ def test_failures_that_may_pass_are_model_errors(answer: Answer, words: list[str
         (Failure(401, "bad key"), "set the right key"),
         (Failure(403), "set the right key"),
         (Failure(404, "The model `scripted` does not exist"), "check the names in --model"),
-        (
-            Failure(400, "This model's maximum context length is 10 tokens."),
-            "a longer context",
-        ),
     ],
 )
 def test_refusals_for_good_are_told_apart(answer: Answer, words: str) -> None:
@@ -228,7 +243,7 @@ def test_a_closed_port_is_a_model_error() -> None:
     with ScriptedEndpoint([]) as endpoint:
         api_base = endpoint.api_base
     with pytest.raises(EndpointError, match="failed: Connection error"):
-        LlmProposer("openai/scripted", api_base, timeout_seconds=5).propose(sample_brief())
+        asks("openai/scripted", api_base, timeout_seconds=5).propose(sample_brief())
 
 
 @pytest.mark.parametrize(
@@ -241,7 +256,7 @@ def test_a_closed_port_is_a_model_error() -> None:
 )
 def test_a_missing_key_or_provider_is_refused_without_a_call(model: str, words: str) -> None:
     with pytest.raises(ModelRefused, match=words):
-        LlmProposer(model, timeout_seconds=5).propose(sample_brief())
+        asks(model, timeout_seconds=5).propose(sample_brief())
 
 
 def test_keys_stay_out_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +264,7 @@ def test_keys_stay_out_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     leaky = GOOD.replace("Depth helps.", f"The key is {CANARY}.")
     record = sample_record(1).model_copy(update={"title": f"other-{CANARY[::-1]}"})
     with ScriptedEndpoint([leaky, Failure(401, f"bad key {CANARY}")]) as endpoint:
-        proposer = LlmProposer("openai/scripted", endpoint.api_base, CANARY, 20)
+        proposer = asks("openai/scripted", endpoint.api_base, CANARY, 20)
         brief = sample_brief(records=(record,), program=f"My key is {CANARY}, keep it.")
         proposal = proposer.propose(brief)
         with pytest.raises(ModelRefused) as caught:
@@ -295,3 +310,95 @@ def test_titles_and_hypotheses_are_read_as_models_write_them(
     draft = read_answer(head + "\n" + GOOD.split("\n\n")[1], "stop", SOURCE)
     assert draft.error is None
     assert (draft.title, draft.hypothesis) == (title, hypothesis)
+
+
+TOO_LONG = Failure(400, "This model's maximum context length is 10 tokens.")
+
+
+def test_a_prompt_that_is_too_long_is_shortened() -> None:
+    with ScriptedEndpoint([TOO_LONG, GOOD]) as endpoint:
+        proposal = asks("openai/scripted", endpoint.api_base).propose(
+            sample_brief(records=history(200))
+        )
+    assert proposal.error is None
+    sizes = [len(request.text) for request in endpoint.requests]
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_a_context_too_short_for_any_prompt_is_said() -> None:
+    with (
+        ScriptedEndpoint([TOO_LONG] * 3) as endpoint,
+        pytest.raises(ModelRefused, match="a longer context"),
+    ):
+        propose(endpoint)
+    assert len(endpoint.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("EXPECTED: -0.012", -0.012),
+        ("**Expected:** about −0.01 bpb", -0.01),
+        ("EXPECTED: 1e-3 worse at first", 1e-3),
+        ("EXPECTED: no idea", None),
+        ("EXPECTED: 1" + "0" * 400, None),
+    ],
+)
+def test_an_expected_change_is_read(line: str, expected: float | None) -> None:
+    draft = read_answer(f"TITLE: A\n{line}\n" + GOOD.split("\n\n")[1], "stop", SOURCE)
+    assert draft.error is None
+    assert draft.expected_bpb == expected
+
+
+TRIED = """--- a/trainer/train.py
++++ b/trainer/train.py
+@@ -8 +8 @@
+-DEPTH = 4  # 2..12; blocks
++DEPTH = 5  # 2..12; blocks
+"""
+
+
+def tried_before() -> Brief:
+    record = sample_record(1, scores=(2.6,)).model_copy(update={"title": "One more block"})
+    return sample_brief(records=(record,), tried=(TriedChange(number=1, diff=TRIED),))
+
+
+def test_a_tried_idea_is_sent_back_once() -> None:
+    other = answer_with_edit("DEPTH = 4", "DEPTH = 8", title="Twice as deep")
+    with ScriptedEndpoint([GOOD, other]) as endpoint:
+        proposal = asks("openai/scripted", endpoint.api_base).propose(tried_before())
+    assert proposal.title == "Twice as deep"
+    assert "near trial 1 by its change" in proposal.note
+    asked = endpoint.requests[1].messages[-1]["content"]
+    assert "trial 1, whose outcome is known" in asked
+    assert "One more block" in asked
+
+
+def test_a_model_that_insists_gets_its_way() -> None:
+    with ScriptedEndpoint([GOOD, GOOD]) as endpoint:
+        proposal = asks("openai/scripted", endpoint.api_base).propose(tried_before())
+    assert proposal.error is None
+    assert "this one is near trial 1" in proposal.note
+    assert proposal.cost.calls == 2
+
+
+@pytest.mark.parametrize("second", ["No other idea.", Failure(500, "boom")])
+def test_a_tried_idea_stands_where_no_other_comes(second: Answer) -> None:
+    with ScriptedEndpoint([GOOD, second]) as endpoint:
+        proposal = asks("openai/scripted", endpoint.api_base).propose(tried_before())
+    assert (proposal.title, proposal.error) == ("Deeper", None)
+    assert "It is near trial 1" in proposal.note
+
+
+def test_a_proposal_says_what_it_was_asked_for() -> None:
+    with ScriptedEndpoint([GOOD]) as endpoint:
+        proposal = propose(endpoint)
+    assert proposal.mode is Mode.REFINE
+    assert proposal.prompt_version == PROMPT_VERSION
+
+
+def test_a_prompt_marks_its_beginning_for_caches_that_want_it() -> None:
+    with ScriptedEndpoint([Failure(500)]) as endpoint, pytest.raises(ModelError):
+        propose(endpoint, model="anthropic/claude-sonnet-4-5", api_key="x")
+    (part,) = endpoint.requests[0].body["system"]
+    assert part["cache_control"] == {"type": "ephemeral"}

@@ -1,32 +1,22 @@
 """Prompts: their order, their bounds, and data that stays data."""
 
+import hashlib
+
+from nightlab.proposers.history import HISTORY_CHARACTERS, LESSONS_CHARACTERS, STALL_TRIALS
+from nightlab.proposers.novelty import Near
 from nightlab.proposers.prompts import (
-    HISTORY_CHARACTERS,
-    fenced,
-    history_table,
-    one_line,
+    PROMPT_VERSION,
+    Room,
+    crash_message,
+    mode_of,
+    near_message,
     opening_messages,
+    repair_message,
+    shown_suggestions,
 )
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import Mode, Suggestion, TrialRecord, utc_now
+from tests.proposers.samples import history
 from tests.proposers.trainer_sample import SOURCE, sample_brief
-from tests.samples import sample_record
-
-
-def history(count: int, title_characters: int = 60) -> tuple[TrialRecord, ...]:
-    """A baseline, then trials of which every tenth is kept and every seventh crashes."""
-    records = []
-    for number in range(count):
-        verdict, reason = Verdict.DISCARD, Reason.WITHIN_NOISE
-        if number % 10 == 0:
-            verdict, reason = Verdict.KEEP, Reason.IMPROVED
-        elif number % 7 == 0:
-            verdict, reason = Verdict.CRASH, Reason.EXCEPTION
-        scores = () if verdict is Verdict.CRASH else (2.0 + number / 1000,)
-        record = sample_record(number, scores=scores, verdict=verdict, reason=reason)
-        decision = record.decision.model_copy(update={"sentence": f"It broke at part {number}."})
-        title = f"idea {number} ".ljust(title_characters, "x")
-        records.append(record.model_copy(update={"decision": decision, "title": title}))
-    return tuple(records)
 
 
 def prompt(records: tuple[TrialRecord, ...] = (), **changes: object) -> str:
@@ -44,52 +34,13 @@ def test_parts_stand_from_stable_to_changing() -> None:
         SOURCE.rstrip(),
         "val_bpb of the incumbent: 2.50000",
         "0.00400",
-        "1 | discard | within_noise | 2.00100 | idea 1",
+        "1 | discard | within_noise | 2.00100 | - → - | idea 1",
         "Propose trial 1.",
     ]
     places = [text.index(part) for part in parts]
     assert places == sorted(places)
     later = prompt(history(9), number=9)
     assert later[: later.index("# The trials so far")] == text[: text.index("# The trials so far")]
-
-
-def test_failures_come_with_their_lesson() -> None:
-    assert "7 | crash | exception | - | idea 7" in history_table(history(8))
-    assert "It broke at part 7." in history_table(history(8))
-    assert "It broke at part 6." not in history_table(history(8))
-
-
-def test_two_hundred_trials_stand_in_full_within_the_bound() -> None:
-    records = history(200)
-    table = history_table(records)
-    assert len(table) < HISTORY_CHARACTERS + 500
-    assert all(f"idea {record.number} " in table for record in records)
-    assert "It broke at part 7." in table
-    assert "shortened" not in table
-
-
-def test_what_is_shortened_is_said_and_kept_trials_stay() -> None:
-    records = history(450, title_characters=100)
-    table = history_table(records)
-    assert len(table) < HISTORY_CHARACTERS + 500
-    assert "old trials are shortened" in table
-    assert "only counted" not in table
-    rows = [line for line in table.splitlines() if " | " in line][1:]
-    assert len(rows) == 450
-    assert rows[10] == f"10 | keep | improved | 2.01000 | {records[10].title.strip()}"
-    assert rows[449] == f"449 | discard | within_noise | 2.44900 | {records[449].title}"
-
-
-def test_what_is_left_out_is_counted() -> None:
-    records = history(3000, title_characters=100)
-    table = history_table(records)
-    assert len(table) < HISTORY_CHARACTERS + 500
-    first, *rest = table.splitlines()
-    counted = int(first.removeprefix("(").split()[0])
-    rows = [line for line in rest if " | " in line][1:]
-    assert counted + len(rows) == 3000
-    assert "within_noise" in first
-    assert rows[-1].startswith("2999 | ")
 
 
 def test_a_long_program_is_cut_and_says_so() -> None:
@@ -110,16 +61,58 @@ def test_the_output_of_the_last_crash_is_fenced_and_capped() -> None:
     assert "End of the output" not in prompt(old)
 
 
-def test_titles_stay_on_their_line() -> None:
-    record = sample_record(1).model_copy(
-        update={"title": "a\n# New instructions\x1b[2J" + "é" * 200}
+def test_two_hundred_trials_stay_under_the_stated_size_and_name_an_early_lesson() -> None:
+    few, many = prompt(history(2), number=2), prompt(history(200), number=200)
+    assert len(many) < len(few) + HISTORY_CHARACTERS + LESSONS_CHARACTERS + 1_500
+    assert "It broke at part 7." in many
+    assert "Propose trial 200." in many
+
+
+def test_a_model_with_little_room_gets_less_and_is_told_so() -> None:
+    brief = sample_brief(records=history(200))
+    sizes = {
+        room: sum(len(message["content"]) for message in opening_messages(brief, room))
+        for room in Room
+    }
+    assert sizes[Room.FULL] > 2 * sizes[Room.SHORT] > 2 * sizes[Room.LEAST]
+    least = opening_messages(brief, Room.LEAST)
+    assert "too short for it" in least[0]["content"]
+    assert "are only counted" in least[1]["content"]
+
+
+def test_a_stalled_study_asks_for_something_else() -> None:
+    going = sample_brief(records=history(STALL_TRIALS))
+    assert mode_of(going) is Mode.REFINE
+    assert "# Explore" not in opening_messages(going)[1]["content"]
+    stalled = sample_brief(records=history(STALL_TRIALS + 1))
+    assert mode_of(stalled) is Mode.EXPLORE
+    assert f"in the last {STALL_TRIALS} trials" in opening_messages(stalled)[1]["content"]
+
+
+def test_suggestions_are_shown_one_at_a_time_in_their_order() -> None:
+    waiting = tuple(
+        Suggestion(study="s", number=number, text=text, made_at=utc_now())
+        for number, text in ((3, "Try rotary embeddings."), (4, "Try SwiGLU."))
     )
-    row = history_table((record,)).splitlines()[2]
-    assert row.startswith("1 | discard | within_noise | - | a # New instructions [2Jé")
-    assert row.endswith("…")
+    text = prompt(suggestions=waiting)
+    assert "Try rotary embeddings." in text
+    assert "SwiGLU" not in text
+    assert shown_suggestions(sample_brief(suggestions=waiting)) == (3,)
+    assert shown_suggestions(sample_brief()) == ()
 
 
-def test_a_fence_is_longer_than_any_inside() -> None:
-    assert fenced("a ```` b").startswith("`````\n")
-    assert fenced("plain", "python") == "```python\nplain\n```"
-    assert one_line("abcdef", 4) == "abc…"
+def test_another_text_is_another_version() -> None:
+    """Who changes what a model reads raises PROMPT_VERSION, and then the digest here."""
+    records = history(12)
+    suggestion = Suggestion(study="s", number=0, text="Try it.", made_at=utc_now())
+    messages = [
+        *opening_messages(sample_brief(records=records, suggestions=(suggestion,), under_way="x")),
+        *opening_messages(sample_brief(records=records), Room.LEAST),
+        repair_message("It does not match."),
+        crash_message("RuntimeError: shape"),
+        near_message(Near(record=records[1], by="change")),
+        near_message(Near(record=records[1], by="intent")),
+    ]
+    text = "\n".join(message["content"] for message in messages)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+    assert (PROMPT_VERSION, digest) == ("2", "307269f3acbb")

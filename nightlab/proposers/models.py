@@ -1,0 +1,234 @@
+"""Several language models as one: which is asked, which stands in, when none may be.
+
+A trial's conversation begins with the model that a bandit draws by what each one gained for
+its price. Where that one fails, the next stands in at once, and a model that asked to be left
+alone (Retry-After) is left alone for as long. Caps are checked before every call.
+"""
+
+import re
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from nightlab import events
+from nightlab.bandit import ArmRecord, choose_arm
+from nightlab.errors import BudgetReached, ModelError, ModelRefused, UsageError
+from nightlab.proposers.endpoint import Endpoint, EndpointError, PromptTooLong, Reply
+from nightlab.proposers.spending import Price, Spending
+from nightlab.records import TrialRecord, Verdict
+
+LONGEST_WAIT_SECONDS = 600.0
+"""An endpoint that asks for a longer pause counts as failed."""
+
+_WITH_ADDRESS = re.compile(r"(?P<name>[^@]\S*?)@(?P<address>https?://\S+)")
+
+
+def read_models(text: str, api_base: str | None) -> tuple[tuple[str, str | None], ...]:
+    """Read ``NAME,NAME@ADDRESS,…``.
+
+    Args:
+        text: the setting ``model``.
+        api_base: the address of those that name none.
+
+    Returns:
+        Name and address of each.
+
+    Raises:
+        UsageError: a name is empty, or stands there twice.
+    """
+    found: dict[str, str | None] = {}
+    for part in (part.strip() for part in text.split(",")):
+        match = _WITH_ADDRESS.fullmatch(part)
+        name, address = (match["name"], match["address"]) if match else (part, api_base)
+        if not name or "://" in name or name in found:
+            what = f"names {name!r} twice" if name in found else f"has {part!r}, which names none"
+            raise UsageError(
+                f"--model takes one name or several with commas between, and {text!r} {what}: "
+                "write it as openai/NAME,anthropic/NAME or NAME@http://ADDRESS."
+            )
+        found[name] = address
+    return tuple(found.items())
+
+
+def model_arms(
+    names: Iterable[str], records: Sequence[TrialRecord], prices: dict[str, Price]
+) -> dict[str, ArmRecord]:
+    """What each model gained, in units of the noise, and cost, in units of a mean proposal.
+
+    A proposal whose price nobody reported counts by its tokens at the model's price.
+    """
+    gains = dict.fromkeys(names, 0.0)
+    costs = dict.fromkeys(gains, 0.0)
+    asked = 0
+    for record in records:
+        model = record.model
+        if model is None or model not in gains or record.verdict is Verdict.FAILED:
+            continue
+        asked += 1
+        gains[model] += gain_in_noise(record)
+        cost = record.cost
+        dollars = cost.cost_usd
+        if dollars is None:
+            dollars = prices[model].of(cost.prompt_tokens or 0, cost.completion_tokens or 0)
+        costs[model] += dollars
+    mean = sum(costs.values()) / asked if asked else 0.0
+    # Models that cost nothing compare by how often they were asked.
+    counts = {name: float(sum(record.model == name for record in records)) for name in gains}
+    return {
+        name: ArmRecord(gain=gains[name], cost=costs[name] / mean if mean > 0 else counts[name])
+        for name in gains
+    }
+
+
+def gain_in_noise(record: TrialRecord) -> float:
+    """By how many standard deviations of one training a kept trial was better; else 0."""
+    decision = record.decision
+    if record.verdict is not Verdict.KEEP or decision.difference_bpb is None:
+        return 0.0
+    if not decision.noise_bpb:
+        return 0.0
+    return max(0.0, -decision.difference_bpb / decision.noise_bpb)
+
+
+@dataclass(slots=True)
+class _Standing:
+    """What a model's last answers mean for the next call."""
+
+    not_before: float = 0.0
+    """On the monotonic clock."""
+    refusal: ModelRefused | None = None
+
+
+@dataclass(slots=True)
+class ModelPool:
+    """Models that stand in for each other."""
+
+    endpoints: tuple[Endpoint, ...]
+    spending: Spending
+    wait: Callable[[float], None] = time.sleep
+    _standing: dict[str, _Standing] = field(default_factory=dict)
+    _prices: dict[str, Price] = field(default_factory=dict)
+    _has_warned: set[str] = field(default_factory=set)
+
+    @property
+    def where(self) -> str:
+        """The models, and their addresses where set, for sentences."""
+        return ", ".join(endpoint.where for endpoint in self.endpoints)
+
+    def redaction(self, text: str) -> str:
+        """The text without any model's key, and without the environment's."""
+        for endpoint in self.endpoints:
+            text = endpoint.redaction(text)
+        return text
+
+    def order(self, records: Sequence[TrialRecord], seed: int) -> tuple[Endpoint, ...]:
+        """The models in the order in which a trial asks them; the first one is drawn.
+
+        Args:
+            records: of the study.
+            seed: of the draw: the same trial asks the same model again.
+        """
+        if len(self.endpoints) == 1:
+            return self.endpoints
+        prices = {endpoint.model: self._price(endpoint) for endpoint in self.endpoints}
+        arms = model_arms(prices, records, prices)
+        first = choose_arm(arms, seed)
+        return tuple(sorted(self.endpoints, key=lambda endpoint: endpoint.model != first))
+
+    def ask(self, messages: Sequence[dict[str, str]], order: Sequence[Endpoint]) -> Reply:
+        """Have one of the models answer.
+
+        Raises:
+            BudgetReached: no model's call fits under the caps; none was made.
+            ModelRefused: every model refuses these settings.
+            EndpointError: every model that does not refuse has failed.
+        """
+        failures: list[ModelError] = []
+        for endpoint in self._by_readiness(order):
+            standing = self._standing.setdefault(endpoint.model, _Standing())
+            if standing.refusal is not None:
+                failures.append(standing.refusal)
+                continue
+            try:
+                return self._ask_one(endpoint, standing, messages)
+            except ModelError as error:
+                failures.append(error)
+                if endpoint is not order[-1]:
+                    text = f"{error} The next model is asked instead."
+                    events.publish(events.Notice(text=text))
+        raise self._worst(failures)
+
+    def _ask_one(
+        self, endpoint: Endpoint, standing: _Standing, messages: Sequence[dict[str, str]]
+    ) -> Reply:
+        characters = sum(len(message["content"]) for message in messages)
+        price = self._price(endpoint)
+        permission = self.spending.ask(endpoint.model, characters, price)
+        self._wait_as_asked(endpoint, standing)
+        try:
+            reply = endpoint.ask(messages, permission.answer_tokens)
+        except PromptTooLong:
+            raise  # Another trial's prompt may fit.
+        except ModelRefused as refusal:
+            standing.refusal = refusal
+            raise
+        except EndpointError as error:
+            standing.not_before = time.monotonic() + (error.retry_after_seconds or 0.0)
+            if error.may_be_billed:
+                self.spending.add(endpoint.model, characters, price, None, None, None)
+            raise
+        self.spending.add(
+            endpoint.model,
+            characters,
+            price,
+            reply.prompt_tokens,
+            reply.completion_tokens,
+            reply.cost_usd,
+        )
+        return reply
+
+    def _wait_as_asked(self, endpoint: Endpoint, standing: _Standing) -> None:
+        seconds = standing.not_before - time.monotonic()
+        if seconds <= 0:
+            return
+        if seconds > LONGEST_WAIT_SECONDS:
+            raise EndpointError(
+                f"The {endpoint.where} asks to be left alone for {seconds:.0f} more seconds, and "
+                f"{LONGEST_WAIT_SECONDS:.0f} are the longest that a session waits: go on later, or "
+                "name another model besides with --model NAME,NAME.",
+            )
+        events.publish(
+            events.Notice(text=f"Waiting {seconds:.0f} s, as the {endpoint.where} asks.")
+        )
+        self.wait(seconds)
+
+    def _by_readiness(self, order: Sequence[Endpoint]) -> list[Endpoint]:
+        """Those that may be asked at once before those that asked for a pause."""
+        now = time.monotonic()
+        pauses = {name: max(0.0, at.not_before - now) for name, at in self._standing.items()}
+        return sorted(order, key=lambda endpoint: pauses.get(endpoint.model, 0.0))
+
+    def _price(self, endpoint: Endpoint) -> Price:
+        known = self._prices.get(endpoint.model)
+        if known is None:
+            known = self._prices[endpoint.model] = endpoint.price()
+        if not known.is_known and self.spending.has_dollar_cap and not self._has_warned:
+            self._has_warned.add(endpoint.model)
+            million = known.of(1_000_000, 0)
+            events.publish(
+                events.Notice(
+                    text=f"No price is known for the {endpoint.where}: under the cap on dollars "
+                    f"a million of its tokens counts as ${million:.2f}. --max-model-tokens sets a "
+                    "cap on tokens instead."
+                )
+            )
+        return known
+
+    @staticmethod
+    def _worst(failures: Sequence[ModelError]) -> ModelError:
+        """The failure that says most about what to do: one that may pass, else one of caps."""
+        for kind in (EndpointError, BudgetReached):
+            for failure in failures:
+                if isinstance(failure, kind):
+                    return failure
+        return failures[-1]

@@ -1,0 +1,224 @@
+"""What models may cost, checked before every call, and what they have cost so far.
+
+A call is made only where its estimate fits under every cap, and its answer may be no longer
+than what is left pays for. Where litellm knows no price, dollars are counted at
+``UNKNOWN_USD_PER_MILLION_TOKENS``, so that a cap on dollars is then one on tokens.
+"""
+
+import math
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nightlab.errors import BudgetReached
+from nightlab.records import Frozen, ProposalCost
+from nightlab.settings import SessionSettings
+
+UNKNOWN_USD_PER_MILLION_TOKENS = 5.0
+"""What a token counts where its price is not known: about that of a large model's prompt."""
+UNKNOWN_TOKENS_PER_CALL = 15_000
+"""What a past call counts whose tokens nobody reported."""
+CHARACTERS_PER_TOKEN = 3.0
+"""Of a prompt before anything was measured; source code has more tokens than prose."""
+ANSWER_TOKENS = 1_500
+"""Of an answer before one was seen."""
+MILLION = 1_000_000
+
+
+class Price(Frozen):
+    """Dollars per token of one model."""
+
+    prompt: float
+    completion: float
+    is_known: bool = True
+
+    def of(self, prompt_tokens: int, completion_tokens: int) -> float:
+        """What a call costs, in dollars."""
+        return prompt_tokens * self.prompt + completion_tokens * self.completion
+
+
+UNKNOWN_PRICE = Price(
+    prompt=UNKNOWN_USD_PER_MILLION_TOKENS / MILLION,
+    completion=UNKNOWN_USD_PER_MILLION_TOKENS / MILLION,
+    is_known=False,
+)
+
+
+@dataclass(slots=True)
+class Spent:
+    """What calls came to."""
+
+    cost_usd: float = 0.0
+    tokens: int = 0
+    calls: int = 0
+
+    def add(self, cost_usd: float, tokens: int, calls: int = 1) -> None:
+        """Count more calls."""
+        self.cost_usd += cost_usd
+        self.tokens += tokens
+        self.calls += calls
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caps:
+    """What calls may come to; None where there is no cap."""
+
+    what: str
+    """``session`` or ``study``, for sentences."""
+    cost_usd: float | None = None
+    tokens: int | None = None
+    calls: int | None = None
+
+    def passed_by(self, spent: Spent, more: Spent) -> str | None:
+        """The sentence on the first cap that ``more`` would pass, or None."""
+        for name, cap, have, wanted in (
+            ("dollars", self.cost_usd, spent.cost_usd, more.cost_usd),
+            ("tokens", self.tokens, spent.tokens, more.tokens),
+            ("calls", self.calls, spent.calls, more.calls),
+        ):
+            if cap is not None and (have >= cap or have + wanted > cap):
+                return (
+                    f"{_shown(name, cap)} were given for models in this {self.what}, "
+                    f"{_shown(name, have)} are spent, and the next call would need about "
+                    f"{_shown(name, wanted)}."
+                )
+        return None
+
+
+def _shown(name: str, amount: float) -> str:
+    return f"${amount:.4f}" if name == "dollars" else f"{amount:,.0f} {name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permission:
+    """That a call may be made."""
+
+    answer_tokens: int | None
+    """How long its answer may be; None where no cap says."""
+
+
+class Spending:
+    """The caps of a session and its study against what was spent; for several threads."""
+
+    def __init__(self, settings: SessionSettings) -> None:
+        self._session = Caps(
+            what="session",
+            cost_usd=settings.max_cost_usd,
+            tokens=settings.max_model_tokens,
+            calls=settings.max_model_calls,
+        )
+        self._study = Caps(
+            what="study",
+            cost_usd=settings.max_study_cost_usd,
+            tokens=settings.max_study_model_tokens,
+            calls=settings.max_study_model_calls,
+        )
+        self._spent = {"session": Spent(), "study": Spent()}
+        self._next: dict[str, Spent] = {}
+        self._tokens_per_character: dict[str, float] = {}
+        self._answer_tokens: dict[str, int] = {}
+        self._guard = threading.Lock()
+
+    @property
+    def in_session(self) -> Spent:
+        """What this session has spent."""
+        return self._spent["session"]
+
+    @property
+    def has_dollar_cap(self) -> bool:
+        """Whether dollars are limited."""
+        return self._session.cost_usd is not None or self._study.cost_usd is not None
+
+    def count_earlier(self, costs: Iterable[tuple[bool, ProposalCost]]) -> None:
+        """Count what stands in git.
+
+        Args:
+            costs: of each proposal: whether it was this session's, and its cost.
+        """
+        for ours, cost in costs:
+            tokens = (cost.prompt_tokens or 0) + (cost.completion_tokens or 0)
+            tokens = tokens or UNKNOWN_TOKENS_PER_CALL * cost.calls
+            dollars = cost.cost_usd if cost.cost_usd is not None else _at_unknown_price(tokens)
+            self._spent["study"].add(dollars, tokens, cost.calls)
+            if ours:
+                self._spent["session"].add(dollars, tokens, cost.calls)
+
+    def ask(self, model: str, characters: int, price: Price) -> Permission:
+        """Ask whether a call may be made.
+
+        Args:
+            model: which one.
+            characters: of the prompt.
+            price: of the model.
+
+        Raises:
+            BudgetReached: its estimate would pass a cap.
+        """
+        with self._guard:
+            prompt, answer = self._estimate(model, characters)
+            more = Spent(price.of(prompt, answer), prompt + answer, 1)
+            self._next[model] = more
+            problem = self._passed_by(more)
+            if problem is not None:
+                raise BudgetReached(problem)
+            longest = min(self._affordable(caps, prompt, price) for caps in self._all())
+            return Permission(answer_tokens=None if math.isinf(longest) else int(longest))
+
+    def add(
+        self,
+        model: str,
+        characters: int,
+        price: Price,
+        prompt_tokens: int | None,
+        completion_tokens: int | None,
+        cost_usd: float | None,
+    ) -> None:
+        """Count a call that was made; what its endpoint did not report is estimated."""
+        with self._guard:
+            guessed_prompt, guessed_answer = self._estimate(model, characters)
+            if prompt_tokens is not None and characters:
+                rate = prompt_tokens / characters
+                known = self._tokens_per_character.get(model, 0.0)
+                self._tokens_per_character[model] = max(rate, known)
+            if completion_tokens is not None:
+                longest = max(completion_tokens, self._answer_tokens.get(model, 0))
+                self._answer_tokens[model] = longest
+            prompt = guessed_prompt if prompt_tokens is None else prompt_tokens
+            answer = guessed_answer if completion_tokens is None else completion_tokens
+            dollars = price.of(prompt, answer) if cost_usd is None else cost_usd
+            for spent in self._spent.values():
+                spent.add(dollars, prompt + answer)
+            prompt, answer = self._estimate(model, characters)
+            self._next[model] = Spent(price.of(prompt, answer), prompt + answer, 1)
+
+    def reached(self) -> str | None:
+        """The sentence on a cap under which no model's next call would fit; None without one."""
+        with self._guard:
+            wanted = list(self._next.values()) or [Spent()]
+            problems = [self._passed_by(more) for more in wanted]
+            return None if None in problems else problems[0]
+
+    def _all(self) -> tuple[Caps, Caps]:
+        return self._session, self._study
+
+    def _passed_by(self, more: Spent) -> str | None:
+        found = (caps.passed_by(self._spent[caps.what], more) for caps in self._all())
+        return next((problem for problem in found if problem is not None), None)
+
+    def _affordable(self, caps: Caps, prompt_tokens: int, price: Price) -> float:
+        """Tokens of the longest answer that fits under the caps."""
+        spent, longest = self._spent[caps.what], math.inf
+        if caps.tokens is not None:
+            longest = caps.tokens - spent.tokens - prompt_tokens
+        if caps.cost_usd is not None and price.completion > 0:
+            left = caps.cost_usd - spent.cost_usd - prompt_tokens * price.prompt
+            longest = min(longest, left / price.completion)
+        return longest
+
+    def _estimate(self, model: str, characters: int) -> tuple[int, int]:
+        rate = self._tokens_per_character.get(model, 1 / CHARACTERS_PER_TOKEN)
+        return math.ceil(rate * characters), self._answer_tokens.get(model, ANSWER_TOKENS)
+
+
+def _at_unknown_price(tokens: int) -> float:
+    return UNKNOWN_PRICE.of(tokens, 0)
