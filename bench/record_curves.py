@@ -17,19 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from embedded_corpus import embedded_corpus
+from bare_trials import BareTrials
 
-from nightlab.device import detect_device
-from nightlab.evaluation import evaluate
 from nightlab.proposers import knob_values, set_knobs
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import apply_edits
 from nightlab.proposers.knob_proposer import KnobProposer
-from nightlab.sandbox import choose_sandbox
 from nightlab.schedule import touched_schedule
 from nightlab.settings import PRESETS
-from nightlab.token_file import TokenFile
-from nightlab.training import TrainingOrder, train_replicate
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer" / "train.py"
 SEEDS, INCUMBENT_SEEDS = 2, 8
@@ -183,52 +178,18 @@ def proposals(source: str) -> dict[str, str]:
 
 
 class Recorder:
-    """Trains and evaluates at the quick preset's sizes, in the sandbox."""
+    """Trains at the quick preset's sizes, and keeps what pruning looks at."""
 
     def __init__(self, budget_tokens: int, folder: Path) -> None:
-        sizes = PRESETS["quick"]
-        self._corpus = embedded_corpus("quick")
-        self._tokens = TokenFile.from_path(self._corpus.path("train"))
-        self._sandbox = choose_sandbox(trust_candidate=False)
-        self._sizes, self._budget = sizes, budget_tokens
-        self._checkpoint = folder / "checkpoint.pt"
+        self._trials = BareTrials(folder, CAP_SECONDS, budget_tokens)
         self.evaluated: dict[str, int | None] = {}
         """How many tokens and bytes a score is the mean of."""
 
     def train(self, name: str, source: str, seed: int, touches_schedule: bool) -> dict[str, Any]:
         """Train once; give the curve as pairs of tokens and loss, and the score."""
-        order = TrainingOrder(
-            vocab_size=self._corpus.vocab_size,
-            sequence_length=self._sizes.sequence_length,
-            device=detect_device("cpu"),
-            seed=1000 + seed,
-            budget_seconds=CAP_SECONDS,
-            budget_tokens=self._budget,
-            startup_seconds=self._sizes.startup_seconds,
-            memory_mb=self._sizes.memory_mb,
-        )
-        trained = train_replicate(
-            order,
-            source,
-            self._tokens,
-            self._sandbox,
-            self._checkpoint,
-            lambda: None,
-            lambda _: None,
-        )
-        if trained.failure is not None:
+        trained, scored = self._trials.measure(source, 1000 + seed)
+        if scored is None:
             sys.exit(f"record_curves: {name or 'the trainer'} failed: {trained.message}")
-        scored = evaluate(
-            source,
-            self._checkpoint,
-            self._corpus,
-            "val",
-            order,
-            self._sizes.evaluation_tokens,
-            self._sandbox,
-            screen_positions=self._sizes.screen_positions,
-            keep_below_bpb=0.0,
-        )
         self.evaluated = {
             "evaluation_tokens": scored.num_tokens,
             "evaluation_bytes": scored.num_bytes,

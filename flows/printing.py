@@ -76,6 +76,8 @@ def print_trial(console: Console, record: TrialRecord, diff: str) -> None:
     console.print(Text(record.decision.sentence))
     if record.hypothesis:
         console.print(Text(f"Hypothesis: {record.hypothesis}"))
+    if asked := _asked(record):
+        console.print(Text(asked, style="dim"))
     if record.preflight is not None:
         mended = f", mended {record.repairs} times" if record.repairs else ""
         outcome = record.preflight.failure.value if record.preflight.failure else "passed"
@@ -99,6 +101,26 @@ def print_trial(console: Console, record: TrialRecord, diff: str) -> None:
 def number(value: float | None, form: str = ".4f") -> str:
     """A number as text; a missing one is a dash, never 0."""
     return NOTHING if value is None else format(value, form)
+
+
+def _asked(record: TrialRecord) -> str:
+    """What the proposer was asked for and expected, and how the idea came about."""
+    parts = []
+    if record.expected_bpb is not None:
+        found = record.decision.difference_bpb
+        parts.append(f"expected {record.expected_bpb:+.4f} bpb, found {number(found, '+.4f')}")
+    if record.mode is not None:
+        parts.append(f"asked to {record.mode.value}")
+    if record.rescue_of is not None:
+        parts.append(f"the edit of trial {record.rescue_of} with other knobs")
+    if record.suggestions:
+        numbers = ", ".join(map(str, record.suggestions))
+        parts.append(f"shown suggestion {numbers}")
+    if record.program_version:
+        parts.append(f"program.md {record.program_version}")
+    if record.note:
+        parts.append(record.note)
+    return "; ".join(parts)
 
 
 def _weighed(decision: Decision) -> str:

@@ -1,5 +1,6 @@
 """A session of a study: prepare, baseline, then trial after trial."""
 
+import time
 from dataclasses import dataclass
 
 from prefect import flow
@@ -14,15 +15,15 @@ from nightlab import events
 from nightlab.confirmation import confirmation_due
 from nightlab.errors import BudgetReached, EvaluationError, SandboxError, UsageError
 from nightlab.limits import Limits
+from nightlab.patience import after_failures
 from nightlab.prefetch import Prefetch, is_prefetched
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import Reason, TrialRecord
 from nightlab.session import Session, begin_study, find_baseline, open_session, standing_record
 from nightlab.settings import Places, SessionSettings
 from nightlab.trial import baseline_proposal
 from tasks.prepare import prepare
 from tasks.report import report, show_trials
 
-MAX_FAILURES_IN_A_ROW = 3
 DEFAULTS = SessionSettings()
 
 
@@ -147,21 +148,18 @@ def _run(
     record = ledger.record(number)
     show_trials(ledger.study, ledger.records(), session.tracker.run_url(number))
     push_or_say(session)
-    _stop_when_broken(session, record)
+    _bear_failures(session)
     return record
 
 
-def _stop_when_broken(session: Session, record: TrialRecord) -> None:
-    if record.reason is Reason.MODEL_REFUSED:
-        raise UsageError(record.decision.sentence)
-    latest = session.ledger.records()[-MAX_FAILURES_IN_A_ROW:]
-    ours = [r for r in latest if r.session == session.identifier and r.verdict is Verdict.FAILED]
-    if len(ours) == MAX_FAILURES_IN_A_ROW:
-        raise UsageError(
-            f"{len(ours)} trials in a row failed through no fault of their candidates, so the "
-            f"session stopped; the last said: {record.decision.sentence} Mend that, then run the "
-            f"same command again; `nightlab retry {record.study} {record.number}` retries a trial."
-        )
+def _bear_failures(session: Session) -> None:
+    patience = after_failures(session.ledger.records(), session.identifier)
+    if patience.stop is not None:
+        raise UsageError(patience.stop)
+    if patience.pause_seconds:
+        text = f"No model answers: the next trial begins in {patience.pause_seconds:.0f} s."
+        events.publish(events.Notice(text=text))
+        time.sleep(patience.pause_seconds)
 
 
 def _summary(session: Session, stopped: str) -> SessionSummary:

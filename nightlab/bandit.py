@@ -13,6 +13,9 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+Name = TypeVar("Name", bound=str)
 
 PRIOR_GAIN = 1.0
 PRIOR_COST = 1.0
@@ -29,7 +32,7 @@ class ArmRecord:
     """In turns of mean cost, at least 0."""
 
 
-def choose_arm(arms: Mapping[str, ArmRecord], seed: int) -> str:
+def choose_arm(arms: Mapping[Name, ArmRecord], seed: int) -> Name:
     """Draw the arm of the next turn.
 
     Args:
@@ -39,14 +42,14 @@ def choose_arm(arms: Mapping[str, ArmRecord], seed: int) -> str:
     return _draw(arms, random.Random(seed))
 
 
-def shares(arms: Mapping[str, ArmRecord], draws: int = SHARE_DRAWS) -> dict[str, float]:
+def shares(arms: Mapping[Name, ArmRecord], draws: int = SHARE_DRAWS) -> dict[Name, float]:
     """How often each arm would be chosen now, 0 to 1, estimated by so many draws."""
     chance = random.Random(0)
     chosen = Counter(_draw(arms, chance) for _ in range(draws))
     return {name: chosen[name] / draws for name in arms}
 
 
-def _draw(arms: Mapping[str, ArmRecord], chance: random.Random) -> str:
+def _draw(arms: Mapping[Name, ArmRecord], chance: random.Random) -> Name:
     # In the order of names, so that the same draw does not hang on how a mapping was made.
     rates = {
         name: chance.gammavariate(PRIOR_GAIN + arm.gain, 1 / (PRIOR_COST + arm.cost))

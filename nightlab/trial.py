@@ -7,12 +7,14 @@ the remote, on another.
 
 import ast
 import platform
+from collections import Counter
 from typing import Any
 
+from nightlab.arms import Arm, arm_of
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger
 from nightlab.program import read_program
-from nightlab.proposers import Brief, TriedChange, apply_edits, knob_values
+from nightlab.proposers import Brief, NearMiss, TriedChange, apply_edits, knob_values
 from nightlab.rebase import rebase, with_set_aside
 from nightlab.records import (
     InFlight,
@@ -29,6 +31,12 @@ from nightlab.session import (
 )
 from nightlab.tracking import TrialFacts
 
+NEAR_MISSES = 5
+"""So many of the newest ones are told."""
+NEAR_NOISES = 2.0
+"""An edit that was worse by no more than so many standard deviations missed nearly."""
+MAX_RESCUES = 2
+"""An edit that missed is tried again so often."""
 MAX_ATTEMPTS = 3
 """A trial that was interrupted this often is recorded as failed: it may be its own fault."""
 
@@ -157,8 +165,37 @@ def brief(
         sequence_length=sizes.sequence_length,
         vocab_size=sizes.vocab_size,
         tried=_tried(session, ledger, records),
+        near_misses=near_misses(ledger, records) if session.proposer.name == "hybrid" else (),
         under_way=under_way,
     )
+
+
+def near_misses(ledger: Ledger, records: tuple[TrialRecord, ...]) -> tuple[NearMiss, ...]:
+    """The newest edits of models that were set aside by little, and not tried again too often.
+
+    Args:
+        ledger: the study's.
+        records: its finished trials.
+    """
+    rescues = Counter(record.rescue_of for record in records)
+    found: list[NearMiss] = []
+    for record in reversed(records):
+        difference, noise = record.decision.difference_bpb, record.decision.noise_bpb
+        if record.verdict is not Verdict.DISCARD or arm_of(record) is not Arm.STRUCTURE:
+            continue
+        if difference is None or noise is None or difference > NEAR_NOISES * noise:
+            continue
+        if rescues[record.number] >= MAX_RESCUES:
+            continue
+        edits = ledger.evidence(record.number).proposal.edits
+        found.append(
+            NearMiss(
+                number=record.number, title=record.title, edits=edits, difference_bpb=difference
+            )
+        )
+        if len(found) == NEAR_MISSES:
+            break
+    return tuple(found)
 
 
 def _tried(

@@ -29,6 +29,8 @@ class Draft:
     edits: tuple[Edit, ...] = ()
     source: str = ""
     """The incumbent's with the edits applied, where they do apply."""
+    tolerated: tuple[int, ...] = ()
+    """Blocks, from 1, that matched but for white space."""
     error: str | None = None
 
 
@@ -37,13 +39,15 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
 
     A missing title is no reason to send an edit back: the hypothesis stands in for it.
     """
-    text = _THOUGHTS.sub("", answer, count=1) if answer.lstrip().startswith("<think>") else answer
+    thoughts = _THOUGHTS.match(answer)
+    text = answer[thoughts.end() :] if thoughts else answer
     idea = _read_idea(text)
     parsed = parse_edits(text)
     error, changed = parsed.error, ""
+    tolerated: tuple[int, ...] = ()
     if error is None:
         applied = apply_edits(source, parsed.edits)
-        error = applied.error or check_source(applied.source)
+        error, tolerated = applied.error or check_source(applied.source), applied.tolerated
         changed = applied.source if error is None else ""
     if error is not None and not text.strip():
         error = f"The answer is empty (finish reason {finish_reason})."
@@ -55,6 +59,7 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
         expected_bpb=idea.expected_bpb,
         edits=parsed.edits,
         source=changed,
+        tolerated=tolerated,
         error=error,
     )
 

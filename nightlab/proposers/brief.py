@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from nightlab.records import Frozen, Proposal, Suggestion, TrialRecord
+from nightlab.records import Edit, Frozen, Proposal, Suggestion, TrialRecord
 
 
 class TriedChange(Frozen):
@@ -11,6 +11,17 @@ class TriedChange(Frozen):
     number: int
     diff: str
     """Unified."""
+
+
+class NearMiss(Frozen):
+    """An edit that was measured and set aside, but not by far."""
+
+    number: int
+    """Of its trial."""
+    title: str
+    edits: tuple[Edit, ...]
+    difference_bpb: float
+    """To the incumbent of that time; negative is better."""
 
 
 class Brief(Frozen):
@@ -46,6 +57,8 @@ class Brief(Frozen):
     """The person's ideas that wait for a trial."""
     tried: tuple[TriedChange, ...] = ()
     """What finished trials had changed, in their order."""
+    near_misses: tuple[NearMiss, ...] = ()
+    """Told to a proposer that tries them again."""
     under_way: str = ""
     """Title of a trial that trains meanwhile, whose outcome no record tells yet."""
 

@@ -8,9 +8,8 @@ A block, alone on its lines::
     lines to stand there instead
     >>>>>>> REPLACE
 
-Nothing is guessed: SEARCH must be found exactly, at one place. Whole lines are tried first;
-where no whole lines match, a part of a line (or of several) does, unless it would cut
-through a name or a number. Blocks are applied in order, each on the result of the last.
+Nothing is guessed: SEARCH must be found at one place (nightlab/proposers/matching.py). Blocks
+are applied in order, each on the result of the last.
 """
 
 import difflib
@@ -19,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from nightlab.proposers.matching import find_places, why_not
 from nightlab.records import Edit
 from nightlab.settings import TRAINER_FILE
 
@@ -27,10 +27,6 @@ _DIVIDER = re.compile(r"={5,9}\s*")
 _REPLACE = re.compile(r"\s{0,3}>{5,9}\s*REPLACE\s*")
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})(?P<language>[\w.+-]*)\s*")
 _FILE = re.compile(r"(?:file(?:name)?\s*:\s*)?(?P<path>[\w./\\-]+\.[A-Za-z]\w{0,9})", re.IGNORECASE)
-
-_SHOWN_LINES = 8
-_COMPARED_LINES = 40
-_COMPARED_CHARACTERS = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +43,8 @@ class AppliedEdits:
 
     source: str
     error: str | None = None
+    tolerated: tuple[int, ...] = ()
+    """Blocks, from 1, whose SEARCH stood there but for white space."""
 
 
 def is_block_start(line: str) -> bool:
@@ -160,96 +158,27 @@ def apply_edits(source: str, edits: Sequence[Edit]) -> AppliedEdits:
     if not edits:
         return AppliedEdits(source=source, error="There is no edit to apply.")
     begun = current = source if source.endswith("\n") else source + "\n"
+    tolerated: list[int] = []
     for number, edit in enumerate(edits, start=1):
         if not edit.search.strip():
             problem = "has an empty SEARCH: quote the lines next to which text is to be put."
         elif edit.search == edit.replace:
             problem = "changes nothing: SEARCH and REPLACE are the same."
         else:
-            found = _find(current, edit.search)
-            if len(found.starts) == 1:
-                start = found.starts[0]
-                replace = edit.replace if found.whole_lines else edit.replace.removesuffix("\n")
-                current = current[:start] + replace + current[start + found.length :]
-                continue
-            problem = _why_not(current, edit.search, found.starts)
+            found = find_places(current, edit.search)
+            if len(found) == 1:
+                changed = found[0].put(current, edit.replace)
+                if changed is not None:
+                    tolerated += [number] * found[0].is_tolerant
+                    current = changed
+                    continue
+                problem = "is indented less than the lines that it stands for: indent it alike."
+            else:
+                problem = why_not(current, edit.search, found)
         return AppliedEdits(source=source, error=f"Block {number} of {len(edits)} {problem}")
     if current == begun:
         return AppliedEdits(source=source, error="The blocks together change nothing.")
-    return AppliedEdits(source=current)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    starts: tuple[int, ...]
-    length: int
-    whole_lines: bool
-
-
-def _find(source: str, search: str) -> _Found:
-    if search.endswith("\n"):
-        found = _occurrences(source, search)
-        whole = tuple(at for at in found if at == 0 or source[at - 1] == "\n")
-        if whole:
-            return _Found(starts=whole, length=len(search), whole_lines=True)
-    part = search.removesuffix("\n")
-    inside = tuple(
-        at
-        for at in _occurrences(source, part)
-        if not _cuts(source, at) and not _cuts(source, at + len(part))
-    )
-    return _Found(starts=inside, length=len(part), whole_lines=False)
-
-
-def _occurrences(source: str, text: str) -> list[int]:
-    found = []
-    at = source.find(text)
-    while at >= 0:
-        found.append(at)
-        at = source.find(text, at + 1)
-    return found
-
-
-def _cuts(source: str, at: int) -> bool:
-    """Whether a border before position ``at`` would cut through a name or a number."""
-    if at in (0, len(source)):
-        return False
-    return re.fullmatch(r"\w\w|\d\.|\.\d", source[at - 1 : at + 1]) is not None
-
-
-def _why_not(source: str, search: str, starts: Sequence[int]) -> str:
-    if starts:
-        at = ", ".join(str(source.count("\n", 0, start) + 1) for start in starts[:_SHOWN_LINES])
-        return (
-            f"matches at {len(starts)} places of {TRAINER_FILE} (lines {at}): add lines around "
-            "it until SEARCH stands there once."
-        )
-    return f"does not match: its SEARCH does not stand in {TRAINER_FILE}{_closest(source, search)}"
-
-
-def _closest(source: str, search: str) -> str:
-    """The lines of the source that are most like the search, with their numbers."""
-    have = source.split("\n")
-    want = [line.strip()[:_COMPARED_CHARACTERS] for line in search.split("\n")][:_COMPARED_LINES]
-    stripped = [line.strip()[:_COMPARED_CHARACTERS] for line in have]
-    starts = range(max(1, len(stripped) - len(want) + 1))
-    score, best = max(
-        (sum(map(_same, stripped[start : start + len(want)], want)), -start) for start in starts
-    )
-    start = -best
-    if score == 0:
-        longest = max(want, key=len)
-        near = difflib.get_close_matches(longest, stripped, n=1, cutoff=0.6)
-        if not near:
-            return ", nor anything like it."
-        start = max(0, stripped.index(near[0]) - want.index(longest))
-    shown = range(start, min(start + min(len(want), _SHOWN_LINES), len(have)))
-    numbered = "\n".join(f"{index + 1}: {have[index][:_COMPARED_CHARACTERS]}" for index in shown)
-    return f" exactly. Closest are:\n{numbered}"
-
-
-def _same(have: str, want: str) -> bool:
-    return bool(want) and have == want
+    return AppliedEdits(source=current, tolerated=tuple(tolerated))
 
 
 def edit_between(old: str, new: str) -> tuple[Edit, ...]:

@@ -22,7 +22,7 @@ same idea.
 import hashlib
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightlab.errors import UsageError
@@ -34,6 +34,7 @@ from nightlab.settings import TRAINER_FILE
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
+    from optuna.samplers import BaseSampler
     from optuna.study import Study
 
 MOVED_KNOBS = (1, 1, 1, 2, 2, 3)
@@ -50,14 +51,28 @@ ROUNDING = 1e-9
 """Of a step: what binary fractions may be off."""
 
 
+def tpe_sampler(seed: int) -> "BaseSampler":
+    """What draws the values: see docs/decisions/0012-knob-sampler.md for the others tried."""
+    import optuna
+
+    return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+
+
 class KnobProposer:
     """Moves a few declared knobs at a time; needs no key and no network."""
 
     name = "knobs"
     model: str | None = None
 
-    def propose(self, brief: Brief) -> Proposal:
+    def __init__(self, sampler: Callable[[int], "BaseSampler"] = tpe_sampler) -> None:
+        self._sampler = sampler
+
+    def propose(self, brief: Brief, first: Collection[str] = ()) -> Proposal:
         """Propose values for one to three knobs.
+
+        Args:
+            brief: the state of the study.
+            first: knobs of which one is moved in any case.
 
         Raises:
             UsageError: no knob is declared, or every combination in reach was tried.
@@ -70,7 +85,7 @@ class KnobProposer:
                 "--model."
             )
         scored = [record for record in brief.records if record.val_bpb is not None]
-        changes = _choose(knobs, brief)
+        changes = _choose(knobs, brief, first, self._sampler(_seed(brief)))
         edits = edit_between(brief.incumbent_source, set_knobs(brief.incumbent_source, changes))
         title = ", ".join(
             f"{name} {_shown(knobs[name].value)} → {_shown(value)}"
@@ -94,7 +109,9 @@ class KnobProposer:
         return None
 
 
-def _choose(knobs: Mapping[str, Knob], brief: Brief) -> dict[str, Value]:
+def _choose(
+    knobs: Mapping[str, Knob], brief: Brief, first: Collection[str], sampler: "BaseSampler"
+) -> dict[str, Value]:
     """The knobs to move and their values; wider when the neighbourhood is exhausted."""
     import optuna
 
@@ -104,10 +121,12 @@ def _choose(knobs: Mapping[str, Knob], brief: Brief) -> dict[str, Value]:
     tried += [record.knobs for record in brief.records if record.verdict is not Verdict.FAILED]
     for reach in (NEIGHBOURHOOD, 1.0):
         spaces = {name: _space(knob, reach) for name, knob in knobs.items()}
-        study = _study_of(brief, spaces)
+        study = _study_of(brief, spaces, sampler)
         for _ in range(ATTEMPTS_PER_REACH):
             count = min(chance.choice(MOVED_KNOBS), len(knobs))
             names = chance.sample(sorted(knobs), count)
+            if first and not set(names) & set(first):
+                names[0] = chance.choice(sorted(first))
             asked = study.ask({name: spaces[name] for name in names})
             changes = {name: _tidy(knobs[name], asked.params[name]) for name in names}
             moved = {
@@ -170,14 +189,13 @@ def _range(knob: Knob) -> tuple[float, float, float]:
     return low, max(knob.high, knob.value), max(knob.value, low)
 
 
-def _study_of(brief: Brief, spaces: Mapping[str, "BaseDistribution"]) -> "Study":
+def _study_of(
+    brief: Brief, spaces: Mapping[str, "BaseDistribution"], sampler: "BaseSampler"
+) -> "Study":
     """An Optuna study in memory that has been told the study's history."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    sampler = optuna.samplers.TPESampler(
-        seed=_seed(brief), n_startup_trials=STARTUP_TRIALS, multivariate=False
-    )
     study = optuna.create_study(sampler=sampler, direction="minimize")
     scores = [record.val_bpb for record in brief.records if record.val_bpb is not None]
     for record in brief.records:

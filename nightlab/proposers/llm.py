@@ -190,6 +190,9 @@ class _Conversation:
 
     def proposal(self, draft: Draft, error: str | None, note: str = "") -> Proposal:
         """What came of it."""
+        if draft.tolerated and error is None:
+            blocks = ", ".join(map(str, draft.tolerated))
+            note = f"{note} Found in train.py but for white space: block {blocks}.".strip()
         return Proposal(
             title=draft.title,
             hypothesis=draft.hypothesis,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nightlab import events
+from nightlab.arms import gain_in_noise
 from nightlab.bandit import ArmRecord, choose_arm
 from nightlab.errors import BudgetReached, ModelError, ModelRefused, UsageError
 from nightlab.proposers.endpoint import Endpoint, EndpointError, PromptTooLong, Reply
@@ -80,23 +81,14 @@ def model_arms(
     }
 
 
-def gain_in_noise(record: TrialRecord) -> float:
-    """By how many standard deviations of one training a kept trial was better; else 0."""
-    decision = record.decision
-    if record.verdict is not Verdict.KEEP or decision.difference_bpb is None:
-        return 0.0
-    if not decision.noise_bpb:
-        return 0.0
-    return max(0.0, -decision.difference_bpb / decision.noise_bpb)
-
-
 @dataclass(slots=True)
 class _Standing:
     """What a model's last answers mean for the next call."""
 
     not_before: float = 0.0
     """On the monotonic clock."""
-    refusal: ModelRefused | None = None
+    has_refused: bool = False
+    """Whether its last word was a refusal: then the others go first."""
 
 
 @dataclass(slots=True)
@@ -146,14 +138,11 @@ class ModelPool:
         failures: list[ModelError] = []
         for endpoint in self._by_readiness(order):
             standing = self._standing.setdefault(endpoint.model, _Standing())
-            if standing.refusal is not None:
-                failures.append(standing.refusal)
-                continue
             try:
                 return self._ask_one(endpoint, standing, messages)
             except ModelError as error:
                 failures.append(error)
-                if endpoint is not order[-1]:
+                if len(failures) < len(order):
                     text = f"{error} The next model is asked instead."
                     events.publish(events.Notice(text=text))
         raise self._worst(failures)
@@ -169,14 +158,15 @@ class ModelPool:
             reply = endpoint.ask(messages, permission.answer_tokens)
         except PromptTooLong:
             raise  # Another trial's prompt may fit.
-        except ModelRefused as refusal:
-            standing.refusal = refusal
+        except ModelRefused:
+            standing.has_refused = True
             raise
         except EndpointError as error:
             standing.not_before = time.monotonic() + (error.retry_after_seconds or 0.0)
             if error.may_be_billed:
                 self.spending.add(endpoint.model, characters, price, None, None, None)
             raise
+        standing.has_refused = False
         self.spending.add(
             endpoint.model,
             characters,
@@ -203,10 +193,14 @@ class ModelPool:
         self.wait(seconds)
 
     def _by_readiness(self, order: Sequence[Endpoint]) -> list[Endpoint]:
-        """Those that may be asked at once before those that asked for a pause."""
+        """Those that may be asked at once, then those that asked for a pause, then refusers."""
         now = time.monotonic()
-        pauses = {name: max(0.0, at.not_before - now) for name, at in self._standing.items()}
-        return sorted(order, key=lambda endpoint: pauses.get(endpoint.model, 0.0))
+
+        def lateness(endpoint: Endpoint) -> tuple[bool, float]:
+            standing = self._standing.get(endpoint.model, _Standing())
+            return standing.has_refused, max(0.0, standing.not_before - now)
+
+        return sorted(order, key=lateness)
 
     def _price(self, endpoint: Endpoint) -> Price:
         known = self._prices.get(endpoint.model)

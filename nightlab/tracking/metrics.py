@@ -29,6 +29,7 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
         "prompt_tokens": record.cost.prompt_tokens,
         "completion_tokens": record.cost.completion_tokens,
         "model_calls": record.cost.calls,
+        "expected_bpb": record.expected_bpb,
         "lines_added": record.lines_added,
         "lines_removed": record.lines_removed,
         **{f"seconds_{step}": seconds for step, seconds in record.step_seconds.items()},

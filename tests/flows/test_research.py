@@ -137,6 +137,7 @@ def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
         edit(save_line, f"    time.sleep(3600)\n{save_line}"),
         edit("this text does not stand in the file", "anything"),
         edit("neither does this", "anything"),
+        edit("nor this", "anything"),
     ]
     with ScriptedEndpoint(answers) as endpoint:
         said = run_nightlab(
@@ -223,7 +224,7 @@ def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
     source = (begun / "trainer" / "train.py").read_text()
     knob = next(line for line in source.splitlines() if line.startswith("LOGIT_CAP = 15.0"))
     good = edit(knob, knob.replace("15.0", "20.0"))
-    answers = [Failure(429), Failure(500), good, Hang(60), "no block at all", "none again"]
+    answers = [Failure(429), Failure(500), good, Hang(60), "no block at all", "none", "none again"]
     with ScriptedEndpoint(answers) as endpoint:
         said = expect_success(
             run_nightlab(
@@ -242,20 +243,20 @@ def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
                 extra={**prefect_api, "OPENAI_API_KEY": canary},
             )
         )
-        assert len(endpoint.requests) == 6
+        assert len(endpoint.requests) == 7
     first, second = Ledger(begun, "night").records()[2:]
     assert first.verdict in (Verdict.KEEP, Verdict.DISCARD)
     assert first.val_bpb is not None
     assert (second.verdict, second.reason) == (Verdict.CRASH, Reason.INVALID_EDIT)
     assert first.cost.cost_usd
-    assert second.cost.calls == 2
+    assert second.cost.calls == 3
 
     client = mlflow.MlflowClient(f"sqlite:///{begun}/mlruns/mlflow.db")
     experiments = [e.experiment_id for e in client.search_experiments()]
     run = trial_run(client, experiments, 2)
     assert run.data.metrics["cost_usd"] == first.cost.cost_usd
     traces = client.search_traces(locations=experiments)
-    assert len(traces) == 6
+    assert len(traces) == 7
 
     everything = said + git(begun, "log", "--all", "-p") + str(traces)
     assert canary not in everything
@@ -265,10 +266,10 @@ def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
 
 
 @pytest.mark.slow
-def test_a_model_that_refuses_ends_the_session_with_its_sentence(
+def test_a_model_that_refuses_three_times_alike_ends_the_session_with_its_sentence(
     begun: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
-    with ScriptedEndpoint([Failure(401, "bad key")]) as endpoint:
+    with ScriptedEndpoint([Failure(401, "bad key")] * 4) as endpoint:
         said = run_nightlab(
             begun,
             shared_cache,
@@ -280,7 +281,7 @@ def test_a_model_that_refuses_ends_the_session_with_its_sentence(
             endpoint.api_base,
             extra=prefect_api,
         )
-        assert len(endpoint.requests) == 1
+        assert len(endpoint.requests) == 3
     assert said.returncode == 1
     assert "nightlab: " in said.stderr
     assert "401" in said.stderr

@@ -104,12 +104,20 @@ def test_a_pause_of_hours_is_a_failure_and_no_wait() -> None:
     assert len(a.requests) == 1
 
 
-def test_a_model_that_refuses_is_not_asked_again() -> None:
+def test_a_model_that_refused_is_asked_after_the_others() -> None:
     with ScriptedEndpoint([Failure(401, "bad key")]) as a, ScriptedEndpoint(["one", "two"]) as b:
         models, _ = pool(a, b)
         for _ in range(2):
             models.ask(MESSAGES, models.endpoints)
     assert len(a.requests) == 1
+
+
+def test_a_single_model_that_refused_is_asked_again() -> None:
+    with ScriptedEndpoint([Failure(401, "bad key"), "yes"]) as a:
+        models, _ = pool(a)
+        with pytest.raises(ModelRefused):
+            models.ask(MESSAGES, models.endpoints)
+        assert models.ask(MESSAGES, models.endpoints).text == "yes"
 
 
 def test_where_all_refuse_the_session_is_told() -> None:

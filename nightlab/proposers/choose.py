@@ -1,0 +1,86 @@
+"""Which proposer a session has, and why."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nightlab.errors import UsageError
+from nightlab.proposers.brief import Proposer
+from nightlab.proposers.endpoint import Endpoint
+from nightlab.proposers.hybrid import HybridProposer
+from nightlab.proposers.knob_proposer import KnobProposer
+from nightlab.proposers.llm import LlmProposer
+from nightlab.proposers.models import ModelPool, read_models
+from nightlab.proposers.spending import Spending
+from nightlab.settings import SessionSettings
+
+MODEL_VARIABLE = "NIGHTLAB_MODEL"
+API_BASE_VARIABLE = "NIGHTLAB_API_BASE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenProposer:
+    """A proposer, and the sentence that says why it is this one."""
+
+    proposer: Proposer
+    why: str
+
+
+def choose_proposer(
+    settings: SessionSettings,
+    api_key: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    spending: Spending | None = None,
+) -> ChosenProposer:
+    """Take the proposer that is asked for; ``auto`` takes ``llm`` where a model is configured.
+
+    Args:
+        settings: of the session; its models and address go before the environment's.
+        api_key: the models' key; None leaves it to the provider's environment variable.
+        environment: where ``NIGHTLAB_MODEL`` and ``NIGHTLAB_API_BASE`` are looked up;
+            None for this process's.
+        spending: what models may cost; None counts from nothing.
+
+    Raises:
+        UsageError: what the proposer needs is not configured.
+    """
+    variables = os.environ if environment is None else environment
+    asked = "" if settings.proposer == "auto" else ", as asked"
+    named = bool(settings.model or variables.get(MODEL_VARIABLE))
+    if settings.proposer == "knobs" or (settings.proposer == "auto" and not named):
+        because = asked or f": no model is configured (--model or {MODEL_VARIABLE} names one)"
+        why = f"knobs, Optuna over the constants that train.py declares{because}."
+        return ChosenProposer(proposer=KnobProposer(), why=why)
+    model = _models(settings, variables, api_key, spending or Spending(settings))
+    source = "--model" if settings.model else MODEL_VARIABLE
+    if settings.proposer == "hybrid":
+        hybrid = HybridProposer(structure=model, tuner=KnobProposer())
+        why = f"hybrid, the {model.where} ({source}) and Optuna, by what each gains."
+        return ChosenProposer(proposer=hybrid, why=why)
+    why = f"llm, the {model.where}, which {source} names{asked}."
+    return ChosenProposer(proposer=model, why=why)
+
+
+def _models(
+    settings: SessionSettings,
+    variables: Mapping[str, str],
+    api_key: str | None,
+    spending: Spending,
+) -> LlmProposer:
+    names = settings.model or variables.get(MODEL_VARIABLE)
+    if not names:
+        raise UsageError(
+            f"The {settings.proposer} proposer needs a model and none is configured: name one with "
+            f"--model PROVIDER/NAME or {MODEL_VARIABLE}, or take --proposer knobs."
+        )
+    address = settings.api_base or variables.get(API_BASE_VARIABLE) or None
+    endpoints = tuple(
+        Endpoint(
+            model=name,
+            api_base=place,
+            api_key=api_key,
+            timeout_seconds=settings.model_timeout_seconds,
+        )
+        for name, place in read_models(names, address)
+    )
+    return LlmProposer(ModelPool(endpoints, spending))

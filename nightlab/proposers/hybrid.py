@@ -1,0 +1,112 @@
+"""The proposer that divides the nights between a model and the optimiser.
+
+Published comparisons find that optimisers beat models at numbers, that models find what
+optimisers cannot (structure), and that both together beat either. So each trial goes to one of
+three arms, drawn by what each gained for its training seconds (nightlab/bandit.py): the
+model edits the code; the optimiser moves the knobs around what stands; or an edit of the
+model's that just missed is tried again with other knobs, since new structure rarely meets the
+settings that suit it at the first try.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from nightlab import events
+from nightlab.arms import Arm, arm_records
+from nightlab.bandit import choose_arm, shares
+from nightlab.errors import BudgetReached
+from nightlab.proposers.brief import Brief, NearMiss, Proposer
+from nightlab.proposers.edits import apply_edits, edit_between
+from nightlab.proposers.endpoint import EndpointError
+from nightlab.proposers.history import TITLE_CHARACTERS
+from nightlab.proposers.knob_proposer import KnobProposer
+from nightlab.proposers.knobs import read_knobs
+from nightlab.proposers.texts import one_line
+from nightlab.records import Mode, Proposal
+
+
+@dataclass(slots=True)
+class HybridProposer:
+    """Draws an arm for each trial, and has it propose."""
+
+    structure: Proposer
+    tuner: KnobProposer
+    name: str = "hybrid"
+
+    @property
+    def model(self) -> str | None:
+        """What edits the code."""
+        return self.structure.model
+
+    def propose(self, brief: Brief) -> Proposal:
+        """Return the proposal of the arm whose turn it is.
+
+        Where the model's caps are reached, or no endpoint answers, the optimiser has the turn,
+        and the proposal's note says so.
+
+        Raises:
+            ModelRefused: every model refuses these settings.
+            UsageError: the optimiser has nothing left to move.
+        """
+        miss = _rescuable(brief)
+        arms = {
+            arm: told
+            for arm, told in arm_records(brief.records).items()
+            if arm is not Arm.RESCUE or miss is not None
+        }
+        chosen = choose_arm(arms, _seed(brief))
+        share = shares(arms)
+        told = ", ".join(f"{arm} {share[arm]:.0%}" for arm in arms)
+        note = f"Hybrid: {chosen} had the turn (chances: {told})."
+        if chosen is Arm.STRUCTURE:
+            try:
+                return _noted(self.structure.propose(brief), note)
+            except (BudgetReached, EndpointError) as error:
+                text = f"The optimiser takes the turn of the model: {error}"
+                events.publish(events.Notice(text=text))
+                note = f"{note} {text}"
+        if chosen is Arm.RESCUE and miss is not None:
+            return _noted(self._rescue(brief, miss), note)
+        return _noted(self.tuner.propose(brief), note)
+
+    def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
+        """Have the model mend what it wrote; None for what the optimiser proposed."""
+        if proposal.proposer != self.structure.name:
+            return None
+        return self.structure.repair(brief, proposal, problem)
+
+    def _rescue(self, brief: Brief, miss: NearMiss) -> Proposal:
+        """The missed edit on today's incumbent, with knobs moved, its own ones first."""
+        edited = apply_edits(brief.incumbent_source, miss.edits).source
+        own = read_knobs(edited).keys() - read_knobs(brief.incumbent_source).keys()
+        tuned = self.tuner.propose(brief.model_copy(update={"incumbent_source": edited}), own)
+        final = apply_edits(edited, tuned.edits).source
+        title = one_line(f"{tuned.title}, with trial {miss.number}: {miss.title}", TITLE_CHARACTERS)
+        return tuned.model_copy(
+            update={
+                "title": title,
+                "hypothesis": f"Trial {miss.number} missed by {miss.difference_bpb:+.4f} bpb with "
+                f"knobs that were tuned without its edit: {tuned.title} may suit it better.",
+                "edits": edit_between(brief.incumbent_source, final),
+                "mode": Mode.RESCUE,
+                "rescue_of": miss.number,
+            }
+        )
+
+
+def _rescuable(brief: Brief) -> NearMiss | None:
+    """The nearest miss whose edit still applies and leaves knobs to move."""
+    for miss in sorted(brief.near_misses, key=lambda miss: miss.difference_bpb):
+        applied = apply_edits(brief.incumbent_source, miss.edits)
+        if applied.error is None and read_knobs(applied.source):
+            return miss
+    return None
+
+
+def _seed(brief: Brief) -> int:
+    text = f"{brief.seed}/{brief.number}/arm".encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
+
+
+def _noted(proposal: Proposal, note: str) -> Proposal:
+    return proposal.model_copy(update={"note": f"{note} {proposal.note}".strip()})
