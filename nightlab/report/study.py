@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
+from nightlab.arms import ArmSummary, summarise_arms
 from nightlab.decision import is_better, measure_noise
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Reason, TrialRecord, Verdict
@@ -71,6 +72,8 @@ class Study:
     """Standard deviation of one replicate's score, in bits per byte."""
     noise_degrees: int
     spending: Spending
+    arms: tuple[ArmSummary, ...] = ()
+    """Who had ideas; empty where only one arm did."""
     confirmation: ConfirmationRecord | None = None
     """Of today's incumbent; finished."""
 
@@ -103,6 +106,7 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
     """Gather what the report of a study says."""
     records = ledger.records()
     noise = measure_noise(records)
+    arms = summarise_arms(records)
     kept = [record for record in records if record.verdict is Verdict.KEEP]
     return Study(
         name=ledger.study,
@@ -112,6 +116,7 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
         noise_bpb=noise.sigma_bpb if noise else None,
         noise_degrees=noise.degrees_of_freedom if noise else 0,
         spending=_spending(records),
+        arms=arms if len(arms) > 1 else (),
         confirmation=next(
             (
                 each
