@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from flows.commands import machine, sessions, study
+from flows.commands import machine, sessions, steering, study
 from flows.commands.common import EXIT_MISTAKE
 from nightlab.errors import NightlabError
 
@@ -27,6 +27,9 @@ COMMANDS = (
     study.show,
     sessions.retry,
     sessions.confirm,
+    steering.suggest,
+    steering.stop,
+    steering.program,
     study.report,
     study.export,
     study.sync,

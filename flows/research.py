@@ -20,6 +20,7 @@ from nightlab.prefetch import Prefetch, is_prefetched
 from nightlab.records import Reason, TrialRecord
 from nightlab.session import Session, begin_study, find_baseline, open_session, standing_record
 from nightlab.settings import Places, SessionSettings
+from nightlab.steering import Steering
 from nightlab.trial import baseline_proposal
 from tasks.prepare import prepare
 from tasks.report import report, show_trials
@@ -59,22 +60,29 @@ def _session(session: Session) -> SessionSummary:
     with session_progress(session):
         prepare(session)
         begin_study(session)
-        limits = Limits(session)
+        limits, steering = Limits(session), Steering(session)
+        steering.begin()
         events.publish(events.Notice(text=f"Proposer: {session.proposer_why}"))
         prefetch = Prefetch(session)
-        stopped = _trials(session, limits, prefetch)
+        stopped = _trials(session, limits, prefetch, steering)
         _say_ideas_in_hand(session)
         _confirm_or_say(session)
-        return _summary(session, stopped)
+        summary = _summary(session, stopped)
+        steering.end()
+        return summary
 
 
-def _trials(session: Session, limits: Limits, prefetch: Prefetch) -> str:
+def _trials(
+    session: Session, limits: Limits, prefetch: Prefetch, steering: Steering
+) -> str:
     """Run trials until a limit; return the sentence on it."""
     try:
         _resume_interrupted(session, limits, prefetch)
         _baseline(session)
+        steering.hear()
         while (stopped := limits.reached()) is None:
             _run_and_ask_ahead(session, _next_number(session), limits, prefetch)
+            steering.hear()
     except BudgetReached as reached:
         return str(reached)
     return stopped

@@ -1,5 +1,6 @@
-"""When a session stops: a number of trials, a time, or a cost."""
+"""When a session stops: a person's wish, a number of trials, a time, or a cost."""
 
+from nightlab.ledger import stop_request
 from nightlab.records import Reason, TrialRecord, utc_now
 from nightlab.session import Session
 
@@ -20,6 +21,9 @@ class Limits:
             under_way: trials that have begun and will count as done.
         """
         settings = self._session.settings
+        wish = stop_request(self._session.ledger, self._session.identifier)
+        if wish is not None:
+            return wish.sentence()
         ours = self._own_trials()
         if settings.trials is not None and len(ours) + under_way >= settings.trials:
             return f"{len(ours)} trials were asked for and are done."

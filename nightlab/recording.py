@@ -3,7 +3,8 @@
 import platform
 
 from nightlab import decision, events
-from nightlab.errors import MachineryError, ModelError, ModelRefused
+from nightlab.errors import LedgerError, MachineryError, ModelError, ModelRefused
+from nightlab.ledger import settle_suggestions
 from nightlab.measurement import judged_case
 from nightlab.program import program_version
 from nightlab.proposers import knob_values
@@ -126,9 +127,19 @@ def record_trial(
     )
     ledger.finish(record, evidence)
     recorded = ledger.record(record.number)
+    _settle(session, recorded)
     session.tracker.trial_ended(recorded, evidence, ledger.diff(recorded), source)
     events.publish(events.TrialEnded(record=recorded))
     return recorded
+
+
+def _settle(session: Session, record: TrialRecord) -> None:
+    """Take the suggestions that the trial was shown; its record stands, whatever git says."""
+    try:
+        settle_suggestions(session.ledger, [record])
+    except LedgerError as error:
+        text = f"The suggestions of trial {record.number} still wait, until the next session: "
+        events.publish(events.Notice(text=f"{text}{error}"))
 
 
 def _log_tail(mark: InFlight) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from nightlab.arms import Arm, arm_of
 from nightlab.errors import UsageError
-from nightlab.ledger import Ledger
+from nightlab.ledger import Ledger, suggestions_for
 from nightlab.program import read_program
 from nightlab.proposers import Brief, NearMiss, TriedChange, apply_edits, knob_values
 from nightlab.rebase import rebase, with_set_aside
@@ -164,6 +164,7 @@ def brief(
         startup_free_seconds=sizes.startup_free_seconds,
         sequence_length=sizes.sequence_length,
         vocab_size=sizes.vocab_size,
+        suggestions=suggestions_for(ledger, mark.number),
         tried=_tried(session, ledger, records),
         near_misses=near_misses(ledger, records) if session.proposer.name == "hybrid" else (),
         under_way=under_way,

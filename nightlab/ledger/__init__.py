@@ -9,6 +9,8 @@ from these refs of one repository:
     refs/nightlab/<study>/inflight/<NNNN>    annotated tag on the candidate being worked on
     refs/nightlab/<study>/holdout/<NNNN>     annotated tag: one use of the holdout split
     refs/nightlab/<study>/confirmations/<NNNN>  annotated tag on an incumbent: its gain, again
+    refs/nightlab/<study>/suggestions/<NNNN>  annotated tag: a person's idea for the proposer
+    refs/nightlab/<study>/stop               a person's wish that the session ends
     refs/nightlab/<study>/session            on a remote only: who works on the study
 
 Nothing here touches the user's checkout, index or HEAD: all writing is plumbing.
@@ -24,8 +26,25 @@ from nightlab.ledger.export import results_tsv
 from nightlab.ledger.holdout import HoldoutUse, holdout_uses, record_holdout_use
 from nightlab.ledger.recovery import Recovery
 from nightlab.ledger.remote import Remote
+from nightlab.ledger.sending import fetch_suggestions, send_suggestion
 from nightlab.ledger.session import Session, hold_session, refuse_if_busy
+from nightlab.ledger.stop import (
+    StopRequest,
+    ask_remote_to_stop,
+    ask_to_stop,
+    forget_stop,
+    hear_stop,
+    stop_request,
+)
 from nightlab.ledger.store import Ledger, studies
+from nightlab.ledger.suggestions import (
+    add_suggestion,
+    settle_suggestions,
+    suggestions,
+    suggestions_for,
+    take_suggestions,
+    waiting_suggestions,
+)
 from nightlab.ledger.summary import StudySummary, study_summary
 
 __all__ = [
@@ -36,14 +55,28 @@ __all__ = [
     "Recovery",
     "Remote",
     "Session",
+    "StopRequest",
     "StudySummary",
+    "add_suggestion",
+    "ask_remote_to_stop",
+    "ask_to_stop",
     "confirmations",
+    "fetch_suggestions",
+    "forget_stop",
+    "hear_stop",
     "hold_session",
     "holdout_uses",
     "record_holdout_use",
     "refuse_if_busy",
     "results_tsv",
+    "send_suggestion",
+    "settle_suggestions",
+    "stop_request",
     "studies",
     "study_summary",
+    "suggestions",
+    "suggestions_for",
+    "take_suggestions",
+    "waiting_suggestions",
     "write_confirmation",
 ]

@@ -28,6 +28,11 @@ class StudyRefs:
         """On a remote: who works on the study."""
         return f"{self.root}/session"
 
+    @property
+    def stop(self) -> str:
+        """A person's wish that the session ends; here and on a remote."""
+        return f"{self.root}/stop"
+
     def trial(self, number: int) -> str:
         """Ref of a trial's record."""
         return f"{self.root}/trials/{number:04d}"
@@ -40,11 +45,15 @@ class StudyRefs:
         """Ref of a trial's in-flight mark."""
         return f"{self.root}/inflight/{number:04d}"
 
+    def suggestion(self, number: int) -> str:
+        """Ref of a person's suggestion."""
+        return f"{self.root}/suggestions/{number:04d}"
+
     def kind(self, ref: str) -> str | None:
         """Return ``branch``, the folder of a numbered ref, or None for no such ref."""
         if ref == self.branch:
             return "branch"
-        kinds = "trials|evidence|inflight|holdout|confirmations"
+        kinds = "trials|evidence|inflight|holdout|confirmations|suggestions"
         match = re.fullmatch(rf"{re.escape(self.root)}/({kinds})/\d+", ref)
         return match[1] if match else None
 
@@ -54,5 +63,5 @@ class StudyRefs:
 
 
 def number_of(ref: str) -> int:
-    """Return the trial's number at the end of a ref."""
+    """Return the number at the end of a ref."""
     return int(ref.rpartition("/")[2])

@@ -1,40 +1,23 @@
 """The study on a git remote: fetched as a union, pushed without ever overwriting.
 
-Records and evidence are written once, so two copies of a study can only miss some of
-them; a number that stands for two different trials is an error and never a choice. The
-branch only moves forward. Marks are replaced while a trial goes on, and deleted with it.
+How two copies of a study come together is told in ``merging``; here they are exchanged.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from nightlab.errors import LedgerError, RemoteError, UsageError
-from nightlab.ledger.confirmations import progress, read_confirmation
-from nightlab.ledger.documents import from_json, message_of
-from nightlab.ledger.names import StudyRefs, number_of
+from nightlab.errors import RemoteError, UsageError
+from nightlab.ledger.merging import Merge, RefUpdate
+from nightlab.ledger.names import StudyRefs
 from nightlab.ledger.plumbing import GitResult, Plumbing
-from nightlab.records import InFlight
 
 _SILENT = {"GCM_INTERACTIVE": "never", "SSH_ASKPASS_REQUIRE": "never"}
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
-_ORDER = ("session", "evidence", "holdout", "trials", "branch", "confirmations", "inflight")
 # A push names its refs on the command line, which has a bound.
 _REFS_PER_PUSH = 500
 _FETCH_TRIES = 5
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefUpdate:
-    """One change of a ref, made only where the ref stands as expected."""
-
-    ref: str
-    old: str | None
-    """None where the ref must not exist."""
-    new: str | None
-    """None to delete it."""
 
 
 class Remote:
@@ -58,6 +41,9 @@ class Remote:
         self.refs = StudyRefs(study)
         self.plumbing = Plumbing(root)
         self.timeout_seconds = timeout_seconds
+        self._merge = Merge(self.plumbing, self.refs, name)
+        # These stand for themselves: no push and no fetch of the study takes them along.
+        self._alone = (self.refs.session, self.refs.stop)
         known = self.plumbing.line("remote").split()
         if name not in known:
             raise UsageError(
@@ -66,7 +52,7 @@ class Remote:
             )
 
     def study_refs(self) -> dict[str, str]:
-        """Ask the remote for the study's refs, the session's among them.
+        """Ask the remote for the study's refs, the session's and a stop among them.
 
         Raises:
             RemoteError: it did not answer.
@@ -76,36 +62,39 @@ class Remote:
             raise self._silent(result)
         lines = (line.split("\t", 1) for line in result.stdout.decode().splitlines())
         return {
-            ref: oid
-            for oid, ref in lines
-            if self.refs.kind(ref) is not None or ref == self.refs.session
+            ref: oid for oid, ref in lines if self.refs.kind(ref) is not None or ref in self._alone
         }
 
-    def fetch(self) -> None:
+    def fetch(self, kinds: Collection[str] | None = None) -> None:
         """Bring the remote's trials in; what stands only here stays.
+
+        Args:
+            kinds: which kinds of refs to bring, as ``StudyRefs.kind`` has them; None for all.
 
         Raises:
             RemoteError: the remote did not answer, or the study went on here and there in
                 different ways. Nothing was changed then.
         """
         here = self._local_refs()
-        there = self._settled_refs(here)
-        updates = sorted(self._union(here, there), key=self._order)
+        updates = self._merge.union(here, self._settled_refs(here, kinds))
         if updates:
-            self.plumbing.transaction([_command(update) for update in updates])
+            self.plumbing.transaction([update.command for update in updates])
 
-    def _settled_refs(self, here: Mapping[str, str]) -> dict[str, str]:
+    def _settled_refs(
+        self, here: Mapping[str, str], kinds: Collection[str] | None
+    ) -> dict[str, str]:
         """Fetch the objects of the remote's refs, until the refs stood still meanwhile."""
-        before = self.study_refs()
+        before = self._refs_of(kinds)
         for _ in range(_FETCH_TRIES):
-            before.pop(self.refs.session, None)
+            lacking = [ref for ref, oid in before.items() if here.get(ref) != oid]
+            if not lacking:
+                return before
             try:
-                self._bring_objects([ref for ref, oid in before.items() if here.get(ref) != oid])
+                self._bring_objects(lacking)
                 failure = None
             except RemoteError as error:  # such as a mark that is gone by now
                 failure = error
-            after = self.study_refs()
-            after.pop(self.refs.session, None)
+            after = self._refs_of(kinds)
             if after == before:
                 if failure is not None:
                     raise failure
@@ -116,16 +105,27 @@ class Remote:
             "session pushes to it; run the same command again."
         )
 
-    def push(self, lease: RefUpdate | None = None) -> None:
+    def _refs_of(self, kinds: Collection[str] | None) -> dict[str, str]:
+        return {
+            ref: oid
+            for ref, oid in self.study_refs().items()
+            if ref not in self._alone and (kinds is None or self.refs.kind(ref) in kinds)
+        }
+
+    def push(self, lease: RefUpdate | None = None, kinds: Collection[str] | None = None) -> None:
         """Push what the remote lacks of the study; all of it or nothing, where it can.
 
         Args:
             lease: a change that has to succeed together with the rest.
+            kinds: which kinds of refs to push; None for all.
 
         Raises:
             RemoteError: the remote did not answer or refused; try again later.
         """
-        updates = self._missing(self._local_refs(), self.study_refs())
+        here = self._local_refs()
+        if kinds is not None:
+            here = {ref: oid for ref, oid in here.items() if self.refs.kind(ref) in kinds}
+        updates = self._merge.missing(here, self.study_refs())
         updates = ([lease] if lease is not None else []) + updates
         for start in range(0, len(updates), _REFS_PER_PUSH):
             self.push_updates(updates[start : start + _REFS_PER_PUSH])
@@ -136,7 +136,7 @@ class Remote:
         Raises:
             RemoteError: the remote did not answer, or the study has diverged.
         """
-        return bool(self._missing(self._local_refs(), self.study_refs()))
+        return bool(self._merge.missing(self._local_refs(), self.study_refs()))
 
     def push_updates(self, updates: Sequence[RefUpdate]) -> None:
         """Make changes of refs on the remote, each only where the ref is as expected.
@@ -166,123 +166,9 @@ class Remote:
         self._bring_objects([ref])
         return self.plumbing.contents([oid])[0]
 
-    # What is missing on either side
-
-    def _union(self, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[RefUpdate]:
-        """The changes that bring ``there`` into ``here``."""
-        recorded = {number_of(r) for r in (*here, *there) if self.refs.kind(r) == "trials"}
-        for ref, oid in there.items():
-            mine = here.get(ref)
-            if mine == oid:
-                continue
-            kind = self.refs.kind(ref)
-            if kind == "branch":
-                if mine is None or self._leads_to(mine, oid):
-                    yield RefUpdate(ref=ref, old=mine, new=oid)
-            elif kind == "inflight":
-                if number_of(ref) not in recorded and (mine is None or self._is_older(mine, oid)):
-                    yield RefUpdate(ref=ref, old=mine, new=oid)
-            elif kind == "confirmations":
-                if mine is None or self._is_ahead(oid, mine):
-                    yield RefUpdate(ref=ref, old=mine, new=oid)
-            elif mine is None:
-                yield RefUpdate(ref=ref, old=None, new=oid)
-            else:
-                raise self._two_trials(ref)
-        for ref, oid in here.items():
-            if self.refs.kind(ref) == "inflight" and number_of(ref) in recorded:
-                yield RefUpdate(ref=ref, old=oid, new=None)
-
-    def _missing(self, here: Mapping[str, str], there: Mapping[str, str]) -> list[RefUpdate]:
-        """The changes that bring ``here`` to the remote."""
-        updates = []
-        for ref, oid in here.items():
-            theirs = there.get(ref)
-            if theirs == oid:
-                continue
-            kind = self.refs.kind(ref)
-            if kind in ("trials", "evidence", "holdout") and theirs is not None:
-                raise self._two_trials(ref)
-            if kind == "branch" and theirs is not None and not self._leads_to(theirs, oid):
-                continue  # the remote is ahead
-            if kind == "confirmations" and theirs is not None and not self._is_ahead(oid, theirs):
-                continue
-            updates.append(RefUpdate(ref=ref, old=theirs, new=oid))
-        for ref, oid in there.items():
-            finished = (
-                self.refs.kind(ref) == "inflight"
-                and ref not in here
-                and self.refs.trial(number_of(ref)) in here
-            )
-            if finished:
-                updates.append(RefUpdate(ref=ref, old=oid, new=None))
-        return sorted(updates, key=self._order)
-
-    def _leads_to(self, old: str, new: str) -> bool:
-        """Whether the branch can move from ``old`` to ``new``; False for the other way round.
-
-        Raises:
-            RemoteError: neither leads to the other.
-        """
-        forward = self.plumbing.is_ancestor(old, new)
-        if forward:
-            return True
-        if forward is False and self.plumbing.is_ancestor(new, old):
-            return False
-        if forward is None:
-            raise RemoteError(
-                f"Study {self.refs.study!r} went on at remote {self.name!r} (commit {old[:7]}) "
-                "since it was fetched: run the same command again, which fetches it first."
-            )
-        raise RemoteError(
-            f"Study {self.refs.study!r} has diverged: of its branch here and its branch at "
-            f"remote {self.name!r} (at {old[:7]} and {new[:7]}) neither contains the other. "
-            f"{self._advice()}"
-        )
-
-    def _two_trials(self, ref: str) -> RemoteError:
-        number = number_of(ref)
-        what = "Holdout use" if self.refs.kind(ref) == "holdout" else "Trial"
-        return RemoteError(
-            f"{what} {number} of study {self.refs.study!r} is one thing here and another at "
-            f"remote {self.name!r}, because two sessions went on without seeing each other. "
-            f"{self._advice()}"
-        )
-
-    def _advice(self) -> str:
-        root = self.refs.root
-        return (
-            "Keep the remote's: `git for-each-ref --format='delete %(refname)' "
-            f"{self.refs.branch} {root} | git update-ref --stdin`, and run again; or keep both: "
-            f"continue here under another name with `git branch nightlab/NAME {self.refs.branch}`."
-        )
-
-    def _is_older(self, mine: str, theirs: str) -> bool:
-        """Whether the trial got further there: it was then taken over from this clone."""
-        here, there = (
-            from_json(InFlight, message_of(tag), self.refs.root)
-            for tag in self.plumbing.contents([mine, theirs])
-        )
-        return _progress(here) < _progress(there)
-
-    def _is_ahead(self, one: str, other: str) -> bool:
-        """Whether a confirmation got further in one copy than in the other.
-
-        An object that is not here stands on the remote since the last fetch: that is ahead.
-        """
-        if self.plumbing.attempt("cat-file", "-e", other).status != 0:
-            return False
-        first, second = (
-            read_confirmation(tag, self.refs.root) for tag in self.plumbing.contents([one, other])
-        )
-        return progress(first) > progress(second)
-
     def _local_refs(self) -> dict[str, str]:
         refs = self.plumbing.refs(self.refs.branch, self.refs.root)
         return {ref: oid for ref, oid in refs.items() if self.refs.kind(ref) is not None}
-
-    def _order(self, update: RefUpdate) -> tuple[int, str]:
-        return _ORDER.index(self.refs.kind(update.ref) or "session"), update.ref
 
     # Exchanges
 
@@ -331,19 +217,3 @@ class Remote:
             f"Git remote {self.name!r} needs to answer without asking for a password, and "
             f"did not: {said}; try `git ls-remote {self.name}`. Everything stands in this clone."
         )
-
-
-def _progress(mark: InFlight) -> tuple[int, int, bool]:
-    trained = len(mark.replicates) + len(mark.incumbent_replicates)
-    return mark.attempts, trained, mark.proposal is not None
-
-
-def _command(update: RefUpdate) -> str:
-    """The line of ``git update-ref --stdin`` that makes the change."""
-    if update.new is None:
-        if update.old is None:
-            raise LedgerError(f"{update.ref} cannot be deleted where it does not exist.")
-        return f"delete {update.ref} {update.old}"
-    if update.old is None:
-        return f"create {update.ref} {update.new}"
-    return f"update {update.ref} {update.new} {update.old}"

@@ -7,7 +7,7 @@ with every push of records: a session that lost it cannot push, and stops.
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,9 +16,10 @@ import filelock
 from nightlab.errors import LedgerError, RemoteError, StudyBusy, UsageError
 from nightlab.events import Notice, publish
 from nightlab.ledger.documents import from_json, to_json
+from nightlab.ledger.merging import RefUpdate
 from nightlab.ledger.presence import SessionNote, own_note, write_whole
 from nightlab.ledger.recovery import Recovery
-from nightlab.ledger.remote import RefUpdate, Remote
+from nightlab.ledger.remote import Remote
 from nightlab.ledger.store import Ledger
 from nightlab.records import utc_now
 
@@ -225,6 +226,27 @@ def refuse_if_busy(ledger: Ledger) -> None:
     lock = filelock.FileLock(folder / f"{ledger.study}.lock", thread_local=False)
     _acquire(lock, folder / f"{ledger.study}.session.json", ledger.study)
     lock.release()
+
+
+def session_here(ledger: Ledger) -> SessionNote | None:
+    """The note of the session that works on the study in this clone, or None."""
+    note_file = ledger.plumbing.common_directory / "nightlab" / f"{ledger.study}.session.json"
+    note = _standing_note(note_file)
+    return None if note is None or note.is_dead_here() else note
+
+
+def remote_session(remote: Remote, refs: Mapping[str, str]) -> SessionNote | None:
+    """The note of the session that works on the study with a remote, or None.
+
+    Args:
+        remote: the remote.
+        refs: what ``remote.study_refs`` says just now.
+
+    Raises:
+        RemoteError: the remote did not answer.
+    """
+    lease = refs.get(remote.refs.session)
+    return _read_note(remote, lease) if lease is not None else None
 
 
 def _lost_to(remote: Remote, standing: str | None, own: SessionNote) -> StudyBusy:

@@ -1,0 +1,161 @@
+"""Commands that steer a study: ideas, its end, and what became of each version of the brief."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from flows.commands.common import (
+    AsJson,
+    Study,
+    existing_ledger,
+    print_json,
+    validated_settings,
+)
+from nightlab.records import Suggestion
+from nightlab.settings import Places
+
+if TYPE_CHECKING:
+    from nightlab.program_history import ProgramVersion
+
+RemoteName = Annotated[
+    str | None, typer.Option("--remote", help="Git remote of a study whose session runs elsewhere")
+]
+
+
+def suggest(
+    study: Study,
+    idea: Annotated[str | None, typer.Argument(help="What to try; none lists the ideas")] = None,
+    remote: RemoteName = None,
+    as_json: AsJson = False,
+) -> None:
+    """Queue an idea for the next proposal, or list the ideas so far."""
+    from flows.printing import make_console
+    from nightlab.ledger import (
+        Ledger,
+        Remote,
+        add_suggestion,
+        fetch_suggestions,
+        send_suggestion,
+        suggestions,
+    )
+
+    root, study = Places.find().root, validated_settings({"study": study}).study
+    there = Remote(root, remote, study) if remote is not None else None
+    ledger = Ledger(root, study) if there is not None else existing_ledger(study)
+    if idea is not None:
+        made = send_suggestion(ledger, there, idea) if there else add_suggestion(ledger, idea)
+        if as_json:
+            print_json(made.model_dump(mode="json"))
+        else:
+            Console().print(
+                f"Suggestion {made.number} waits for the next proposal of study {study}.",
+                highlight=False,
+                soft_wrap=True,
+            )
+        return
+    if there is not None:
+        fetch_suggestions(ledger, there)
+    queue = suggestions(ledger)
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in queue])
+    elif queue:
+        make_console().print(_suggestion_table(queue))
+    else:
+        Console().print(
+            f'No suggestion yet: `nightlab suggest {study} "untie the embeddings"` makes one.',
+            markup=False,
+            highlight=False,
+        )
+
+
+def stop(study: Study, remote: RemoteName = None) -> None:
+    """End the session of a study after its current trial, as it would end by itself."""
+    from nightlab.ledger import Ledger, Remote, ask_remote_to_stop, ask_to_stop
+
+    root, study = Places.find().root, validated_settings({"study": study}).study
+    if remote is not None:
+        note = ask_remote_to_stop(Remote(root, remote, study))
+    else:
+        note = ask_to_stop(Ledger(root, study))
+    Console().print(
+        f"The session of study {study} (host {note.host}, process {note.pid}) ends after its "
+        "current trial.",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def program(
+    study: Study,
+    with_diff: Annotated[
+        bool, typer.Option("--diff", help="Show what changed from one version to the next")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the versions of program.md that a study has seen, and what became of each."""
+    from flows.printing import make_console
+    from nightlab.program_history import program_history
+
+    versions = program_history(existing_ledger(study))
+    if as_json:
+        print_json(
+            [{**each.model_dump(mode="json"), "gain_bpb": each.gain_bpb} for each in versions]
+        )
+        return
+    console = make_console()
+    if not versions:
+        console.print(f"Study {study} has no recorded trial yet.", highlight=False)
+        return
+    console.print(_program_table(versions))
+    for earlier, later in pairwise(versions) if with_diff else ():
+        if later.diff:
+            console.print(Syntax(later.diff, "diff", background_color="default"))
+        else:
+            known = earlier.text and later.text
+            what = "line ends alone" if known else "a text that is not known"
+            said = f"{earlier.version} to {later.version}: {what}."
+            console.print(said, style="dim", highlight=False)
+
+
+def _suggestion_table(queue: Sequence[Suggestion]) -> Table:
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("no.", justify="right")
+    for name in ("made", "state", "idea"):
+        table.add_column(name)
+    for idea in queue:
+        state = "waits" if idea.trial is None else f"shown to trial {idea.trial}"
+        table.add_row(
+            str(idea.number), f"{idea.made_at:%Y-%m-%d %H:%M} UTC", state, Text(idea.text)
+        )
+    return table
+
+
+def _program_table(versions: "Sequence[ProgramVersion]") -> Table:
+    from flows.printing import number
+
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    table.add_column("version")
+    for name in ("trials", "number", "kept", "before", "after", "gain", "model $"):
+        table.add_column(name, justify="right")
+    for each in versions:
+        span = str(each.first_trial)
+        if each.last_trial != each.first_trial:
+            span = f"{span} to {each.last_trial}"
+        table.add_row(
+            each.version,
+            span,
+            str(each.trials),
+            str(each.keeps),
+            number(each.before_bpb),
+            number(each.after_bpb),
+            number(each.gain_bpb, "+.4f"),
+            number(each.cost_usd),
+        )
+    return table

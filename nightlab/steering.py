@@ -1,0 +1,56 @@
+"""What a person asks of a session while it runs: ideas for the proposer, and its end."""
+
+from nightlab import events
+from nightlab.errors import LedgerError, RemoteError
+from nightlab.ledger import forget_stop, hear_stop, settle_suggestions, waiting_suggestions
+from nightlab.proposers import KnobProposer
+from nightlab.session import Session
+
+
+class Steering:
+    """Hears what is asked of a session, between its trials.
+
+    Nothing here stops a trial: a remote that does not answer is said, and asked again.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._is_said = False
+
+    def begin(self) -> None:
+        """Put away what earlier sessions were asked, and what a kill of them left half done."""
+        session = self._session
+        settle_suggestions(session.ledger, session.ledger.records())
+        try:
+            forget_stop(session.ledger, session.remote, unless=session.identifier)
+        except RemoteError as error:
+            self._say(error)
+
+    def hear(self) -> None:
+        """Bring in what was asked on the study's remote, and say what nobody can read."""
+        session = self._session
+        if session.remote is not None:
+            try:
+                hear_stop(session.ledger, session.remote, session.identifier)
+                session.remote.fetch(("suggestions",))
+            except (RemoteError, LedgerError) as error:
+                self._say(error)
+        if self._is_said or session.proposer.name != KnobProposer.name:
+            return
+        waiting = len(waiting_suggestions(session.ledger))
+        if waiting:
+            self._is_said = True
+            what = "1 suggestion waits" if waiting == 1 else f"{waiting} suggestions wait"
+            text = f"{what} for a proposer that reads: the knobs proposer only tunes constants."
+            events.publish(events.Notice(text=text))
+
+    def end(self) -> None:
+        """Put away the wish that the session ended, so that it stops no other."""
+        try:
+            forget_stop(self._session.ledger, self._session.remote)
+        except RemoteError as error:
+            self._say(error)
+
+    def _say(self, error: Exception) -> None:
+        text = f"Suggestions and stops that were sent from elsewhere are not heard now: {error}"
+        events.publish(events.Notice(text=text))
