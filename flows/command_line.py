@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from flows.commands import machine, sessions, steering, study
+from flows.commands import comparison, machine, sessions, steering, study
 from flows.commands.common import EXIT_MISTAKE
 from nightlab.errors import NightlabError
 
@@ -31,6 +31,7 @@ COMMANDS = (
     steering.stop,
     steering.program,
     study.report,
+    comparison.compare,
     study.export,
     study.sync,
     machine.ui,

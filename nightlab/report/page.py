@@ -3,12 +3,15 @@
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
+from typing import TYPE_CHECKING
 
 from nightlab.decision import mean_bpb
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.study import Study, trial_seconds
 from nightlab.score_text import audit_error, audit_sentence, budget_text, format_score
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 TEMPLATE = "page.html.j2"
 LONGEST_DIFF_LINES = 2_000
@@ -30,29 +33,17 @@ def render_page(study: Study, diffs: Mapping[int, str], pictures: Mapping[str, b
         diffs: unified diffs of the kept trials, by trial number.
         pictures: SVG documents for ``light`` and ``dark``.
     """
-    from jinja2 import Environment, StrictUndefined
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = page_environment()
     environment.filters.update(
-        bpb=format_bpb,
         audited=lambda record: format_score(record.val_bpb, audit_error(record.replicates)),
         audits=audit_sentences,
-        signed=format_signed,
-        duration=format_duration,
-        dollars=format_dollars,
-        count=lambda value: "–" if value is None else f"{value:,}",
-        percent=lambda value: "–" if value is None else f"{100 * value:.0f} %",
     )
-    template = environment.from_string(
-        files("nightlab.report").joinpath(TEMPLATE).read_text(encoding="utf-8")
-    )
+    template = environment.get_template(TEMPLATE)
     return template.render(
         study=study,
         gain=gain_sentence(study),
         counts=[(v.value, study.count(v)) for v in Verdict if study.count(v)],
-        pictures={name: _data_uri(content) for name, content in pictures.items()},
+        pictures={name: data_uri(content) for name, content in pictures.items()},
         trials=[(record, trial_seconds(record)) for record in reversed(study.records)],
         keeps=[
             (record, diff_lines(diffs.get(record.number, "")))
@@ -62,6 +53,28 @@ def render_page(study: Study, diffs: Mapping[int, str], pictures: Mapping[str, b
         confirmation=confirmation_rows(study),
         facts=study_facts(study.records),
     )
+
+
+def page_environment() -> "Environment":
+    """Jinja over this folder's templates, which escapes all that is put in."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("nightlab.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        bpb=format_bpb,
+        signed=format_signed,
+        duration=format_duration,
+        dollars=format_dollars,
+        count=lambda value: "–" if value is None else f"{value:,}",
+        percent=lambda value: "–" if value is None else f"{100 * value:.0f} %",
+    )
+    return environment
 
 
 def gain_sentence(study: Study) -> str:
@@ -219,5 +232,6 @@ def _distinct(values: list[str]) -> list[str]:
     return [value for value in dict.fromkeys(values) if value]
 
 
-def _data_uri(svg: bytes) -> str:
+def data_uri(svg: bytes) -> str:
+    """An SVG document as an address that a page can show."""
     return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

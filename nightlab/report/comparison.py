@@ -1,0 +1,282 @@
+"""Several studies side by side, as numbers: what each gained for what it spent.
+
+The best score so far is the mean of all trainings of the code that stood then, those that later
+trials added included; its standard error is the study's noise over the square root of their
+number.
+"""
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from nightlab.decision import counted_scores, incumbent_evidence, mean_bpb, measure_noise
+from nightlab.errors import UsageError
+from nightlab.ledger.confirmations import ConfirmationRecord
+from nightlab.records import Frozen, Reason, TrialRecord, Verdict
+from nightlab.settings import SessionSettings
+
+MEASURED_BY = (
+    "budget_seconds",
+    "budget_tokens",
+    "startup_free_seconds",
+    "sequence_length",
+    "vocab_size",
+    "evaluation_tokens",
+)
+"""Sizes of a session without which scores do not compare."""
+SECONDS_PER_HOUR = 3600
+
+
+class Axis(StrEnum):
+    """What a gain is set against."""
+
+    SECONDS = "training_seconds"
+    TRIALS = "trials"
+    DOLLARS = "cost_usd"
+
+
+class Spent(Frozen):
+    """What a study had spent when a trial ended."""
+
+    training_seconds: float = 0.0
+    """Of all trainings, the incumbent's too; confirmations choose nothing and are not in it."""
+    trials: int = 0
+    """Besides the baseline."""
+    cost_usd: float | None = 0.0
+    """For models; None from the first call whose price is not known."""
+
+    def on(self, axis: Axis) -> float | None:
+        """The amount on one axis."""
+        value: float | None = getattr(self, axis.value)
+        return value
+
+
+class Moment(Frozen):
+    """What stood when a trial ended."""
+
+    spent: Spent
+    best_bpb: float
+    """Mean score of the incumbent, by all its trainings so far."""
+    error_bpb: float | None
+    """Standard error of that mean."""
+    gain_bpb: float
+    """Baseline, by all its trainings, less that mean; 0 while the baseline stands."""
+
+
+class ConfirmedGain(Frozen):
+    """A gain on fresh seeds and the holdout split."""
+
+    spent: Spent
+    """What its study had spent when it was confirmed."""
+    gain_bpb: float
+    interval_bpb: tuple[float, float]
+    """95 % confidence interval."""
+    holds: bool
+
+
+class Arm(Frozen):
+    """One study of a comparison."""
+
+    name: str
+    moments: tuple[Moment, ...]
+    """From the baseline on, one a trial."""
+    confirmed: tuple[ConfirmedGain, ...]
+    baseline_bpb: float
+    keeps: int
+    """Besides the baseline."""
+    corpus_fingerprint: str
+    sizes: dict[str, float | None]
+    """The sizes that scores depend on."""
+    device: str
+    baseline_source: str
+    """The trainer that the study began with."""
+
+    @property
+    def spent(self) -> Spent:
+        """All of it."""
+        return self.moments[-1].spent
+
+    @property
+    def best_bpb(self) -> float:
+        """Mean score of today's incumbent."""
+        return self.moments[-1].best_bpb
+
+    @property
+    def gain_bpb(self) -> float:
+        """Baseline less incumbent: positive is better."""
+        return self.moments[-1].gain_bpb
+
+    @property
+    def confirmed_gain(self) -> ConfirmedGain | None:
+        """The latest one."""
+        return self.confirmed[-1] if self.confirmed else None
+
+    @property
+    def gain_per_hour(self) -> float | None:
+        """Gain in bits per byte for an hour of training; None where nothing was trained."""
+        hours = self.spent.training_seconds / SECONDS_PER_HOUR
+        return self.gain_bpb / hours if hours > 0 else None
+
+    def at(self, axis: Axis, amount: float) -> Moment | None:
+        """What stood when no more than so much was spent; None before the baseline did."""
+        found = None
+        for moment in self.moments:
+            spent = moment.spent.on(axis)
+            if spent is None or spent > amount:
+                break
+            found = moment
+        return found
+
+
+class ComparedLedger(Protocol):
+    """What is read of a ledger."""
+
+    @property
+    def study(self) -> str:
+        """The study's name."""
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """All records, in order."""
+
+    def source(self, commit: str) -> str:
+        """``train.py`` at a commit."""
+
+
+def read_arm(ledger: ComparedLedger, confirmed: Sequence[ConfirmationRecord] = ()) -> Arm:
+    """Gather what a comparison says of a study.
+
+    Raises:
+        UsageError: it has no scored baseline.
+    """
+    records = ledger.records()
+    baseline = next((each for each in records if each.reason is Reason.BASELINE), None)
+    score = mean_bpb(incumbent_evidence(records, baseline.commit)) if baseline else None
+    if baseline is None or score is None:
+        raise UsageError(
+            f"Study {ledger.study!r} has no scored baseline yet, so there is nothing to compare: "
+            f"`nightlab research --study {ledger.study}` makes one."
+        )
+    moments, ends = _moments(records, baseline.commit, score)
+    sizes = SessionSettings.model_validate(baseline.settings).sizes
+    return Arm(
+        name=ledger.study,
+        moments=moments,
+        confirmed=_confirmed(confirmed, moments, ends),
+        baseline_bpb=score,
+        keeps=sum(each.verdict is Verdict.KEEP for each in records) - 1,
+        corpus_fingerprint=baseline.corpus_fingerprint,
+        sizes={name: getattr(sizes, name) for name in MEASURED_BY},
+        device=baseline.device,
+        baseline_source=ledger.source(baseline.commit),
+    )
+
+
+def check_comparable(arms: Sequence[Arm]) -> None:
+    """Refuse studies whose scores do not compare.
+
+    Raises:
+        UsageError: two of them were measured in different ways.
+    """
+    different = differences(arms)
+    if different:
+        raise UsageError(
+            f"The scores of these studies do not compare: {different[0]}. Leave one out, or "
+            "--force shows them side by side all the same, and says so."
+        )
+
+
+def differences(arms: Sequence[Arm]) -> list[str]:
+    """What makes the scores of studies incomparable, a clause each; empty where they compare."""
+    found = []
+    first = arms[0]
+    for arm in arms[1:]:
+        if arm.corpus_fingerprint != first.corpus_fingerprint:
+            found.append(
+                f"{first.name} has the corpus {first.corpus_fingerprint[:12] or 'unknown'} and "
+                f"{arm.name} has {arm.corpus_fingerprint[:12] or 'unknown'}"
+            )
+        found += [
+            f"{first.name} has {name} {_plain(first.sizes[name])} and {arm.name} has "
+            f"{_plain(arm.sizes[name])}"
+            for name in MEASURED_BY
+            if arm.sizes[name] != first.sizes[name]
+        ]
+    return found
+
+
+def cautions(arms: Sequence[Arm]) -> list[str]:
+    """What a reader should know though the scores compare, a sentence each."""
+    said = []
+    devices = list(dict.fromkeys(arm.device for arm in arms))
+    if len(devices) > 1:
+        said.append(f"They were trained on different devices: {'; '.join(devices)}.")
+    if len({arm.baseline_source for arm in arms}) > 1:
+        said.append("They began with different trainers: compare scores rather than gains.")
+    if any(arm.spent.cost_usd is None for arm in arms):
+        names = ", ".join(arm.name for arm in arms if arm.spent.cost_usd is None)
+        said.append(f"The price of some calls is not known, so dollars leave out {names}.")
+    return said
+
+
+def equal_seconds(arms: Sequence[Arm]) -> float:
+    """The training seconds that every study has spent."""
+    return min(arm.spent.training_seconds for arm in arms)
+
+
+def _moments(
+    records: Sequence[TrialRecord], baseline: str, baseline_bpb: float
+) -> tuple[tuple[Moment, ...], list[datetime]]:
+    """What stood after every trial from the baseline on, and when that trial ended."""
+    noise = measure_noise(records)
+    spent, standing = Spent(), None
+    moments: list[Moment] = []
+    ends = []
+    for index, record in enumerate(records):
+        spent = _after(spent, record)
+        if record.verdict is Verdict.KEEP:
+            standing = record.commit
+        known = incumbent_evidence(records[: index + 1], standing) if standing else ()
+        score, count = mean_bpb(known), len(counted_scores(known))
+        if score is None:
+            continue
+        error = noise.sigma_bpb / math.sqrt(count) if noise is not None else None
+        gain = 0.0 if standing == baseline else baseline_bpb - score
+        moments.append(Moment(spent=spent, best_bpb=score, error_bpb=error, gain_bpb=gain))
+        ends.append(record.finished_at)
+    return tuple(moments), ends
+
+
+def _after(spent: Spent, record: TrialRecord) -> Spent:
+    trained = (*record.replicates, *record.incumbent_replicates)
+    cost = record.cost.cost_usd if record.cost.calls or record.cost.cost_usd else 0.0
+    known = spent.cost_usd is not None and cost is not None
+    return Spent(
+        training_seconds=spent.training_seconds
+        + sum(each.training.training_seconds or 0.0 for each in trained),
+        trials=spent.trials + (record.reason is not Reason.BASELINE),
+        cost_usd=(spent.cost_usd or 0.0) + (cost or 0.0) if known else None,
+    )
+
+
+def _confirmed(
+    records: Sequence[ConfirmationRecord], moments: Sequence[Moment], ends: Sequence[datetime]
+) -> tuple[ConfirmedGain, ...]:
+    found = []
+    for record in records:
+        if record.finished_at is None or record.gain_bpb is None or record.interval_bpb is None:
+            continue
+        before = sum(end <= record.started_at for end in ends)
+        gain = ConfirmedGain(
+            spent=moments[max(before, 1) - 1].spent,
+            gain_bpb=record.gain_bpb,
+            interval_bpb=record.interval_bpb,
+            holds=bool(record.holds),
+        )
+        found.append(gain)
+    return tuple(found)
+
+
+def _plain(value: float | None) -> str:
+    return "none" if value is None else f"{value:g}"

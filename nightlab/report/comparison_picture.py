@@ -1,0 +1,214 @@
+"""Draws studies side by side: best score so far, and confirmed gain, against what was spent."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nightlab.report.comparison import Axis
+from nightlab.report.grouping import Group, best_curve, gain_curve
+from nightlab.report.picture import DARK, LIGHT, PIXELS_AN_INCH, Theme
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PANEL_INCHES = (4.6, 3.7)
+LEGEND_INCHES = 0.9
+LEGEND_COLUMNS = 5
+COLOURS = {
+    LIGHT: ("#0b7a5b", "#c8402f", "#3566c4", "#a87400", "#7a4fc0", "#1787a0", "#b23f78", "#5d666f"),
+    DARK: ("#3ecf9b", "#f0755f", "#7aa5f7", "#e0b04a", "#b491f0", "#52c3da", "#ee8dbb", "#959da6"),
+}
+DASHES = ("-", "--", ":", "-.")
+"""Where there are more curves than colours."""
+LABELS = {
+    Axis.SECONDS: "training, in {unit}",
+    Axis.TRIALS: "trials",
+    Axis.DOLLARS: "dollars for models",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pen:
+    """How one group is drawn."""
+
+    group: Group
+    colour: str
+    dash: str
+
+
+def draw_png(groups: Sequence[Group], path: Path, theme: Theme = LIGHT) -> None:
+    """Write the picture as a PNG file."""
+    _draw(groups, theme).savefig(path, dpi=PIXELS_AN_INCH, format="png")
+
+
+def draw_svg(groups: Sequence[Group], theme: Theme) -> bytes:
+    """Return the picture as an SVG document; the same studies give the same bytes."""
+    from matplotlib import rc_context
+
+    content = io.BytesIO()
+    salt = " ".join(group.name for group in groups)
+    # Letters as outlines, so that the picture does not depend on the reader's fonts.
+    with rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}):
+        _draw(groups, theme).savefig(content, format="svg", metadata={"Date": None})
+    return content.getvalue()
+
+
+def _draw(groups: Sequence[Group], theme: Theme) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    axes_shown = [axis for axis in Axis if axis is not Axis.DOLLARS or _has_dollars(groups)]
+    rows = 2 if any(group.confirmed for group in groups) else 1
+    width, height = PANEL_INCHES
+    figure = Figure(
+        figsize=(width * len(axes_shown), height * rows + LEGEND_INCHES),
+        facecolor=theme.background,
+        layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
+    )
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(rows, len(axes_shown), squeeze=False, sharey="row", sharex="col")
+    pens = _pens(groups, theme)
+    for column, axis in enumerate(axes_shown):
+        scale, label = _unit(groups, axis)
+        for row in range(rows):
+            _dress(panels[row][column], theme)
+            if row == 0:
+                _draw_best(panels[row][column], pens, axis, scale)
+            else:
+                _draw_gains(panels[row][column], pens, axis, scale, theme)
+        panels[-1][column].set_xlabel(label, color=theme.muted, fontsize=10.5)
+    several = any(len(group.arms) > 1 for group in groups)
+    band = "least to greatest" if several else "one standard error"
+    _title(panels[0][0], f"Best so far: val_bpb, lower is better (band: {band})", theme)
+    if rows == 2:
+        _title(panels[1][0], "Gain: lines as claimed, diamonds as confirmed on holdout", theme)
+    _explain(figure, panels[0][0], theme)
+    return figure
+
+
+def _draw_best(axes: "Axes", pens: Sequence[_Pen], axis: Axis, scale: float) -> None:
+    for pen in pens:
+        curve = best_curve(pen.group, axis)
+        if curve is None:
+            continue
+        if axis is Axis.DOLLARS and not any(curve.amounts):
+            # What cost nothing has no place on this axis: its end is a level to be passed.
+            axes.axhline(curve.middle[-1], color=pen.colour, linestyle=":", linewidth=1.6)
+            continue
+        amounts = [amount / scale for amount in curve.amounts]
+        axes.fill_between(
+            amounts, curve.low, curve.high, step="post", color=pen.colour, alpha=0.14, linewidth=0
+        )
+        axes.step(
+            amounts,
+            curve.middle,
+            where="post",
+            linewidth=2.2,
+            color=pen.colour,
+            linestyle=pen.dash,
+            label=_name(pen),
+        )
+        axes.plot(amounts[-1:], curve.middle[-1:], "o", color=pen.colour, markersize=5)
+
+
+def _draw_gains(axes: "Axes", pens: Sequence[_Pen], axis: Axis, scale: float, theme: Theme) -> None:
+    axes.axhline(0.0, color=theme.muted, linewidth=0.8)
+    for pen in pens:
+        curve = gain_curve(pen.group, axis)
+        if curve is None or (axis is Axis.DOLLARS and not any(curve.amounts)):
+            continue
+        amounts = [amount / scale for amount in curve.amounts]
+        axes.step(
+            amounts,
+            curve.middle,
+            where="post",
+            linewidth=1.2,
+            alpha=0.75,
+            color=pen.colour,
+            linestyle=pen.dash,
+        )
+        for gain in pen.group.confirmed:
+            low, high = gain.interval_bpb
+            axes.errorbar(
+                [(gain.spent.on(axis) or 0.0) / scale],
+                [gain.gain_bpb],
+                yerr=[[gain.gain_bpb - low], [high - gain.gain_bpb]],
+                fmt="D",
+                elinewidth=1.4,
+                capsize=3.5,
+                color=pen.colour,
+                markerfacecolor=pen.colour if gain.holds else theme.background,
+                markersize=6.5,
+                zorder=5,
+            )
+
+
+def _pens(groups: Sequence[Group], theme: Theme) -> list[_Pen]:
+    colours = COLOURS[theme]
+    return [
+        _Pen(
+            group=group,
+            colour=colours[index % len(colours)],
+            dash=DASHES[index // len(colours) % len(DASHES)],
+        )
+        for index, group in enumerate(groups)
+    ]
+
+
+def _name(pen: _Pen) -> str:
+    several = len(pen.group.arms)
+    return f"{pen.group.name} (median of {several})" if several > 1 else pen.group.name
+
+
+def _has_dollars(groups: Sequence[Group]) -> bool:
+    return any((arm.spent.cost_usd or 0.0) > 0 for group in groups for arm in group.arms)
+
+
+def _unit(groups: Sequence[Group], axis: Axis) -> tuple[float, str]:
+    """What to divide amounts by, and the axis' label."""
+    if axis is not Axis.SECONDS:
+        return 1.0, LABELS[axis]
+    most = max(arm.spent.training_seconds for group in groups for arm in group.arms)
+    for scale, unit in ((3600.0, "hours"), (60.0, "minutes")):
+        if most >= 2 * scale:
+            return scale, LABELS[axis].format(unit=unit)
+    return 1.0, LABELS[axis].format(unit="seconds")
+
+
+def _dress(axes: "Axes", theme: Theme) -> None:
+    axes.set_facecolor(theme.background)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(theme.grid)
+    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=theme.muted, length=0, labelsize=9.5)
+
+
+def _title(axes: "Axes", text: str, theme: Theme) -> None:
+    axes.set_title(
+        text,
+        loc="left",
+        color=theme.ink,
+        fontsize=12.5,
+        fontweight="bold",
+        pad=12,
+        parse_math=False,
+    )
+
+
+def _explain(figure: "Figure", axes: "Axes", theme: Theme) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=min(LEGEND_COLUMNS, len(labels)),
+        frameon=False,
+        fontsize=10,
+        labelcolor=theme.muted,
+    )
