@@ -45,7 +45,7 @@ class Spent(Frozen):
     trials: int = 0
     """Besides the baseline."""
     cost_usd: float | None = 0.0
-    """For models; None from the first call whose price is not known."""
+    """For models; None where the study knows the price of none of its calls."""
 
     def on(self, axis: Axis) -> float | None:
         """The amount on one axis."""
@@ -86,6 +86,8 @@ class Arm(Frozen):
     baseline_bpb: float
     keeps: int
     """Besides the baseline."""
+    unpriced: int
+    """Trials that called a model at a price that is not known; they count as free."""
     corpus_fingerprint: str
     sizes: dict[str, float | None]
     """The sizes that scores depend on."""
@@ -166,6 +168,7 @@ def read_arm(ledger: ComparedLedger, confirmed: Sequence[ConfirmationRecord] = (
         confirmed=_confirmed(confirmed, moments, ends),
         baseline_bpb=score,
         keeps=sum(each.verdict is Verdict.KEEP for each in records) - 1,
+        unpriced=sum(_is_unpriced(each) for each in records),
         corpus_fingerprint=baseline.corpus_fingerprint,
         sizes={name: getattr(sizes, name) for name in MEASURED_BY},
         device=baseline.device,
@@ -214,9 +217,16 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
         said.append(f"They were trained on different devices: {'; '.join(devices)}.")
     if len({arm.baseline_source for arm in arms}) > 1:
         said.append("They began with different trainers: compare scores rather than gains.")
-    if any(arm.spent.cost_usd is None for arm in arms):
-        names = ", ".join(arm.name for arm in arms if arm.spent.cost_usd is None)
-        said.append(f"The price of some calls is not known, so dollars leave out {names}.")
+    unpriced = [
+        f"{arm.unpriced} trial{'s' * (arm.unpriced > 1)} of {arm.name}"
+        for arm in arms
+        if arm.unpriced
+    ]
+    if unpriced:
+        said.append(
+            f"The price of a model's calls is not known for {', '.join(unpriced)}: dollars are "
+            "at least what is shown."
+        )
     return said
 
 
@@ -230,7 +240,9 @@ def _moments(
 ) -> tuple[tuple[Moment, ...], list[datetime]]:
     """What stood after every trial from the baseline on, and when that trial ended."""
     noise = measure_noise(records)
-    spent, standing = Spent(), None
+    called = [record for record in records if record.cost.calls > 0]
+    is_priced = not called or not all(map(_is_unpriced, called))
+    spent, standing = Spent(cost_usd=0.0 if is_priced else None), None
     moments: list[Moment] = []
     ends = []
     for index, record in enumerate(records):
@@ -250,14 +262,17 @@ def _moments(
 
 def _after(spent: Spent, record: TrialRecord) -> Spent:
     trained = (*record.replicates, *record.incumbent_replicates)
-    cost = record.cost.cost_usd if record.cost.calls or record.cost.cost_usd else 0.0
-    known = spent.cost_usd is not None and cost is not None
+    seconds = sum(each.training.training_seconds or 0.0 for each in trained)
+    cost = spent.cost_usd
     return Spent(
-        training_seconds=spent.training_seconds
-        + sum(each.training.training_seconds or 0.0 for each in trained),
+        training_seconds=spent.training_seconds + seconds,
         trials=spent.trials + (record.reason is not Reason.BASELINE),
-        cost_usd=(spent.cost_usd or 0.0) + (cost or 0.0) if known else None,
+        cost_usd=None if cost is None else cost + (record.cost.cost_usd or 0.0),
     )
+
+
+def _is_unpriced(record: TrialRecord) -> bool:
+    return record.cost.calls > 0 and record.cost.cost_usd is None
 
 
 def _confirmed(

@@ -180,6 +180,9 @@ def _unit(groups: Sequence[Group], axis: Axis) -> tuple[float, str]:
 
 
 def _dress(axes: "Axes", theme: Theme) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
     axes.set_facecolor(theme.background)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -1,0 +1,335 @@
+"""Studies side by side."""
+
+import re
+import warnings
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from nightlab.errors import UsageError
+from nightlab.ledger import ConfirmationRecord
+from nightlab.records import ProposalCost, Replicate, TrialRecord, Verdict
+from nightlab.report.comparison import (
+    Arm,
+    Axis,
+    cautions,
+    check_comparable,
+    differences,
+    equal_seconds,
+    read_arm,
+)
+from nightlab.report.comparison_page import (
+    LONGEST_NAME,
+    comparison_name,
+    headline,
+    log_comparison,
+    render_comparison,
+    write_comparison,
+)
+from nightlab.report.comparison_picture import DARK, LIGHT, draw_png, draw_svg
+from nightlab.report.grouping import (
+    Group,
+    alone,
+    best_curve,
+    gain_curve,
+    grouped,
+    table_rows,
+)
+from nightlab.tracking import Tracker
+from tests.report.samples import BEGAN, FixedStudy, long_study, trial
+from tests.report.samples import baseline as paid_baseline
+
+PICTURES = {"light": b"<svg/>", "dark": b"<svg/>"}
+
+
+class SourcedStudy(FixedStudy):
+    """A ledger whose trainer is known."""
+
+    code = "DEPTH = 4\n"
+
+    def source(self, commit: str) -> str:
+        return self.code
+
+
+def changed(record: TrialRecord, **values: object) -> TrialRecord:
+    return record.model_copy(update=values)
+
+
+def baseline(noise: float = 0.004) -> TrialRecord:
+    return changed(paid_baseline(noise=noise), cost=ProposalCost())
+
+
+def kept(number: int, *scores: float, cost_usd: float | None = None) -> TrialRecord:
+    return trial(number, Verdict.KEEP, scores, cost_usd=cost_usd)
+
+
+def study(name: str, *records: TrialRecord) -> SourcedStudy:
+    """A study whose trials follow one another, each on the code that stood."""
+    parent, chained = records[0].commit, []
+    for record in records:
+        chained.append(changed(record, parent=parent))
+        if record.verdict is Verdict.KEEP:
+            parent = record.commit
+    return SourcedStudy(study=name, all_records=chained)
+
+
+def confirmed(number: int, after: int, gain: float, holds: bool = True) -> ConfirmationRecord:
+    moment = BEGAN + timedelta(minutes=after, seconds=50)
+    return ConfirmationRecord(
+        study="x",
+        number=number,
+        baseline_commit="0" * 40,
+        incumbent_commit="1" * 40,
+        incumbent_trial=after,
+        wanted=3,
+        claimed_gain_bpb=0.1,
+        gain_bpb=gain,
+        interval_bpb=(gain - 0.01, gain + 0.01),
+        holds=holds,
+        started_at=moment,
+        finished_at=moment,
+    )
+
+
+def arm(name: str, *scores: float, cost_usd: float | None = 0.01) -> Arm:
+    """A study that kept a trial a score, after a baseline of 2 bpb."""
+    records = [kept(n, score, cost_usd=cost_usd) for n, score in enumerate(scores, start=1)]
+    return read_arm(study(name, baseline(), *records))
+
+
+def test_the_best_so_far_is_the_mean_of_the_incumbents_trainings() -> None:
+    again = Replicate.model_validate(kept(9, 1.94).replicates[0].model_dump())
+    later = changed(trial(2, scores=(2.1,)), incumbent_replicates=(again,))
+    read = read_arm(study("a", baseline(noise=0.004), kept(1, 1.90, cost_usd=0.5), later))
+    assert [moment.best_bpb for moment in read.moments] == pytest.approx([2.0, 1.90, 1.92])
+    assert read.gain_bpb == pytest.approx(0.08)
+    assert read.moments[0].gain_bpb == 0
+    # The noise of the baseline's three scores and the incumbent's two, by their counts.
+    errors = [moment.error_bpb for moment in read.moments]
+    assert errors[1] is not None
+    assert errors[1] / 2**0.5 == pytest.approx(errors[2])
+    assert [moment.spent.training_seconds for moment in read.moments] == [60, 80, 120]
+    assert [moment.spent.trials for moment in read.moments] == [0, 1, 2]
+    assert (read.spent.cost_usd, read.unpriced) == (0.5, 1)
+    assert read.keeps == 1
+    assert read.gain_per_hour == pytest.approx(0.08 / (120 / 3600))
+
+
+def test_what_asked_no_model_cost_nothing_and_what_has_no_price_is_not_known() -> None:
+    free = changed(kept(1, 1.9), cost=ProposalCost())
+    assert read_arm(study("a", baseline(), free)).spent.cost_usd == 0
+    assert read_arm(study("a", baseline(), kept(1, 1.9))).spent.cost_usd is None
+
+
+def test_the_reading_at_an_amount_is_what_stood_then() -> None:
+    read = arm("a", 1.9, 1.8)
+    stood = [read.at(Axis.SECONDS, seconds) for seconds in (59, 60, 99.9, 100, 1e9)]
+    assert [moment and moment.best_bpb for moment in stood] == pytest.approx(
+        [None, 2.0, 1.9, 1.8, 1.8]
+    )
+
+
+def test_a_confirmation_stands_where_it_was_made() -> None:
+    ledger = study("a", baseline(), kept(1, 1.9), kept(2, 1.8))
+    under_way = changed_confirmation(confirmed(1, 2, 0.1))
+    read = read_arm(ledger, [confirmed(0, 1, 0.09), under_way, confirmed(2, 2, 0.19, False)])
+    assert [gain.spent.trials for gain in read.confirmed] == [1, 2]
+    assert read.confirmed_gain is not None
+    assert (read.confirmed_gain.gain_bpb, read.confirmed_gain.holds) == (0.19, False)
+
+
+def changed_confirmation(record: ConfirmationRecord) -> ConfirmationRecord:
+    return record.model_copy(update={"finished_at": None})
+
+
+def test_a_study_without_a_baseline_is_refused() -> None:
+    with pytest.raises(UsageError, match="Study 'a' has no scored baseline"):
+        read_arm(study("a", trial(0, Verdict.CRASH)))
+    with pytest.raises(UsageError, match="no scored baseline"):
+        read_arm(SourcedStudy(study="a"))
+
+
+@pytest.mark.parametrize(
+    ("values", "clause"),
+    [
+        ({"corpus_fingerprint": "e" * 64}, "a has the corpus ffffffffffff and b has eeeeeeeeeeee"),
+        ({"settings": {"preset": "laptop"}}, "a has budget_seconds 20 and b has 300"),
+        ({"settings": {"budget_tokens": 5000}}, "a has budget_tokens none and b has 5000"),
+        ({"settings": {"budget_seconds": 5}}, "a has budget_seconds 20 and b has 5"),
+    ],
+)
+def test_what_was_measured_in_another_way_is_refused(
+    values: dict[str, object], clause: str
+) -> None:
+    other = read_arm(study("b", changed(baseline(), **values)))
+    arms = [arm("a", 1.9), other]
+    assert any(clause in each for each in differences(arms))
+    with pytest.raises(UsageError, match=r"do not compare: a has .* --force"):
+        check_comparable(arms)
+    page = render_comparison(arms, alone(arms), PICTURES)
+    assert "shown because of --force" in page
+    assert clause in page
+
+
+def test_studies_that_compare_are_not_refused_and_other_differences_are_said() -> None:
+    first, second = arm("a", 1.9), arm("b", 1.8)
+    check_comparable([first, second])
+    assert cautions([first, second]) == []
+    other = study("b", changed(baseline(), device="cuda"), kept(1, 1.9))
+    other.code = "DEPTH = 5\n"
+    said = " ".join(cautions([first, read_arm(other)]))
+    assert "different devices: cpu (2 cores); cuda" in said
+    assert "different trainers" in said
+    assert "not known for 1 trial of b: dollars are at least" in said
+    assert "shown because of --force" not in render_comparison(
+        [first, second], alone([first, second]), PICTURES
+    )
+
+
+def test_repeats_are_told_by_the_number_at_the_end() -> None:
+    arms = [arm(name, 1.9) for name in ("llm-1", "knobs", "llm-2", "llm-x", "deep-net-10")]
+    found = {group.name: [each.name for each in group.arms] for group in grouped(arms)}
+    assert found == {
+        "llm": ["llm-1", "llm-2"],
+        "knobs": ["knobs"],
+        "llm-x": ["llm-x"],
+        "deep-net-10": ["deep-net-10"],
+    }
+    assert [group.name for group in alone(arms)] == [each.name for each in arms]
+
+
+def test_a_groups_curve_is_the_median_from_least_to_greatest() -> None:
+    arms = [arm("a-1", 1.9), arm("a-2", 1.7, 1.6), arm("a-3", 1.95, 1.5, 1.4)]
+    (group,) = grouped(arms)
+    curve = best_curve(group, Axis.TRIALS)
+    assert curve is not None
+    assert curve.amounts == [0, 1, 2, 3]
+    assert curve.middle == pytest.approx([2.0, 1.9, 1.6, 1.6])
+    assert curve.low == pytest.approx([2.0, 1.7, 1.5, 1.4])
+    assert curve.high == pytest.approx([2.0, 1.95, 1.9, 1.9])
+    gains = gain_curve(group, Axis.TRIALS)
+    assert gains is not None
+    assert gains.middle == pytest.approx([0.0, 0.1, 0.4, 0.4])
+
+
+def test_a_price_that_is_not_known_leaves_a_study_off_the_dollars() -> None:
+    known, unknown = arm("a-1", 1.9), arm("a-2", 1.9, cost_usd=None)
+    for group in (grouped([known, unknown])[0], *alone([unknown])):
+        assert best_curve(group, Axis.DOLLARS) is None
+        assert gain_curve(group, Axis.DOLLARS) is None
+    assert best_curve(alone([known])[0], Axis.DOLLARS) is not None
+
+
+def test_the_table_has_equal_seconds_medians_and_ranges() -> None:
+    arms = [arm("a-1", 1.9), arm("a-2", 1.7, 1.6), arm("b", 1.8, 1.5, 1.4)]
+    assert equal_seconds(arms) == 80
+    group, first, second, other = table_rows(arms, grouped(arms))
+    assert [each.name for each in (group, first, second, other)] == ["a", "a-1", "a-2", "b"]
+    assert group.gain_bpb == pytest.approx(0.25)
+    assert group.gain_range_bpb == pytest.approx((0.1, 0.4))
+    assert group.training_seconds == 90
+    assert group.confirmed_gain_bpb is None
+    assert second.equal_gain_bpb == pytest.approx(0.3)
+    assert other.equal_gain_bpb == pytest.approx(0.2)
+    assert [row.name for row in table_rows(arms, alone(arms))] == ["a-1", "a-2", "b"]
+
+
+def test_the_headline_says_who_gained_most_and_whether_it_holds() -> None:
+    arms = [arm("a", 1.9), arm("b", 1.7)]
+    assert headline(alone(arms)) == "b gained most: 0.3000 bits per byte, not confirmed yet."
+    for holds, words in ((True, "confirmed on holdout"), (False, "NOT confirmed on holdout")):
+        ledger = study("c", baseline(), kept(1, 1.6))
+        best = read_arm(ledger, [confirmed(0, 1, 0.38, holds)])
+        assert f"c gained most: 0.4000 bits per byte, {words}: 0.3800." == headline(
+            alone([*arms, best])
+        )
+    assert (
+        headline(alone([arm("a"), arm("b")])) == "None of them gained anything over its baseline."
+    )
+    assert "(median of 2, +0.1000 to +0.3000)" in headline([Group(name="g", arms=tuple(arms))])
+
+
+def studies() -> list[Arm]:
+    found = []
+    for index in range(6):
+        ledger = long_study(40, seed=index, chance=0.2)
+        chain = study(f"{'knobs' if index < 3 else 'llm'}-{index}", *ledger.all_records)
+        said = [confirmed(0, 39, 0.05 + index / 100, holds=index > 1)] if index % 2 else []
+        found.append(read_arm(chain, said))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("arms", "width"),
+    [
+        (studies(), 2208),
+        ([arm("a"), arm("b")], 1472),
+        ([arm("a", 1.9, cost_usd=None), arm("b", cost_usd=None)], 1472),
+        ([arm(f"s{n}", 1.9 - n / 100) for n in range(20)], 2208),
+    ],
+    ids=["confirmed", "baselines alone", "without dollars", "more than colours"],
+)
+def test_every_comparison_has_its_picture(arms: list[Arm], width: int, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for groups in (alone(arms), grouped(arms)):
+            draw_png(groups, path)
+            header = path.read_bytes()[:24]
+            assert header.startswith(b"\x89PNG")
+            assert int.from_bytes(header[16:20]) == width
+
+
+def test_the_same_studies_give_the_same_bytes_without_script_or_link() -> None:
+    groups = grouped(studies())
+    assert draw_svg(groups, LIGHT) == draw_svg(groups, LIGHT) != draw_svg(groups, DARK)
+    svg = draw_svg(groups, LIGHT).decode()
+    assert "<script" not in svg
+    assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', svg))
+
+
+def test_the_page_and_the_picture_stand_alone_and_go_into_mlflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "unused")  # Put back after the test.
+    arms = studies()
+    groups = grouped(arms)
+    mlruns = tmp_path / "mlruns"
+    files = write_comparison(arms, groups, mlruns / "new" / "reports")
+    page = files.html.read_text()
+    assert page.startswith("<!doctype html>")
+    assert not re.findall(r'(?:src|href|srcset)="(?!data:)', page)
+    assert "median of 3" in page
+    assert {path.name for path in files.html.parent.iterdir()} == {
+        "comparison-knobs-vs-llm.html",
+        "comparison-knobs-vs-llm.png",
+    }
+    uri = f"sqlite:///{mlruns / 'mlflow.db'}"
+    tracker = Tracker(uri, mlruns, arms[0].name)
+    log_comparison(tracker, groups, files)
+    log_comparison(tracker, groups, files)
+    log_comparison(tracker, alone(arms[:2]), files)
+    assert tracker.flush(60)
+    tracker.close()
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("nightlab/knobs-0")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"comparison-knobs-vs-llm", "comparison-knobs-0-vs-knobs-1"}
+    assert len(client.list_artifacts(runs["comparison-knobs-vs-llm"].info.run_id)) == 2
+
+
+def test_many_names_make_a_short_one_that_tells_them_apart() -> None:
+    arms = [arm(f"a-long-name-of-a-study-{n}") for n in range(30)]
+    names = {comparison_name(alone(arms[:count])) for count in (28, 29, 30)}
+    assert len(names) == 3
+    assert all(len(name) == LONGEST_NAME for name in names)
+
+
+def test_trials_before_the_baseline_are_paid_for() -> None:
+    failed = trial(0, Verdict.FAILED)
+    late = changed(baseline(), number=1)
+    read = read_arm(study("a", failed, late))
+    assert [moment.spent.trials for moment in read.moments] == [1]
