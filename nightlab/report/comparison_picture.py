@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PANEL_INCHES = (4.6, 3.7)
-LEGEND_INCHES = 0.9
+AXIS_INCHES = 0.6
+LEGEND_INCHES = 0.3
+"""Of one line of names."""
 LEGEND_COLUMNS = 5
 COLOURS = {
     LIGHT: ("#0b7a5b", "#c8402f", "#3566c4", "#a87400", "#7a4fc0", "#1787a0", "#b23f78", "#5d666f"),
@@ -64,8 +66,9 @@ def _draw(groups: Sequence[Group], theme: Theme) -> "Figure":
     axes_shown = [axis for axis in Axis if axis is not Axis.DOLLARS or _has_dollars(groups)]
     rows = 2 if any(group.confirmed for group in groups) else 1
     width, height = PANEL_INCHES
+    legend = LEGEND_INCHES * -(-len(groups) // LEGEND_COLUMNS)
     figure = Figure(
-        figsize=(width * len(axes_shown), height * rows + LEGEND_INCHES),
+        figsize=(width * len(axes_shown), height * rows + AXIS_INCHES + legend),
         facecolor=theme.background,
         layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
     )
@@ -75,7 +78,7 @@ def _draw(groups: Sequence[Group], theme: Theme) -> "Figure":
     for column, axis in enumerate(axes_shown):
         scale, label = _unit(groups, axis)
         for row in range(rows):
-            _dress(panels[row][column], theme)
+            _dress(panels[row][column], axis, theme)
             if row == 0:
                 _draw_best(panels[row][column], pens, axis, scale)
             else:
@@ -179,10 +182,10 @@ def _unit(groups: Sequence[Group], axis: Axis) -> tuple[float, str]:
     return 1.0, LABELS[axis].format(unit="seconds")
 
 
-def _dress(axes: "Axes", theme: Theme) -> None:
+def _dress(axes: "Axes", axis: Axis, theme: Theme) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=axis is Axis.TRIALS, min_n_ticks=1))
     axes.set_facecolor(theme.background)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)

@@ -214,6 +214,16 @@ def test_a_groups_curve_is_the_median_from_least_to_greatest() -> None:
     assert gains.middle == pytest.approx([0.0, 0.1, 0.4, 0.4])
 
 
+def test_a_groups_curve_begins_when_all_its_studies_have_a_baseline() -> None:
+    paid = changed(trial(0, Verdict.FAILED), replicates=kept(0, 1.0).replicates)
+    late = study("a-2", paid, changed(baseline(), number=1), kept(2, 1.8))
+    (group,) = grouped([arm("a-1", 1.9), read_arm(late)])
+    curve = best_curve(group, Axis.SECONDS)
+    assert curve is not None
+    assert curve.amounts == [80, 100]
+    assert curve.middle == pytest.approx([1.95, 1.85])
+
+
 def test_a_price_that_is_not_known_leaves_a_study_off_the_dollars() -> None:
     known, unknown = arm("a-1", 1.9), arm("a-2", 1.9, cost_usd=None)
     for group in (grouped([known, unknown])[0], *alone([unknown])):
