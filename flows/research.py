@@ -72,9 +72,7 @@ def _session(session: Session) -> SessionSummary:
         return summary
 
 
-def _trials(
-    session: Session, limits: Limits, prefetch: Prefetch, steering: Steering
-) -> str:
+def _trials(session: Session, limits: Limits, prefetch: Prefetch, steering: Steering) -> str:
     """Run trials until a limit; return the sentence on it."""
     try:
         _resume_interrupted(session, limits, prefetch)

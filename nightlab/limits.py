@@ -31,9 +31,7 @@ class Limits:
         hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR
         if settings.hours is not None and hours >= settings.hours:
             return f"{settings.hours:g} hours were given and are over."
-        proposer = self._session.proposer
-        # A hybrid goes on without its model: the optimiser costs nothing.
-        if proposer.model is None or proposer.name == "hybrid":
+        if not self._session.proposer.needs_money:
             return None
         return self._session.spending.reached()
 

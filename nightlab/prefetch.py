@@ -30,7 +30,7 @@ class Prefetch:
             number: the trial after the one that is about to train.
             under_way: the mark of the one that trains, which no record tells of yet.
         """
-        if self._session.proposer.model is None or self._thread is not None:
+        if not self._session.proposer.reads or self._thread is not None:
             return
         title = under_way.proposal.title if under_way.proposal is not None else ""
         self._thread = threading.Thread(

@@ -203,7 +203,7 @@ def _tried(
     session: Session, ledger: Ledger, records: tuple[TrialRecord, ...]
 ) -> tuple[TriedChange, ...]:
     """What finished trials changed; nothing for a proposer that does not read."""
-    if session.proposer.model is None:
+    if not session.proposer.reads:
         return ()
     for record in records:
         if record.number not in session.tried and record.commit != record.parent:

@@ -30,7 +30,7 @@ def preflight(session: Session, mark: InFlight) -> PreflightResult:
 def repair(session: Session, mark: InFlight) -> Proposal | None:
     """Send the traceback back to the proposer; None where it has no answer."""
     proposal, result = mark.proposal, mark.preflight
-    if proposal is None or result is None or session.proposer.model is None:
+    if proposal is None or result is None or not session.proposer.reads:
         return None
     try:
         with session.tracker.model_calls(mark.number):

@@ -21,7 +21,7 @@ from tasks.policy import MODEL_DELAYS_SECONDS, may_pass
 )
 def propose(session: Session, mark: InFlight) -> Proposal:
     """Ask for a proposal; a model's calls become traces of the trial's run in MLflow."""
-    if session.proposer.model is None:
+    if not session.proposer.reads:
         return session.proposer.propose(brief(session, mark))
     with session.tracker.model_calls(mark.number):
         return session.proposer.propose(brief(session, mark))

@@ -41,7 +41,7 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
     """
     thoughts = _THOUGHTS.match(answer)
     text = answer[thoughts.end() :] if thoughts else answer
-    idea = _read_idea(text)
+    idea = read_idea(text)
     parsed = parse_edits(text)
     error, changed = parsed.error, ""
     tolerated: tuple[int, ...] = ()
@@ -73,7 +73,8 @@ class Idea:
     expected_bpb: float | None
 
 
-def _read_idea(text: str) -> Idea:
+def read_idea(text: str) -> Idea:
+    """Read TITLE, HYPOTHESIS and EXPECTED; what is missing is made up from the rest."""
     title, expected = "", None
     hypothesis: list[str] = []
     inside = False

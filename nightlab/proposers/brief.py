@@ -73,7 +73,19 @@ class Proposer(Protocol):
 
     @property
     def model(self) -> str | None:
-        """The language model behind it, or None."""
+        """The language models behind it, or the command; None for neither."""
+        ...
+
+    @property
+    def reads(self) -> bool:
+        """Whether it reads the brief and takes its time, so that it is asked ahead, and may
+        mend what breaks.
+        """
+        ...
+
+    @property
+    def needs_money(self) -> bool:
+        """Whether it can propose nothing once what was given for models is spent."""
         ...
 
     def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:

@@ -32,6 +32,9 @@ class HybridProposer:
     structure: Proposer
     tuner: KnobProposer
     name: str = "hybrid"
+    reads: bool = True
+    needs_money: bool = False
+    """The optimiser goes on without."""
 
     @property
     def model(self) -> str | None:

@@ -63,6 +63,8 @@ class KnobProposer:
 
     name = "knobs"
     model: str | None = None
+    reads = False
+    needs_money = False
 
     def __init__(self, sampler: Callable[[int], "BaseSampler"] = tpe_sampler) -> None:
         self._sampler = sampler

@@ -31,6 +31,8 @@ class LlmProposer:
     """Asks language models for an edit of ``train.py``."""
 
     name = "llm"
+    reads = True
+    needs_money = True
 
     def __init__(self, pool: ModelPool) -> None:
         self._pool = pool

@@ -48,7 +48,7 @@ class Room(Enum):
     """Without the runtime's docstring: the contract says what is needed."""
 
 
-_OPENING = """\
+_TASK = """\
 You do machine-learning research on a small language model. You improve one file, \
 {trainer_file}, one idea at a time. Each idea is trained for a fixed wall-clock budget and \
 scored by an engine that you cannot reach: lower val_bpb (bits per byte of held-back text) \
@@ -79,8 +79,9 @@ move. Keep the comments right, and declare new constants that way.
 
 # The runtime that {trainer_file} uses
 
-{runtime}
+{runtime}"""
 
+_ANSWER = """\
 # Your answer
 
 Plain text in exactly this form, with one or more blocks:
@@ -106,21 +107,25 @@ unless you say what is different."""
 def opening_messages(brief: Brief, room: Room = Room.FULL) -> list[dict[str, str]]:
     """The messages that ask for an idea, in the form of the chat protocol."""
     return [
-        {"role": "system", "content": _system(brief, room)},
-        {"role": "user", "content": "\n\n".join((*study_parts(brief, room), _question(brief)))},
+        {"role": "system", "content": f"{task_text(brief, room)}\n\n{_answer_form()}"},
+        {"role": "user", "content": "\n\n".join((*study_parts(brief, room), question(brief)))},
     ]
 
 
-def _system(brief: Brief, room: Room) -> str:
+def _answer_form() -> str:
+    return _ANSWER.format(trainer_file=TRAINER_FILE, title_characters=TITLE_CHARACTERS)
+
+
+def task_text(brief: Brief, room: Room = Room.FULL) -> str:
+    """What is to be done, the contract, and the runtime."""
     runtime = fenced(brief.runtime_contract)
     if room is Room.LEAST:
         runtime = "(Left out: this model's context is too short for it.)"
-    return _OPENING.format(
+    return _TASK.format(
         trainer_file=TRAINER_FILE,
         imports=", ".join(ALLOWED_PACKAGES),
         max_bytes=MAX_SOURCE_BYTES,
         runtime=runtime,
-        title_characters=TITLE_CHARACTERS,
     )
 
 
@@ -146,7 +151,8 @@ def study_parts(brief: Brief, room: Room = Room.FULL) -> list[str]:
     return parts
 
 
-def _question(brief: Brief) -> str:
+def question(brief: Brief) -> str:
+    """What is asked now: the person's suggestion, and to refine or to explore."""
     parts = []
     if brief.suggestions:
         parts.append(
