@@ -58,8 +58,8 @@ def confirm(
     check_confirmable(study, records)
     settings = SessionSettings.model_validate(records[-1].settings)
     # No model is asked for anything here, so none has to be reachable.
-    changes = {"remote": remote or settings.remote, "proposer": "knobs", "model": None}
-    settings = settings.model_copy(update=changes)
+    without_ideas = {"proposer": "knobs", "model": None, "command": None}
+    settings = settings.model_copy(update={**without_ideas, "remote": remote or settings.remote})
     identifier = flow_run.get_id() or ""
     with (
         open_session(settings, places, identifier=identifier) as session,

@@ -182,7 +182,7 @@ class SessionSettings(BaseModel):
         "auto",
         description="Where ideas come from: knobs (Optuna over the declared constants), llm (a "
         "model), hybrid (both, the budget divided by what each gains), command (a program that "
-        "edits the file); auto takes llm when a model is configured, else knobs",
+        "edits the file); auto takes llm or command where one is configured, else knobs",
     )
     model: str | None = Field(
         None,

@@ -153,6 +153,7 @@ def brief(
         seed=session.settings.seed,
         program=mark.program or read_program(session.settings, session.places),
         runtime_contract=ast.get_docstring(ast.parse(runtime)) or "",
+        runtime_source=runtime,
         incumbent_commit=mark.parent,
         incumbent_source=ledger.source(mark.parent),
         incumbent_bpb=standing.val_bpb if standing is not None else None,

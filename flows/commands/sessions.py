@@ -54,7 +54,8 @@ def research(
     proposer: Annotated[
         str | None,
         typer.Option(
-            help="auto (default: llm if a model is set, else knobs), knobs, llm, hybrid or command"
+            help="knobs, llm, hybrid or command; default: auto, llm or command where one is set, "
+            "else knobs"
         ),
     ] = None,
     model: Annotated[
@@ -67,7 +68,7 @@ def research(
     ] = None,
     command: Annotated[
         str | None,
-        typer.Option(help="With --proposer command: what edits trainer/train.py in its folder"),
+        typer.Option(help="For the proposers command and hybrid: what edits trainer/train.py"),
     ] = None,
     command_timeout_seconds: Annotated[
         float | None, typer.Option(help="Longest time of the command for one edit (default: 600)")

@@ -36,6 +36,8 @@ class Brief(Frozen):
     """Text of the person's research brief, ``program.md``."""
     runtime_contract: str
     """Docstring of ``trainer/runtime.py``: what the edited file may use."""
+    runtime_source: str = ""
+    """All of that file, for who can read beside the brief."""
     incumbent_commit: str
     incumbent_source: str
     incumbent_bpb: float | None

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 
 from nightlab.errors import UsageError
 from nightlab.proposers.brief import Proposer
+from nightlab.proposers.command import CommandProposer
 from nightlab.proposers.endpoint import Endpoint
 from nightlab.proposers.hybrid import HybridProposer
 from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.proposers.llm import LlmProposer
 from nightlab.proposers.models import ModelPool, read_models
 from nightlab.proposers.spending import Spending
+from nightlab.redaction import Redaction
 from nightlab.settings import SessionSettings
 
 MODEL_VARIABLE = "NIGHTLAB_MODEL"
@@ -32,7 +34,7 @@ def choose_proposer(
     environment: Mapping[str, str] | None = None,
     spending: Spending | None = None,
 ) -> ChosenProposer:
-    """Take the proposer that is asked for; ``auto`` takes ``llm`` where a model is configured.
+    """Take the proposer that is asked for; ``auto`` takes what is configured, else ``knobs``.
 
     Args:
         settings: of the session; its models and address go before the environment's.
@@ -45,20 +47,53 @@ def choose_proposer(
         UsageError: what the proposer needs is not configured.
     """
     variables = os.environ if environment is None else environment
+    _check_command(settings, variables)
     asked = "" if settings.proposer == "auto" else ", as asked"
     named = bool(settings.model or variables.get(MODEL_VARIABLE))
-    if settings.proposer == "knobs" or (settings.proposer == "auto" and not named):
+    commanded = settings.command is not None
+    if settings.proposer == "knobs" or (settings.proposer == "auto" and not (named or commanded)):
         because = asked or f": no model is configured (--model or {MODEL_VARIABLE} names one)"
         why = f"knobs, Optuna over the constants that train.py declares{because}."
         return ChosenProposer(proposer=KnobProposer(), why=why)
-    model = _models(settings, variables, api_key, spending or Spending(settings))
-    source = "--model" if settings.model else MODEL_VARIABLE
+    editor: LlmProposer | CommandProposer
+    if settings.command is not None:  # Checked to be wanted.
+        editor, source = CommandProposer(settings.command, settings.command_timeout_seconds), ""
+    else:
+        editor = _models(settings, variables, api_key, spending or Spending(settings))
+        source = "--model" if settings.model else MODEL_VARIABLE
+        source = f", which {source} names"
     if settings.proposer == "hybrid":
-        hybrid = HybridProposer(structure=model, tuner=KnobProposer())
-        why = f"hybrid, the {model.where} ({source}) and Optuna, by what each gains."
+        hybrid = HybridProposer(structure=editor, tuner=KnobProposer())
+        why = f"hybrid, Optuna and the {editor.where}{source}, by what each gains."
         return ChosenProposer(proposer=hybrid, why=why)
-    why = f"llm, the {model.where}, which {source} names{asked}."
-    return ChosenProposer(proposer=model, why=why)
+    why = f"{editor.name}, the {editor.where}{source}{asked}."
+    return ChosenProposer(proposer=editor, why=why)
+
+
+def _check_command(settings: SessionSettings, variables: Mapping[str, str]) -> None:
+    if settings.command is None or not settings.command.strip():
+        if settings.proposer == "command" or settings.command is not None:
+            raise UsageError(
+                "The command proposer needs a command that edits trainer/train.py and none is "
+                "given: name one with --command '...'."
+            )
+        return
+    if settings.proposer not in ("auto", "command", "hybrid"):
+        raise UsageError(
+            f"A command is given, and the {settings.proposer} proposer asks none: add --proposer "
+            "command (or hybrid), or leave --command out."
+        )
+    if settings.proposer != "command" and settings.model:
+        raise UsageError(
+            "Either a model or a command edits the code, and both are given: leave --model or "
+            "--command out, or ask for one with --proposer llm or --proposer command."
+        )
+    if Redaction.of(None, variables)(settings.command) != settings.command:
+        raise UsageError(
+            "The command is stored with every trial, and it holds a key of the environment: have "
+            "it read the variable itself (single quotes around --command keep the shell from "
+            "putting the value in)."
+        )
 
 
 def _models(

@@ -23,6 +23,8 @@ class Structure:
     failure: ModelError | None = None
     name: str = "llm"
     model: str | None = "m"
+    reads: bool = True
+    needs_money: bool = True
     asked: list[int] = field(default_factory=list)
 
     def propose(self, brief: Brief) -> Proposal:
