@@ -4,7 +4,7 @@ from nightlab.proposers.brief import Brief, NearMiss, Proposer, TriedChange
 from nightlab.proposers.choose import ChosenProposer, choose_proposer
 from nightlab.proposers.contract import check_source
 from nightlab.proposers.edits import apply_edits, edit_between, parse_edits
-from nightlab.proposers.endpoint import EndpointError
+from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.proposers.knobs import Knob, knob_values, read_knobs, set_knobs
 from nightlab.proposers.llm import LlmProposer, try_model

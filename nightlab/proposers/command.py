@@ -15,7 +15,7 @@ from nightlab.proposers.answer import Idea, read_idea
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.contract import check_source
 from nightlab.proposers.edits import apply_edits, edit_between
-from nightlab.proposers.endpoint import EndpointError
+from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.history import TITLE_CHARACTERS
 from nightlab.proposers.novelty import near_trial
 from nightlab.proposers.prompts import (

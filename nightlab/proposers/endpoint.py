@@ -8,10 +8,8 @@ they are off: whoever calls retries.
 """
 
 import contextvars
-import email.utils
 import math
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,9 +18,16 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from nightlab.errors import ModelError, ModelRefused
+from nightlab.proposers.endpoint_errors import (
+    EndpointError,
+    PromptTooLong,
+    headers_of,
+    remedy,
+    retry_after_seconds,
+    said_by,
+    unreadable_part,
+)
 from nightlab.proposers.spending import MILLION, UNKNOWN_PRICE, Price
-from nightlab.proposers.texts import one_line
-from nightlab.records import utc_now
 from nightlab.redaction import Redaction
 
 Result = TypeVar("Result")
@@ -31,40 +36,13 @@ PLACEHOLDER_KEY = "no-key-needed"
 """Sent to an endpoint of one's own where no key is set: clients insist on some key."""
 GRACE_SECONDS = 1.0
 """What litellm's own time-out is given, since it closes the connection and ours cannot."""
-SHOWN_CHARACTERS = 300
 LONGEST_ANSWER_TOKENS = 32_000
 """A limit above this is none: some models refuse to be asked for more than they can."""
+MOST_TOKENS = 10_000_000
+"""No call has more: an endpoint that reports more has not counted."""
 EXPLICIT_CACHE_PROVIDERS = ("anthropic/", "claude")
 # For good: another try with the same settings meets the same refusal.
 REFUSALS = frozenset({400, 401, 403, 404, 405, 413, 422})
-
-_CLASS_NAMES = re.compile(
-    r"^(?:(?:litellm\.)?\w+(?:Error|Timeout|Exception)\s*(?::|-)\s*)+(?:LiteLLM:\s*)?"
-)
-
-
-class EndpointError(ModelError):
-    """The endpoint failed in a way that may pass.
-
-    Attributes:
-        retry_after_seconds: what the server asked to be waited, where it did.
-        may_be_billed: whether the model may have worked on an answer that never came.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after_seconds: float | None = None,
-        may_be_billed: bool = False,
-    ) -> None:
-        super().__init__(message)
-        self.retry_after_seconds = retry_after_seconds
-        self.may_be_billed = may_be_billed
-
-
-class PromptTooLong(ModelRefused):
-    """The model's context does not hold the prompt; a shorter one may fit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +152,8 @@ class Endpoint:
     def _explain(self, error: Exception, litellm: Any) -> ModelError:
         """Turn an exception of litellm into one of ours, with a sentence for people."""
         status = getattr(error, "status_code", None)
-        headers = _headers(error)
-        said = _said(error, self.redaction)
+        headers = headers_of(error)
+        said = said_by(error, self.redaction)
         missing = self._missing_keys(litellm)
         if not headers and missing and self.api_key is None and not self.api_base:
             return ModelRefused(
@@ -191,9 +169,17 @@ class Endpoint:
         if status in REFUSALS and not filtered:
             return ModelRefused(
                 f"The {self.where} must accept the request and refused it for good (status "
-                f"{status}: {said}): {_remedy(status)}"
+                f"{status}: {said}): {remedy(status)}"
             )
-        wait = _retry_after_seconds(headers)
+        unreadable = unreadable_part(error, self.redaction)
+        if unreadable is not None:
+            return EndpointError(
+                f"The {self.where} must send a chat completion and sent one that cannot be read "
+                f"({unreadable}): check that --api-base names an endpoint of the OpenAI chat "
+                "protocol.",
+                may_be_billed=True,
+            )
+        wait = retry_after_seconds(headers)
         # A status without headers is litellm's own invention: no server has spoken.
         found = f"answered status {status}: {said}" if headers else f"failed: {said}"
         later = "" if wait is None else f", no sooner than in {wait:g} seconds, as it asks"
@@ -280,50 +266,8 @@ def _within(seconds: float, call: Callable[[], Result]) -> Result:
     return future.result(timeout=seconds)
 
 
-def _headers(error: Exception) -> dict[str, str]:
-    """The headers of the server's answer in lower case; none where no server answered."""
-    response = getattr(error, "response", None)
-    for headers in (
-        getattr(error, "litellm_response_headers", None),
-        getattr(response, "headers", None),
-    ):
-        if headers:
-            return {str(name).lower(): str(value) for name, value in headers.items()}
-    return {}
-
-
-def _said(error: Exception, redaction: Redaction) -> str:
-    """The endpoint's own words, without litellm's class names before them."""
-    text = _CLASS_NAMES.sub("", str(error), count=1)
-    return one_line(redaction(text), SHOWN_CHARACTERS).rstrip(".")
-
-
-def _remedy(status: int) -> str:
-    if status in (401, 403):
-        return (
-            "set the right key in the provider's environment variable, or in the Prefect Secret "
-            "block that api_key_secret names."
-        )
-    if status in (404, 405):
-        return "check the names in --model and --api-base."
-    return "check --model (with its provider in front, as in openai/NAME) and --api-base."
-
-
-def _retry_after_seconds(headers: dict[str, str]) -> float | None:
-    """Seconds from a Retry-After header, which holds a number or a date."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = email.utils.parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            return None
-        seconds = (moment - utc_now()).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
-
-
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A number of tokens, where it can be one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value <= MOST_TOKENS else None

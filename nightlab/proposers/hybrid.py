@@ -17,7 +17,7 @@ from nightlab.bandit import choose_arm, shares
 from nightlab.errors import BudgetReached
 from nightlab.proposers.brief import Brief, NearMiss, Proposer
 from nightlab.proposers.edits import apply_edits, edit_between
-from nightlab.proposers.endpoint import EndpointError
+from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.history import TITLE_CHARACTERS
 from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.proposers.knobs import read_knobs

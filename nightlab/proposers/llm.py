@@ -8,7 +8,8 @@ from nightlab import events
 from nightlab.errors import ModelError
 from nightlab.proposers.answer import Draft, read_answer
 from nightlab.proposers.brief import Brief
-from nightlab.proposers.endpoint import Endpoint, PromptTooLong, Reply
+from nightlab.proposers.endpoint import Endpoint, Reply
+from nightlab.proposers.endpoint_errors import PromptTooLong
 from nightlab.proposers.models import ModelPool
 from nightlab.proposers.novelty import near_trial
 from nightlab.proposers.prompts import (

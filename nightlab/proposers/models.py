@@ -14,7 +14,8 @@ from nightlab import events
 from nightlab.arms import gain_in_noise
 from nightlab.bandit import ArmRecord, choose_arm
 from nightlab.errors import BudgetReached, ModelError, ModelRefused, UsageError
-from nightlab.proposers.endpoint import Endpoint, EndpointError, PromptTooLong, Reply
+from nightlab.proposers.endpoint import Endpoint, Reply
+from nightlab.proposers.endpoint_errors import EndpointError, PromptTooLong
 from nightlab.proposers.spending import Price, Spending
 from nightlab.records import TrialRecord, Verdict
 

@@ -106,15 +106,42 @@ def test_a_known_price_gives_the_cost() -> None:
     assert 0.5 < proposal.cost.cost_usd < 50
 
 
-def test_usage_that_was_not_counted_is_missing_and_not_zero() -> None:
-    body = json.loads('{"choices": [{"index": 0, "message": {"role": "assistant"}}]}')
-    body["choices"][0]["message"]["content"] = GOOD
-    with ScriptedEndpoint([Raw(json.dumps(body).encode())]) as endpoint:
+def with_usage(usage: object) -> Raw:
+    message = {"role": "assistant", "content": GOOD}
+    body: dict[str, object] = {"choices": [{"index": 0, "message": message}]}
+    return Raw(json.dumps({**body, "usage": usage} if usage is not None else body).encode())
+
+
+@pytest.mark.parametrize(
+    "usage",
+    [
+        None,
+        {"prompt_tokens": -5, "completion_tokens": -1},
+        {"prompt_tokens": 0, "completion_tokens": 0},
+        {"prompt_tokens": 10**12, "completion_tokens": 10**12},
+    ],
+)
+def test_usage_that_was_not_counted_is_missing_and_not_zero(usage: object) -> None:
+    with ScriptedEndpoint([with_usage(usage)]) as endpoint:
         proposal = propose(endpoint, model="openai/gpt-4o")
     assert proposal.error is None
     assert proposal.cost.prompt_tokens is None
     assert proposal.cost.completion_tokens is None
     assert proposal.cost.cost_usd is None
+
+
+@pytest.mark.parametrize("usage", [{"completion_tokens": "many"}, {"prompt_tokens": 1.5}, "words"])
+def test_usage_in_words_is_told_in_one_line(usage: object) -> None:
+    """litellm cannot read such an answer; a traceback of its own stands in what it raises."""
+    with (
+        ScriptedEndpoint([with_usage(usage)]) as endpoint,
+        pytest.raises(EndpointError, match="cannot be read") as caught,
+    ):
+        propose(endpoint)
+    assert caught.value.may_be_billed
+    assert "\n" not in str(caught.value)
+    assert "Traceback" not in str(caught.value)
+    assert "site-packages" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
