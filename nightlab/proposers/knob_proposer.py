@@ -13,6 +13,8 @@ A crash of a knob trial counts as worse than the worst score, so that TPE keeps 
 where memory or time ran out. A crash of an edit in code says nothing about knobs, and a
 failure of the machinery nothing at all. A combination that was tried, or one too near to
 it to matter, is not proposed again.
+What an edit changed about the knobs is seen at once: those that it removed are left out, and one
+that it brought is moved first, since its value was never tuned.
 
 Nothing is stored: the study is rebuilt from the records each time, and the randomness
 hangs on the study's seed and the trial's number only, so that a resumed trial gets the
@@ -20,7 +22,6 @@ same idea.
 """
 
 import hashlib
-import math
 import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,13 @@ from typing import TYPE_CHECKING, Any
 from nightlab.errors import UsageError
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import edit_between
+from nightlab.proposers.knob_space import (
+    is_in_space,
+    is_near,
+    is_near_value,
+    search_space,
+    tidy,
+)
 from nightlab.proposers.knobs import Knob, Value, read_knobs, set_knobs
 from nightlab.records import Proposal, Reason, TrialRecord, Verdict
 from nightlab.settings import TRAINER_FILE
@@ -41,14 +49,11 @@ MOVED_KNOBS = (1, 1, 1, 2, 2, 3)
 """How many knobs a trial moves: one of these, each as likely as the next."""
 NEIGHBOURHOOD = 0.25
 """How far a knob moves at most, as a share of its range."""
-MIN_MOVE = 0.02
-"""Nearer than this share of the range, two values count as the same."""
+VALUES_OF_NEW = 3
+"""A knob that an edit brought is moved until it was tried at so many values."""
 STARTUP_TRIALS = 8
 """Scored trials before TPE takes over from random values."""
-SIGNIFICANT_DIGITS = 3
 ATTEMPTS_PER_REACH = 100
-ROUNDING = 1e-9
-"""Of a step: what binary fractions may be off."""
 
 
 def tpe_sampler(seed: int) -> "BaseSampler":
@@ -87,7 +92,8 @@ class KnobProposer:
                 "--model."
             )
         scored = [record for record in brief.records if record.val_bpb is not None]
-        changes = _choose(knobs, brief, first, self._sampler(_seed(brief)))
+        new = new_knobs(knobs, brief.records)
+        changes = _choose(knobs, brief, first or new, self._sampler(_seed(brief)))
         edits = edit_between(brief.incumbent_source, set_knobs(brief.incumbent_source, changes))
         title = ", ".join(
             f"{name} {_shown(knobs[name].value)} → {_shown(value)}"
@@ -101,7 +107,7 @@ class KnobProposer:
         return Proposal(
             title=title,
             hypothesis=f"Moving {len(changes)} of {len(knobs)} knobs near the incumbent may "
-            f"lower val_bpb: {how}.",
+            f"lower val_bpb: {how}.{_told(new, gone_knobs(knobs, brief.records))}",
             edits=edits,
             proposer=self.name,
         )
@@ -109,6 +115,33 @@ class KnobProposer:
     def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
         """Return None: values are drawn without knowing what a crash means."""
         return None
+
+
+def new_knobs(knobs: Mapping[str, Knob], records: Sequence[TrialRecord]) -> set[str]:
+    """Knobs that an edit brought and that were hardly tuned since: their values are a guess."""
+    scored = [record.knobs for record in records if record.val_bpb is not None]
+    found = set()
+    for name, knob in knobs.items():
+        enough = min(VALUES_OF_NEW, len(knob.choices or ()) or VALUES_OF_NEW)
+        values = {known[name] for known in scored if name in known}
+        if len(values) < enough and any(name not in known for known in scored):
+            found.add(name)
+    return found
+
+
+def gone_knobs(knobs: Mapping[str, Knob], records: Sequence[TrialRecord]) -> set[str]:
+    """Knobs of the last kept trials before this incumbent that it has no more."""
+    kept = [record.knobs for record in records if record.verdict is Verdict.KEEP]
+    return set(kept[-2]) - set(knobs) if len(kept) > 1 else set()
+
+
+def _told(new: Collection[str], gone: Collection[str]) -> str:
+    parts = []
+    if new:
+        parts.append(f" An edit brought {', '.join(sorted(new))}, to be tuned first.")
+    if gone:
+        parts.append(f" The last kept edit removed {', '.join(sorted(gone))}.")
+    return "".join(parts)
 
 
 def _choose(
@@ -122,7 +155,7 @@ def _choose(
     tried = [standing]
     tried += [record.knobs for record in brief.records if record.verdict is not Verdict.FAILED]
     for reach in (NEIGHBOURHOOD, 1.0):
-        spaces = {name: _space(knob, reach) for name, knob in knobs.items()}
+        spaces = {name: search_space(knob, reach) for name, knob in knobs.items()}
         study = _study_of(brief, spaces, sampler)
         for _ in range(ATTEMPTS_PER_REACH):
             count = min(chance.choice(MOVED_KNOBS), len(knobs))
@@ -130,14 +163,14 @@ def _choose(
             if first and not set(names) & set(first):
                 names[0] = chance.choice(sorted(first))
             asked = study.ask({name: spaces[name] for name in names})
-            changes = {name: _tidy(knobs[name], asked.params[name]) for name in names}
+            changes = {name: tidy(knobs[name], asked.params[name]) for name in names}
             moved = {
                 name: value
                 for name, value in changes.items()
-                if not _is_near_value(knobs[name], value, standing[name])
+                if not is_near_value(knobs[name], value, standing[name])
             }
             idea = standing | moved
-            if not any(_is_near(knobs, idea, earlier) for earlier in tried):
+            if not any(is_near(knobs, idea, earlier) for earlier in tried):
                 return moved
             study.tell(asked, state=optuna.trial.TrialState.FAIL)
     raise UsageError(
@@ -150,45 +183,6 @@ def _choose(
 def _seed(brief: Brief) -> int:
     text = f"{brief.seed}/{brief.number}".encode()
     return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
-
-
-def _space(knob: Knob, reach: float) -> "BaseDistribution":
-    """What Optuna may choose from: the knob's choices, or a part of its range.
-
-    A value that a person or a model set outside the declared range is taken in.
-    """
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    if knob.choices is not None:
-        known = any(_same(knob.value, choice) for choice in knob.choices)
-        return CategoricalDistribution((*knob.choices, *(() if known else (knob.value,))))
-    low, high, value = _range(knob)
-    if knob.log:
-        factor = (high / low) ** reach
-        near, far = max(low, value / factor), min(high, value * factor)
-    else:
-        width = max((high - low) * reach, knob.step or (1 if knob.is_integer else 0))
-        near, far = max(low, value - width), min(high, value + width)
-    if knob.is_integer:
-        near, far = math.floor(near), math.ceil(far)
-    if knob.step:
-        near = low + math.ceil((near - low) / knob.step - ROUNDING) * knob.step
-        far = near + math.floor((far - near) / knob.step + ROUNDING) * knob.step
-    if knob.is_integer:
-        return IntDistribution(int(near), int(far), log=knob.log, step=int(knob.step or 1))
-    return FloatDistribution(float(near), float(far), log=knob.log, step=knob.step)
-
-
-def _range(knob: Knob) -> tuple[float, float, float]:
-    """Low end, high end and value of a knob with a range that takes in its value."""
-    if knob.low is None or knob.high is None or isinstance(knob.value, str):
-        raise TypeError(f"the knob {knob.name} has no range")
-    low = min(knob.low, knob.value) if knob.value > 0 or not knob.log else knob.low
-    return low, max(knob.high, knob.value), max(knob.value, low)
 
 
 def _study_of(
@@ -240,7 +234,7 @@ def _tell(
     told = {}
     for name, space in spaces.items():
         value = values.get(name)
-        if _is_in(space, value):
+        if is_in_space(space, value):
             told[name] = value
     complete = optuna.trial.TrialState.COMPLETE
     study.add_trial(
@@ -251,64 +245,6 @@ def _tell(
             distributions={name: spaces[name] for name in told},
         )
     )
-
-
-def _is_in(space: "BaseDistribution", value: Any) -> bool:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
-
-    if isinstance(space, CategoricalDistribution):
-        return any(_same(choice, value) for choice in space.choices)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if not isinstance(space, IntDistribution | FloatDistribution):
-        return False
-    steps = (value - space.low) / space.step if space.step else 0.0
-    return space.low <= value <= space.high and abs(steps - round(steps)) < ROUNDING
-
-
-def _tidy(knob: Knob, value: Any) -> Value:
-    """A value as a person would write it: three significant digits, inside the range."""
-    if not isinstance(value, float):
-        return value if isinstance(value, bool | int | str) else str(value)
-    if knob.step is not None:
-        return float(f"{value:.12g}")
-    low, high, _ = _range(knob)
-    return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), low), high)
-
-
-def _is_near(
-    knobs: Mapping[str, Knob], idea: Mapping[str, Any], earlier: Mapping[str, Any]
-) -> bool:
-    """Whether two combinations are too alike for another training to tell them apart."""
-    return all(
-        name in earlier and _is_near_value(knob, idea[name], earlier[name])
-        for name, knob in knobs.items()
-    )
-
-
-def _is_near_value(knob: Knob, value: Any, earlier: Any) -> bool:
-    if _same(value, earlier):
-        return True
-    both = (value, earlier)
-    if knob.choices is not None or any(
-        isinstance(v, bool) or not isinstance(v, int | float) for v in both
-    ):
-        return False
-    low, high, _ = _range(knob)
-    if knob.log:
-        if earlier <= 0:
-            return False
-        return bool(abs(math.log(value / earlier)) < MIN_MOVE * math.log(high / low))
-    return bool(abs(value - earlier) < MIN_MOVE * (high - low))
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equal and of one kind: True is not 1."""
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 def _shown(value: Value) -> str:

@@ -11,14 +11,14 @@ from tests.conftest import expect_success, git, make_clone, run_nightlab
 pytestmark = pytest.mark.xdist_group("research")
 
 TRAINER = "trainer/train.py"
-GOOD_RATE, BAD_RATE = "MATRIX_LEARNING_RATE = 0.05 ", "MATRIX_LEARNING_RATE = 0.0005 "
+GOOD_RATE, BAD_RATE = "EMBEDDING_LEARNING_RATE = 2.0 ", "EMBEDDING_LEARNING_RATE = 0.002 "
 KEY = "sk-canary-0123456789"
 AGENT = f"""\
 trial=$(sed -n 's/^Propose trial \\([0-9]*\\)\\.$/\\1/p' "$NIGHTLAB_BRIEF")
 note() {{ printf 'TITLE: %s\\nHYPOTHESIS: It is a test.\\nEXPECTED: -0.1\\n' "$1" > IDEA.md; }}
 case $trial in
 1) sed -i 's/^{BAD_RATE}/{GOOD_RATE}/' {TRAINER}; note 'Learn again' ;;
-2) sed -i 's/^{GOOD_RATE}/MATRIX_LEARNING_RATE = 0.0001 /' {TRAINER}; note 'Forget' ;;
+2) sed -i 's/^{GOOD_RATE}/EMBEDDING_LEARNING_RATE = 0.001 /' {TRAINER}; note 'Forget' ;;
 3) sed -i 's/^LOGIT_CAP = 15.0/LOGIT_CAP = 16.0/' {TRAINER}; note 'Touch more'
    rm trainer/runtime.py; echo 'import nothing' > sitecustomize.py
    git -C "$STUDY" status >/dev/null && echo "$AGENT_API_KEY" ;;
@@ -44,7 +44,17 @@ def test_edits_are_judged_by_their_merit_and_mischief_is_reported(
     done = run_nightlab(
         clone,
         shared_cache,
-        *("research", "--study", "night", "--trials", "6", "--budget-seconds", "4"),
+        *(
+            "research",
+            "--study",
+            "night",
+            "--trials",
+            "6",
+            "--budget-tokens",
+            "40960",
+            "--preflight-seconds",
+            "1",
+        ),
         *("--confirm-replicates", "0", "--command-timeout-seconds", "4"),
         *("--proposer", "command", "--command", f"sh {script}"),
         extra={**prefect_api, "AGENT_API_KEY": KEY, "STUDY": str(clone)},

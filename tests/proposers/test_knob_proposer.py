@@ -171,3 +171,40 @@ def test_an_exhausted_space_is_a_usage_error() -> None:
     records.append(record_of(1, second, 2.6))
     with pytest.raises(UsageError, match="has not tried: widen"):
         propose(source, records)
+
+
+EDITED = SOURCE.replace("DECAY = 0.5  # 0.0..1.0; share of the budget", "GATE = 0.5  # 0.0..1.0")
+
+
+def kept(number: int, source: str, score: float) -> TrialRecord:
+    record = sample_record(number, scores=(score,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
+    return record.model_copy(update={"knobs": knob_values(source)})
+
+
+def test_a_knob_that_an_edit_brought_is_moved_until_it_is_known() -> None:
+    before = [kept(n, SOURCE, 2.5 - n / 100) for n in range(3)]
+    edited = kept(3, EDITED, 2.4)
+    for number in range(4, 24):
+        found = propose(EDITED, [*before, edited], number)
+        assert knob_values(applied(EDITED, found))["GATE"] != 0.5
+        assert "An edit brought GATE, to be tuned first." in found.hypothesis
+        assert "The last kept edit removed DECAY." in found.hypothesis
+    values = [EDITED.replace("GATE = 0.5", f"GATE = {value}") for value in (0.2, 0.8)]
+    known = [record_of(n, source, 2.5) for n, source in enumerate(values, start=4)]
+    later = [propose(EDITED, [*before, edited, *known], number) for number in range(6, 26)]
+    assert any(knob_values(applied(EDITED, found))["GATE"] == 0.5 for found in later)
+    assert not any("An edit brought" in found.hypothesis for found in later)
+
+
+def test_without_edits_no_knob_is_new_or_gone() -> None:
+    records = [kept(n, SOURCE, 2.5 - n / 100) for n in range(3)]
+    assert "edit" not in propose(SOURCE, records).hypothesis
+
+
+def test_a_new_choice_of_two_is_known_once_both_were_tried() -> None:
+    edited = EDITED.replace("GATE = 0.5  # 0.0..1.0", 'KIND = "A"  # one of "A", "B"')
+    records = [kept(0, SOURCE, 2.5)]
+    records.append(kept(1, edited, 2.4))
+    assert "brought KIND" in propose(edited, records).hypothesis
+    records.append(record_of(2, edited.replace('KIND = "A"', 'KIND = "B"'), 2.45))
+    assert "brought" not in propose(edited, records).hypothesis
