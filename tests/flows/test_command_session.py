@@ -56,7 +56,7 @@ def test_edits_are_judged_by_their_merit_and_mischief_is_reported(
             "1",
         ),
         *("--confirm-replicates", "0", "--command-timeout-seconds", "4"),
-        *("--proposer", "command", "--command", f"sh {script}"),
+        *("--no-prefetch", "--proposer", "command", "--command", f"sh {script}"),
         extra={**prefect_api, "AGENT_API_KEY": KEY, "STUDY": str(clone)},
         timeout_seconds=900,
     )
