@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -22,6 +23,10 @@ from nightlab.settings import TRAINER_FILE, Places
 
 DISK_NEEDED_GB = 5
 MODEL_SECONDS = 30
+
+
+Check = tuple[str, Callable[[], "Finding"]]
+"""A name and what tries it."""
 
 
 class Outcome(StrEnum):
@@ -46,13 +51,13 @@ class Finding(Frozen):
 
 def examine(places: Places, model: str | None = None, api_base: str | None = None) -> list[Finding]:
     """Try git, the sandbox, the device, MLflow, Prefect, the model and the disk."""
-    checks: list[tuple[str, Callable[[], Finding]]] = [
+    checks: list[Check] = [
         ("git", lambda: _git(places)),
         ("sandbox", _sandbox),
         ("device", _device),
         ("mlflow", lambda: _mlflow(places)),
         ("prefect", _prefect),
-        ("model", lambda: _model(model, api_base)),
+        *_model_checks(model, api_base),
         ("disk", lambda: _disk(places)),
     ]
     return [_tried(name, check) for name, check in checks]
@@ -180,16 +185,29 @@ def _prefect() -> Finding:
     )
 
 
-def _model(model: str | None, api_base: str | None) -> Finding:
-    model = model or os.environ.get("NIGHTLAB_MODEL")
+def _model_checks(model: str | None, api_base: str | None) -> list[Check]:
+    """A check for each model that is named."""
+    names = model or os.environ.get("NIGHTLAB_MODEL")
     api_base = api_base or os.environ.get("NIGHTLAB_API_BASE")
-    if not model:
-        return Finding(
-            name="model",
-            outcome=Outcome.OPTIONAL,
-            found="none configured: the knobs proposer (Optuna) is used",
-            remedy="set NIGHTLAB_MODEL or pass --model, and --api-base for a local server",
-        )
+    if not names:
+        return [("model", _no_model)]
+    from nightlab.proposers import read_models
+
+    return [
+        ("model", partial(_model, name, address)) for name, address in read_models(names, api_base)
+    ]
+
+
+def _no_model() -> Finding:
+    return Finding(
+        name="model",
+        outcome=Outcome.OPTIONAL,
+        found="none configured: the knobs proposer (Optuna) is used",
+        remedy="set NIGHTLAB_MODEL or pass --model, and --api-base for a local server",
+    )
+
+
+def _model(model: str, api_base: str | None) -> Finding:
     from nightlab.proposers import try_model
 
     answer = try_model(model, api_base, timeout_seconds=MODEL_SECONDS)

@@ -12,6 +12,7 @@ from nightlab.sandbox.attempts.program import ATTEMPTS
 from nightlab.sandbox.bubblewrap import BubblewrapSandbox
 from nightlab.settings import Places
 from tests.conftest import ROOT
+from tests.scripted_endpoint import Failure, ScriptedEndpoint
 
 WIDTH = 100
 
@@ -93,3 +94,13 @@ def test_what_got_through_stands_out() -> None:
     lines = [" ".join(line.split()) for line in printed([finding]).splitlines()]
     assert "see a file outside got through 7 bytes" in lines
     assert "signal the engine held No such process" in lines
+
+
+@pytest.mark.usefixtures("only_the_sandbox")
+def test_each_of_several_models_is_tried(places: Places) -> None:
+    with ScriptedEndpoint(["ready"]) as good, ScriptedEndpoint([Failure(401, "bad key")]) as bad:
+        names = f"openai/one@{good.api_base},openai/two@{bad.api_base}"
+        found = [each for each in examine(places, model=names) if each.name == "model"]
+    assert [each.outcome for each in found] == [Outcome.GOOD, Outcome.BAD]
+    assert found[0].found == "openai/one answered: ready"
+    assert "bad key" in found[1].found

@@ -8,6 +8,7 @@ from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.proposers.knobs import Knob, knob_values, read_knobs, set_knobs
 from nightlab.proposers.llm import LlmProposer, try_model
+from nightlab.proposers.models import read_models
 from nightlab.proposers.spending import Spending
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "knob_values",
     "parse_edits",
     "read_knobs",
+    "read_models",
     "set_knobs",
     "try_model",
 ]
