@@ -113,7 +113,7 @@ def test_commits_and_other_repositories_are_of_no_effect(tmp_path: Path) -> None
         ("rm trainer/train.py", "not there as a file"),
         ('rm -rf "$PWD"', "not there as a file"),
         ("ln -sf /etc/passwd trainer/train.py", "not there as a file"),
-        ("rm -r trainer; ln -s /etc trainer", "not there as a file"),
+        (f"{DEEPER}; mv trainer elsewhere; ln -s elsewhere trainer", "not there as a file"),
         ("rm trainer/train.py; mkfifo trainer/train.py", "not a plain file"),
         ("rm trainer/train.py; mkdir trainer/train.py", "not a plain file"),
         ("head -c 400000 /dev/zero > trainer/train.py", "more than the 262144 bytes"),
