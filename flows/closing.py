@@ -26,6 +26,7 @@ def print_summary(console: Console, summary: SessionSummary, places: Places) -> 
         f"commit {baseline.commit[:12]}",
         f"Incumbent: trial {incumbent.number}, {number(incumbent.val_bpb)} bpb, "
         f"commit {incumbent.commit[:12]} on branch {ledger.branch} ({incumbent.title})",
+        *([f"Models:    {summary.models}"] if summary.models is not None else []),
         f"Report:    {summary.report_page}",
         f"Picture:   {summary.report_picture}",
         "MLflow:    "

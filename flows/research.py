@@ -41,6 +41,8 @@ class SessionSummary:
     incumbent: TrialRecord
     report_page: str
     report_picture: str
+    models: str | None
+    """What models cost, in words; None where none was asked."""
 
 
 @flow(name="research", flow_run_name="{settings.study}")
@@ -183,4 +185,5 @@ def _summary(session: Session, stopped: str) -> SessionSummary:
         incumbent=incumbent,
         report_page=str(files.html),
         report_picture=str(files.png),
+        models=session.spending.in_words(),
     )

@@ -117,6 +117,7 @@ class Spending:
         self._next: dict[str, Spent] = {}
         self._tokens_per_character: dict[str, float] = {}
         self._answer_tokens: dict[str, int] = {}
+        self._is_estimated = False
         self._guard = threading.Lock()
 
     @property
@@ -139,6 +140,7 @@ class Spending:
             tokens = (cost.prompt_tokens or 0) + (cost.completion_tokens or 0)
             tokens = tokens or UNKNOWN_TOKENS_PER_CALL * cost.calls
             dollars = cost.cost_usd if cost.cost_usd is not None else _at_unknown_price(tokens)
+            self._is_estimated |= ours and cost.calls > 0 and cost.cost_usd is None
             self._spent["study"].add(dollars, tokens, cost.calls)
             if ours:
                 self._spent["session"].add(dollars, tokens, cost.calls)
@@ -186,10 +188,22 @@ class Spending:
             prompt = guessed_prompt if prompt_tokens is None else prompt_tokens
             answer = guessed_answer if completion_tokens is None else completion_tokens
             dollars = price.of(prompt, answer) if cost_usd is None else cost_usd
+            self._is_estimated |= cost_usd is None
             for spent in self._spent.values():
                 spent.add(dollars, prompt + answer)
             prompt, answer = self._estimate(model, characters)
             self._next[model] = Spent(price.of(prompt, answer), prompt + answer, 1)
+
+    def in_words(self) -> str | None:
+        """What this session's calls came to; None where there was none."""
+        spent = self.in_session
+        if not spent.calls:
+            return None
+        calls = "call" if spent.calls == 1 else "calls"
+        told = f"{spent.calls} {calls}, {spent.tokens:,} tokens"
+        if self._is_estimated:
+            return f"{told}, about ${spent.cost_usd:.4f} (some prices or counts are not known)"
+        return f"{told}, ${spent.cost_usd:.4f}"
 
     def reached(self) -> str | None:
         """The sentence on a cap under which no model's next call would fit; None without one."""

@@ -8,8 +8,6 @@ from nightlab.ledger import Ledger
 from tests.conftest import expect_success, make_clone, run_nightlab
 from tests.scripted_endpoint import ScriptedEndpoint, Text, answer_with_edit
 
-pytestmark = pytest.mark.xdist_group("research")
-
 MAIN = "def main() -> None:"
 CAP_USD = 0.10
 PROMPT_USD, COMPLETION_USD = 2.5e-6, 1e-5
@@ -54,6 +52,8 @@ def test_the_session_ends_within_one_call_of_its_cap(
     assert sum(costs) <= CAP_USD + 1e-9
     assert sum(costs) + 1.5 * costs[-1] > CAP_USD
     assert "$0.1000 were given for models in this session" in said
+    assert f"Models:    {calls} calls, " in said
+    assert f" tokens, ${sum(costs):.4f}\n" in said
     assert "$0.1000 were given for models in this study" in expect_success(again)
     # What is left bounds each answer.
     assert all(isinstance(limit, int) for limit in longest)

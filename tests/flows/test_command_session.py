@@ -8,8 +8,6 @@ from nightlab.ledger import Ledger
 from nightlab.records import Reason, TrialRecord, Verdict
 from tests.conftest import expect_success, git, make_clone, run_nightlab
 
-pytestmark = pytest.mark.xdist_group("research")
-
 TRAINER = "trainer/train.py"
 GOOD_RATE, BAD_RATE = "EMBEDDING_LEARNING_RATE = 2.0 ", "EMBEDDING_LEARNING_RATE = 0.002 "
 KEY = "sk-canary-0123456789"

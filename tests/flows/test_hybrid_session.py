@@ -13,8 +13,6 @@ from nightlab.trial import MAX_RESCUES, NEAR_NOISES, near_misses
 from tests.conftest import ROOT, expect_success, git, make_clone, run_nightlab
 from tests.scripted_endpoint import Failure, ScriptedEndpoint
 
-pytestmark = pytest.mark.xdist_group("research")
-
 EDITS = [path.read_text() for path in sorted((ROOT / "bench" / "structural_edits").glob("*.md"))]
 WISH = "Try something with the previous token."
 

@@ -25,8 +25,6 @@ from tests.scripted_endpoint import (
     chat_completion,
 )
 
-pytestmark = pytest.mark.xdist_group("research")
-
 KNOB = "LOGIT_CAP = 15.0"
 MAIN = "def main() -> None:"
 KEY = f"sk-{uuid.uuid4().hex}"

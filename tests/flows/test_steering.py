@@ -21,13 +21,15 @@ SESSION = ("--budget-seconds", "4", "--confirm-replicates", "0", "--proposer", "
 STOP = "refs/nightlab/night/stop"
 
 
-def started(clone: Path, cache: Path, told: Path, *options: str) -> "subprocess.Popen[bytes]":
+def started(
+    clone: Path, cache: Path, told: Path, extra: dict[str, str], *options: str
+) -> "subprocess.Popen[bytes]":
     """Start a session without a limit; what it says goes into a file."""
     with told.open("wb") as output:
         return subprocess.Popen(
             nightlab_command("research", "--study", "night", *SESSION, *options),
             cwd=clone,
-            env={**nightlab_environment(cache), "PYTHONUNBUFFERED": "1"},
+            env={**nightlab_environment(cache, extra), "PYTHONUNBUFFERED": "1"},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -60,7 +62,7 @@ def ended(session: "subprocess.Popen[bytes]", told: Path) -> str:
 
 @pytest.mark.slow
 def test_a_session_hears_ideas_and_stops_when_it_is_asked_to(
-    clone: Path, shared_cache: Path, tmp_path: Path
+    clone: Path, shared_cache: Path, tmp_path: Path, prefect_api: dict[str, str]
 ) -> None:
     address, elsewhere = tmp_path / "remote.git", tmp_path / "elsewhere"
     git(tmp_path, "clone", "-q", "--bare", str(clone), str(address))
@@ -68,7 +70,7 @@ def test_a_session_hears_ideas_and_stops_when_it_is_asked_to(
     git(tmp_path, "clone", "-q", str(address), str(elsewhere))
     ledger, told = Ledger(clone, "night"), tmp_path / "told.log"
 
-    session = started(clone, shared_cache, told, "--remote", "origin")
+    session = started(clone, shared_cache, told, prefect_api, "--remote", "origin")
     branch = ledger.refs.branch
     await_that(lambda: branch in git(address, "for-each-ref"), session, told)
     away = run_nightlab(
@@ -89,7 +91,7 @@ def test_a_session_hears_ideas_and_stops_when_it_is_asked_to(
         assert STOP not in git(folder, "for-each-ref")
 
     # The next session is not stopped by what the last one was asked, and can be asked itself.
-    session = started(clone, shared_cache, told)
+    session = started(clone, shared_cache, told, prefect_api)
     await_that(lambda: len(ledger.records()) > len(first), session, told)
     expect_success(run_nightlab(clone, shared_cache, "stop", "night"))
     assert "Stopped: `nightlab stop` asked for it" in ended(session, told)

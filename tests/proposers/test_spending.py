@@ -110,3 +110,22 @@ def test_another_model_may_still_fit() -> None:
     assert told.reached() is not None
     told.ask("cheap", PROMPT, Price(prompt=1e-7, completion=1e-7))
     assert told.reached() is None
+
+
+def test_what_was_spent_is_said_and_what_was_guessed_too() -> None:
+    told = spending()
+    assert told.in_words() is None
+    call(told)
+    assert told.in_words() == "1 call, 4,000 tokens, $0.0800"
+    told.add("m", PROMPT, UNKNOWN_PRICE, 3_000, 1_000, None)
+    assert told.in_words() == (
+        "2 calls, 8,000 tokens, about $0.1000 (some prices or counts are not known)"
+    )
+
+
+def test_only_this_sessions_calls_are_said() -> None:
+    told = spending()
+    told.count_earlier([(False, ProposalCost(calls=3, prompt_tokens=10, completion_tokens=5))])
+    assert told.in_words() is None
+    told.count_earlier([(True, ProposalCost(calls=1, prompt_tokens=10, cost_usd=0.5))])
+    assert told.in_words() == "1 call, 10 tokens, $0.5000"
