@@ -93,8 +93,13 @@ class Search:
     best: list[float] = field(default_factory=list)
     """The incumbent's score after each trial, as it was chosen."""
     training_seconds: float = 0.0
-    score: float = 0.0
-    """Of the last incumbent, by fresh seeds."""
+    again: list[float] = field(default_factory=list)
+    """Scores of the last incumbent by fresh seeds."""
+
+    @property
+    def score(self) -> float:
+        """Mean of the last incumbent's fresh scores."""
+        return fmean(self.again)
 
     def step(self, number: int) -> None:
         """The start, or one trial."""
@@ -110,11 +115,10 @@ class Search:
         unusable = idea.error or applied.error
         self._take(number, idea, None if unusable else applied.source)
 
-    def measure_again(self) -> None:
-        """Score the incumbent by seeds that did not choose it."""
-        keys = {seed: f"{self.arm}/{self.repeat}/fresh {seed}" for seed in FRESH_SEEDS}
-        found = [self.bench.measure(key, self.incumbent, seed) for seed, key in keys.items()]
-        self.score = fmean(each["val_bpb"] for each in found)
+    def measure_again(self, seed: int) -> None:
+        """Score the incumbent by a seed that did not choose it."""
+        key = f"{self.arm}/{self.repeat}/fresh {seed}"
+        self.again.append(self.bench.measure(key, self.incumbent, seed)["val_bpb"])
 
     def start(self) -> str:
         """The trainer, with some of its knobs put wrong."""
@@ -221,8 +225,9 @@ def run_in_turn(searches: list[Search], trials: int) -> None:
     for number in range(trials + 1):
         for search in searches:
             search.step(number)
-    for search in searches:
-        search.measure_again()
+    for seed in FRESH_SEEDS:
+        for search in searches:
+            search.measure_again(seed)
 
 
 def print_table(searches: list[Search]) -> None:

@@ -219,7 +219,8 @@ class CommandProposer:
                 source = workshop.edited_source()
             except ValueError as problem:
                 error, is_final = f"The command left no file to take: {problem}", True
-        if error is None and self._redact(source) != source:
+        secrets = self._redact.secrets
+        if any(key in source and key not in brief.incumbent_source for key in secrets):
             source, is_final = brief.incumbent_source, True
             error = f"The command wrote a key of its environment into {TRAINER_FILE}."
         if error is None and source.rstrip() == brief.incumbent_source.rstrip():
