@@ -57,7 +57,7 @@ ATTEMPTS_PER_REACH = 100
 
 
 def tpe_sampler(seed: int) -> "BaseSampler":
-    """What draws the values: see docs/decisions/0012-knobs-and-hybrid-measured.md for the others tried."""
+    """What draws the values (docs/decisions/0012-knobs-and-hybrid.md: the others tried)."""
     import optuna
 
     return optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)

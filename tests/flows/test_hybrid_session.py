@@ -32,16 +32,16 @@ def test_a_hybrid_session_divides_its_trials_hears_the_person_and_survives_a_dea
         done = run_nightlab(
             clone,
             shared_cache,
-            *(*session, "--trials", "8", "--proposer", "hybrid", "--model", models),
+            *(*session, "--trials", "6", "--proposer", "hybrid", "--model", models),
             extra={**prefect_api, "OPENAI_API_KEY": "sk-0123456789abcdef"},
             timeout_seconds=600,
         )
         asked = [request.text for request in alive.requests]
     said = expect_success(done)
-    assert "hybrid, Optuna and the models openai/dead" in said
+    assert "Proposer: hybrid, Optuna and the model openai/dead" in said
     ledger = Ledger(clone, "night")
     records = [record for record in ledger.records() if record.number > 0]
-    assert len(records) == 8
+    assert len(records) == 6
 
     # Both had turns, each record says why, and no trial failed for the endpoint that is down.
     assert {Arm.STRUCTURE, Arm.TUNING} <= {arm_of(record) for record in records}
