@@ -104,9 +104,10 @@ def _models(
 ) -> LlmProposer:
     names = settings.model or variables.get(MODEL_VARIABLE)
     if not names:
+        agent = " (or an agent with --command)" if settings.proposer == "hybrid" else ""
         raise UsageError(
             f"The {settings.proposer} proposer needs a model and none is configured: name one with "
-            f"--model PROVIDER/NAME or {MODEL_VARIABLE}, or take --proposer knobs."
+            f"--model PROVIDER/NAME or {MODEL_VARIABLE}{agent}, or take --proposer knobs."
         )
     address = settings.api_base or variables.get(API_BASE_VARIABLE) or None
     endpoints = tuple(
