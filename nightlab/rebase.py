@@ -25,8 +25,10 @@ def rebase(mark: InFlight, incumbent: str, source: str, program: str) -> InFligh
     proposal = mark.proposal
     if proposal is None or proposal.proposer == "baseline":
         return moved
-    unusable = proposal.error is None and apply_edits(source, proposal.edits).error is not None
-    if not asked_before and not unusable:
+    # What was wrong with it was so for another source: it is asked for anew rather than held
+    # against the one of today.
+    unusable = proposal.error or apply_edits(source, proposal.edits).error
+    if not asked_before and unusable is None:
         return moved
     return moved.model_copy(update={"proposal": None, "set_aside": (*mark.set_aside, proposal)})
 

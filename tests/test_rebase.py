@@ -60,11 +60,12 @@ def test_an_idea_that_does_not_apply_is_set_aside_and_its_cost_stays():
     ]
 
 
-def test_an_idea_that_never_applied_keeps_its_error():
+def test_an_idea_that_never_applied_is_asked_for_anew_where_the_incumbent_changed():
     wrong = idea("HEIGHT = 1", "HEIGHT = 2").model_copy(update={"error": "Not found."})
+    assert rebase(waiting(wrong), OLD, SOURCE, "").proposal == wrong
     moved = rebase(waiting(wrong), NEW, SOURCE, "")
-    assert moved.proposal == wrong
-    assert moved.parent == NEW
+    assert moved.proposal is None
+    assert moved.set_aside == (wrong,)
 
 
 def test_an_idea_from_before_the_brief_changed_is_set_aside():
