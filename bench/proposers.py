@@ -6,8 +6,9 @@ The model is a recorded one: an endpoint of the OpenAI protocol on loopback that
 edits in bench/structural_edits/, good ones and bad ones, shuffled anew for each repeat, and begins
 again when all are asked. Everything between it and a training is the real proposers' code. All arms
 search from the same start, whose knobs are wrong in three places, take turns trial by trial, and
-train equally often for equally long: see bench/search.py. (Gone on with after a stop, the models
-begin their lists anew.)
+train equally often on equally many tokens, so that other work on the machine moves no score; what
+sets the model's size is no knob then, since size would be free. See bench/search.py. (Gone on with
+after a stop, the models begin their lists anew.)
 """
 
 import argparse
@@ -34,24 +35,29 @@ from nightlab.settings import SessionSettings
 EDITS = Path(__file__).parent / "structural_edits"
 NOISE_SEEDS = (8_001, 8_002, 8_003, 8_004, 8_005)
 ARMS = ("knobs", "llm", "hybrid")
+SIZES = ("DEPTH", "WIDTH", "HEAD_WIDTH", "FEED_FORWARD_RATIO", "VALUE_EMBEDDING_EVERY")
+CAP_SECONDS = 300.0
+"""Of a training that counts tokens."""
 
 
 def main() -> None:
     """Run all arms in turn; print the table and how the hybrid divided its turns."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--results", type=Path, required=True, help="JSON lines, one a training")
-    parser.add_argument("--trials", type=int, default=14, help="of each arm and repeat")
+    parser.add_argument("--trials", type=int, default=8, help="of each arm and repeat")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--budget-seconds", type=float, default=5.0)
+    parser.add_argument("--budget-tokens", type=int, default=65_536)
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
-        bench = Bench(BareTrials(Path(folder), arguments.budget_seconds), arguments.results)
+        trials = BareTrials(Path(folder), CAP_SECONDS, arguments.budget_tokens)
+        bench = Bench(trials, arguments.results)
         noise = measure_noise(bench)
         searches = []
         for repeat, arm in itertools.product(range(arguments.repeats), ARMS):
             address = stack.enter_context(model_endpoint(recorded_answers(repeat)))
-            searches.append(Search(arm, repeat, proposer(arm, address), bench, noise_bpb=noise))
+            propose = proposer(arm, address)
+            searches.append(Search(arm, repeat, propose, bench, noise_bpb=noise, fixed=SIZES))
         run_in_turn(searches, arguments.trials)
     print_table(searches)
     print_turns([search for search in searches if search.arm == "hybrid"])
@@ -79,7 +85,7 @@ def proposer(arm: str, address: str) -> Propose:
 
 def measure_noise(bench: Bench) -> float:
     """Standard deviation of the start's score between seeds, in bits per byte."""
-    start = Search("start", 0, KnobProposer().propose, bench).start()
+    start = Search("start", 0, KnobProposer().propose, bench, fixed=SIZES).start()
     found = [bench.measure(f"start/{seed}", start, seed) for seed in NOISE_SEEDS]
     return float(stdev(each["val_bpb"] for each in found))
 

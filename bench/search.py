@@ -7,6 +7,7 @@ so that the same command goes on after a stop.
 
 import difflib
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -86,6 +87,8 @@ class Search:
     bench: Bench
     noise_bpb: float | None = None
     """Standard deviation of one training's score, where the arm has use of it."""
+    fixed: tuple[str, ...] = ()
+    """Constants that are no knobs in this search."""
     records: list[TrialRecord] = field(default_factory=list)
     edits: dict[int, tuple[Edit, ...]] = field(default_factory=dict)
     tried: list[TriedChange] = field(default_factory=list)
@@ -123,6 +126,8 @@ class Search:
     def start(self) -> str:
         """The trainer, with some of its knobs put wrong."""
         stands = TRAINER.read_text(encoding="utf-8")
+        for name in self.fixed:
+            stands = re.sub(rf"(?m)^({name} = .+?)  #.*$", r"\1", stands)
         return set_knobs(stands, {**self.bench.trials.sizes.knobs, **WRONG})
 
     def _take(self, number: int, idea: Proposal, source: str | None) -> None:
