@@ -21,7 +21,7 @@ from nightlab.records import Reason, TrialRecord
 from nightlab.session import Session, begin_study, find_baseline, open_session, standing_record
 from nightlab.settings import Places, SessionSettings
 from nightlab.steering import Steering
-from nightlab.trial import baseline_proposal
+from nightlab.trial import baseline_proposal, keep_unanswered
 from tasks.prepare import prepare
 from tasks.report import report, show_trials
 
@@ -67,6 +67,7 @@ def _session(session: Session) -> SessionSummary:
         events.publish(events.Notice(text=f"Proposer: {session.proposer_why}"))
         prefetch = Prefetch(session)
         stopped = _trials(session, limits, prefetch, steering)
+        keep_unanswered(session)
         _say_ideas_in_hand(session)
         _confirm_or_say(session)
         summary = _summary(session, stopped)
@@ -107,7 +108,11 @@ def _run_and_ask_ahead(session: Session, number: int, limits: Limits, prefetch: 
     another = session.settings.prefetch and limits.reached(under_way=1) is None
     begun = find_baseline(ledger.records()) is not None
     in_hand = any(is_prefetched(mark) and mark.number != number for mark in ledger.marks())
-    _run(session, number, prefetch=prefetch if another and begun and not in_hand else None)
+    try:
+        _run(session, number, prefetch=prefetch if another and begun and not in_hand else None)
+    except Exception:
+        prefetch.wait()  # What is being answered is paid for.
+        raise
     prefetch.wait()
 
 

@@ -40,7 +40,9 @@ def retry(study: str, number: int, remote: str | None = None) -> TrialRecord:
         prepare(session)
         again = session.ledger.next_number()
         proposal = retry_proposal(session, earlier)
-        trial(session, study, again, proposal, number, return_state=True)
+        state = trial(session, study, again, proposal, number, return_state=True)
+        if all(each.number != again for each in session.ledger.records()):
+            state.result()  # Raises what kept the trial from its record.
         record = session.ledger.record(again)
         show_trials(study, session.ledger.records(), session.tracker.run_url(again))
         push_or_say(session)

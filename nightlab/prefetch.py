@@ -53,7 +53,7 @@ class Prefetch:
             told = brief(session, mark, ledger, under_way=under_way)
             with session.tracker.model_calls(number):
                 idea = session.proposer.propose(told)
-            ledger.mark(mark.model_copy(update={"proposal": idea}))
+            ledger.mark(mark.model_copy(update={"proposal": idea}), is_new=True)
         except NightlabError as error:
             # The trial asks again when its turn comes, with the retries that asking has.
             events.publish(events.Notice(text=f"No idea for trial {number} ahead of time: {error}"))

@@ -1,7 +1,7 @@
 """An idea that was made for an earlier incumbent, carried over to the one of today."""
 
 from nightlab.proposers import apply_edits
-from nightlab.records import InFlight, Proposal, ProposalCost
+from nightlab.records import InFlight, Proposal
 
 
 def rebase(mark: InFlight, incumbent: str, source: str, program: str) -> InFlight:
@@ -44,25 +44,7 @@ def with_earlier(earlier: Proposal, proposal: Proposal) -> Proposal:
     """A proposal with the cost and the exchanges of one that it replaces."""
     return proposal.model_copy(
         update={
-            "cost": _sum(earlier.cost, proposal.cost),
+            "cost": earlier.cost + proposal.cost,
             "exchanges": (*earlier.exchanges, *proposal.exchanges),
         }
     )
-
-
-def _sum(one: ProposalCost, other: ProposalCost) -> ProposalCost:
-    return ProposalCost(
-        calls=one.calls + other.calls,
-        prompt_tokens=_known(one.prompt_tokens, other.prompt_tokens),
-        completion_tokens=_known(one.completion_tokens, other.completion_tokens),
-        cost_usd=_known_dollars(one.cost_usd, other.cost_usd),
-        seconds=one.seconds + other.seconds,
-    )
-
-
-def _known(one: int | None, other: int | None) -> int | None:
-    return None if one is None and other is None else (one or 0) + (other or 0)
-
-
-def _known_dollars(one: float | None, other: float | None) -> float | None:
-    return None if one is None and other is None else (one or 0.0) + (other or 0.0)

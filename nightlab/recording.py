@@ -8,6 +8,7 @@ from nightlab.ledger import settle_suggestions
 from nightlab.measurement import judged_case
 from nightlab.program import program_version
 from nightlab.proposers import knob_values
+from nightlab.rebase import with_set_aside
 from nightlab.records import (
     Decision,
     Evidence,
@@ -20,6 +21,7 @@ from nightlab.records import (
     utc_now,
 )
 from nightlab.session import Session, flat_settings
+from nightlab.trial import with_unanswered
 
 LOG_TAIL_LINES = 40
 
@@ -75,6 +77,7 @@ def record_trial(
     """Write the trial's record, with its evidence, in one transaction; then tell MLflow."""
     ledger = session.ledger
     proposal = mark.proposal or Proposal(title="no proposal", proposer=session.proposer.name)
+    proposal = with_set_aside(with_unanswered(session, mark), proposal)
     source = ledger.source(mark.commit)
     lines = ledger.line_counts(mark.parent, mark.commit)
     record = TrialRecord(

@@ -105,13 +105,42 @@ class Exchange(Frozen):
 
 
 class ProposalCost(Frozen):
-    """What a proposal cost. ``cost_usd`` is None where the price is not known."""
+    """What a proposal cost, calls without an answer included, as they were estimated."""
 
     calls: int = 0
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost_usd: float | None = None
+    """None as soon as the price of one call is not known."""
+    priced_usd: float = 0.0
+    """Where ``cost_usd`` is None: what those calls came to whose price is known."""
     seconds: float = 0.0
+
+    @property
+    def known_usd(self) -> float:
+        """What it came to at least."""
+        return self.priced_usd if self.cost_usd is None else self.cost_usd
+
+    def __add__(self, other: "ProposalCost") -> "ProposalCost":
+        """Both together: what is not known of one is not known of the sum."""
+        dollars = _sum_known(self, other, "cost_usd")
+        return ProposalCost(
+            calls=self.calls + other.calls,
+            prompt_tokens=_sum_known(self, other, "prompt_tokens"),
+            completion_tokens=_sum_known(self, other, "completion_tokens"),
+            cost_usd=dollars,
+            priced_usd=self.known_usd + other.known_usd if dollars is None else 0.0,
+            seconds=self.seconds + other.seconds,
+        )
+
+
+def _sum_known(one: ProposalCost, other: ProposalCost, name: str) -> Any:
+    # Where nothing was asked, nothing is unknown.
+    asked = [each for each in (one, other) if each.calls] or [one, other]
+    values = [getattr(each, name) for each in asked]
+    if None in values:
+        return None
+    return sum(values)
 
 
 class Proposal(Frozen):

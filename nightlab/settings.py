@@ -26,6 +26,17 @@ TOKEN_BUDGET_CAP = 3.0
 is set: it is to end what hangs, and not to decide over what is slow today."""
 
 
+def address_problem(text: str) -> str | None:
+    """What in an address must not be stored, as a clause; None where nothing is."""
+    parts = urlsplit(text.removeprefix("climbmix:"))
+    if parts.scheme in ("http", "https") and ("@" in parts.netloc or parts.query):
+        return (
+            "an address is stored and shown with every trial, so it may hold no user, password "
+            "or query: put the key into the provider's environment variable"
+        )
+    return None
+
+
 class Preset(Frozen):
     """Sizes that belong together: a machine, a budget, a corpus and an evaluation."""
 
@@ -250,18 +261,17 @@ class SessionSettings(BaseModel):
     @classmethod
     def _models_hold_no_secret(cls, value: str | None) -> str | None:
         for part in (value or "").split(","):
-            cls._address_holds_no_secret(part[part.find("http") :] if "@http" in part else None)
+            cls._address_holds_no_secret(
+                part[part.find("@http") + 1 :] if "@http" in part else None
+            )
         return value
 
     @field_validator("api_base", "corpus")
     @classmethod
     def _address_holds_no_secret(cls, value: str | None) -> str | None:
-        parts = urlsplit((value or "").removeprefix("climbmix:"))
-        if parts.scheme in ("http", "https") and ("@" in parts.netloc or parts.query):
-            raise ValueError(
-                "an address is stored and shown with every trial, so it may hold no user, password "
-                "or query: put the key into the provider's environment variable"
-            )
+        problem = address_problem(value or "")
+        if problem is not None:
+            raise ValueError(problem)
         return value
 
     @property

@@ -19,6 +19,7 @@ from nightlab.rebase import rebase, with_set_aside
 from nightlab.records import (
     InFlight,
     Proposal,
+    ProposalCost,
     TrialRecord,
     Verdict,
     utc_now,
@@ -100,7 +101,28 @@ def put_back(session: Session, number: int) -> None:
     """Leave a trial that has no idea yet to a later session, as if it had not begun."""
     mark = current_mark(session, number)
     if mark is not None:
+        mark = with_unanswered(session, mark)
         session.ledger.mark(mark.model_copy(update={"attempts": 0}))
+
+
+def with_unanswered(session: Session, mark: InFlight) -> InFlight:
+    """Put down what calls came to that may be billed though no answer came of them."""
+    cost = session.spending.take_unanswered()
+    if not cost.calls:
+        return mark
+    name = session.proposer.name
+    unanswered = Proposal(title="Calls without an answer", proposer=name, cost=cost)
+    return mark.model_copy(update={"set_aside": (*mark.set_aside, unanswered)})
+
+
+def keep_unanswered(session: Session) -> None:
+    """At a session's end, put what such calls came to into the next trial's mark."""
+    ledger = session.ledger
+    waiting = ledger.marks()
+    mark = waiting[0] if waiting else new_mark(session, ledger.next_number(), ledger)
+    grown = with_unanswered(session, mark)
+    if grown is not mark:
+        ledger.mark(grown)
 
 
 def baseline_proposal() -> Proposal:
@@ -128,7 +150,8 @@ def retry_proposal(session: Session, record: TrialRecord) -> Proposal | None:
     earlier = session.ledger.evidence(record.number).proposal
     if not earlier.edits and earlier.proposer != "baseline":
         return None
-    return earlier.model_copy(update={"error": None})
+    # What it cost stands in the record of the trial that failed.
+    return earlier.model_copy(update={"error": None, "cost": ProposalCost()})
 
 
 def brief(

@@ -53,7 +53,7 @@ def test_an_idea_that_does_not_apply_is_set_aside_and_its_cost_stays():
     second = idea("DEPTH = 4", "DEPTH = 6", prompt_tokens=500, seconds=1.0)
     told = with_set_aside(moved, second)
     assert told.edits == second.edits
-    assert told.cost == ProposalCost(calls=2, prompt_tokens=1500, cost_usd=0.25, seconds=4.0)
+    assert told.cost == ProposalCost(calls=2, prompt_tokens=1500, priced_usd=0.25, seconds=4.0)
     assert [each.prompt for each in told.exchanges] == [
         "prompt of WIDTH = 96",
         "prompt of DEPTH = 6",

@@ -130,11 +130,15 @@ class Ledger:
         taken = self.refs.numbers(refs, "trials") + self.refs.numbers(refs, "inflight")
         return max(taken, default=-1) + 1
 
-    def mark(self, mark: InFlight) -> None:
+    def mark(self, mark: InFlight, *, is_new: bool = False) -> None:
         """Create or replace the in-flight mark of a trial; its candidate is then reachable.
 
+        Args:
+            mark: of the trial.
+            is_new: whether it has to be the first of its trial.
+
         Raises:
-            LedgerError: the trial has its record.
+            LedgerError: the trial has its record, or a mark where there was to be none.
         """
         self._own(mark)
         if self.plumbing.resolve(self.refs.trial(mark.number)) is not None:
@@ -144,7 +148,8 @@ class Ledger:
             )
         name = f"nightlab/{self.study}/inflight/{mark.number:04d}"
         tag = self.plumbing.write_tag(name, mark.commit, to_json(mark))
-        self.plumbing.transaction([f"update {self.refs.inflight(mark.number)} {tag}"])
+        verb = "create" if is_new else "update"
+        self.plumbing.transaction([f"{verb} {self.refs.inflight(mark.number)} {tag}"])
 
     def marks(self) -> tuple[InFlight, ...]:
         """Return the marks of all trials in flight, in order."""

@@ -99,5 +99,5 @@ def _read_expected(text: str) -> float | None:
     match = _SIGNED.search(text)
     if match is None:
         return None
-    value = float(match[0].replace("\u2212", "-").replace(" ", ""))
+    value = float("".join(match[0].replace("\u2212", "-").split()))
     return value if abs(value) < LONGEST_EXPECTED_BPB else None

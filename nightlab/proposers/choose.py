@@ -14,7 +14,7 @@ from nightlab.proposers.llm import LlmProposer
 from nightlab.proposers.models import ModelPool, read_models
 from nightlab.proposers.spending import Spending
 from nightlab.redaction import Redaction
-from nightlab.settings import SessionSettings
+from nightlab.settings import SessionSettings, address_problem
 
 MODEL_VARIABLE = "NIGHTLAB_MODEL"
 API_BASE_VARIABLE = "NIGHTLAB_API_BASE"
@@ -110,6 +110,10 @@ def _models(
             f"--model PROVIDER/NAME or {MODEL_VARIABLE}{agent}, or take --proposer knobs."
         )
     address = settings.api_base or variables.get(API_BASE_VARIABLE) or None
+    for place in (address, *(place for _, place in read_models(names, address))):
+        problem = address_problem(place or "")
+        if problem is not None:  # Of the environment: settings are checked where they are read.
+            raise UsageError(f"In {API_BASE_VARIABLE} or {MODEL_VARIABLE}, {problem}.")
     endpoints = tuple(
         Endpoint(
             model=name,

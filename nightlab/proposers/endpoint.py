@@ -26,6 +26,7 @@ from nightlab.proposers.endpoint_errors import (
     retry_after_seconds,
     said_by,
     unreadable_part,
+    was_sent,
 )
 from nightlab.proposers.spending import MILLION, UNKNOWN_PRICE, Price
 from nightlab.redaction import Redaction
@@ -36,10 +37,16 @@ PLACEHOLDER_KEY = "no-key-needed"
 """Sent to an endpoint of one's own where no key is set: clients insist on some key."""
 GRACE_SECONDS = 1.0
 """What litellm's own time-out is given, since it closes the connection and ours cannot."""
-LONGEST_ANSWER_TOKENS = 32_000
-"""A limit above this is none: some models refuse to be asked for more than they can."""
+LONGEST_ANSWER_TOKENS = 131_072
+"""No model writes more in one answer, so a limit above it is none."""
+USUAL_LONGEST_ANSWER_TOKENS = 32_000
+"""The most that is asked for where a model's own limit is not known: many refuse to be asked for
+more than they can."""
 MOST_TOKENS = 10_000_000
 """No call has more: an endpoint that reports more has not counted."""
+FREE_PROVIDERS = ("ollama/", "ollama_chat/", "lemonade/", "llamafile/", "lm_studio/")
+"""Where a price of nothing is one. Elsewhere litellm's list has 0 for prices that it lacks: of new
+models of known families, and of those that are priced in steps."""
 EXPLICIT_CACHE_PROVIDERS = ("anthropic/", "claude")
 # For good: another try with the same settings meets the same refusal.
 REFUSALS = frozenset({400, 401, 403, 404, 405, 413, 422})
@@ -95,7 +102,13 @@ class Endpoint:
         except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
             return UNKNOWN_PRICE
         prompt, completion = (float(amount) / MILLION for amount in dollars)
+        if not (prompt or completion or self._is_free):
+            return UNKNOWN_PRICE
         return Price(prompt=prompt, completion=completion)
+
+    @property
+    def _is_free(self) -> bool:
+        return self.model.startswith(FREE_PROVIDERS)
 
     def ask(self, messages: Sequence[dict[str, str]], answer_tokens: int | None = None) -> Reply:
         """Send a chat and wait for the answer, at most ``timeout_seconds`` (plus a second).
@@ -125,7 +138,7 @@ class Endpoint:
                     timeout=self.timeout_seconds,
                     max_retries=0,
                     drop_params=True,
-                    **_extras(self.model, answer_tokens),
+                    **_extras(self.model, answer_tokens, litellm),
                 ),
             )
         # Without their cause: litellm's exceptions carry requests, whose headers carry keys.
@@ -187,6 +200,7 @@ class Endpoint:
             f"The {self.where} must answer and {found}. Try again later{later}; `nightlab doctor` "
             "tries the endpoint.",
             retry_after_seconds=wait,
+            may_be_billed=was_sent(error),
         )
 
     def _read(self, response: Any, seconds: float, litellm: Any) -> Reply:
@@ -195,7 +209,8 @@ class Endpoint:
         if message is None:
             raise EndpointError(
                 f"The {self.where} must send a chat completion and sent one without a message: "
-                "check that --api-base names an endpoint of the OpenAI chat protocol."
+                "check that --api-base names an endpoint of the OpenAI chat protocol.",
+                may_be_billed=True,
             )
         usage = getattr(response, "usage", None)
         prompt_tokens = _count(getattr(usage, "prompt_tokens", None))
@@ -217,18 +232,29 @@ class Endpoint:
             cost = litellm.completion_cost(completion_response=response, model=self.model)
         except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
             return None
+        if cost == 0 and not self._is_free:
+            return None
         return float(cost) if math.isfinite(cost) and cost >= 0 else None
 
 
-def _extras(model: str, answer_tokens: int | None) -> dict[str, Any]:
+def _extras(model: str, answer_tokens: int | None, litellm: Any) -> dict[str, Any]:
     """Parameters that not every call has."""
     extras: dict[str, Any] = {}
     if answer_tokens is not None and answer_tokens < LONGEST_ANSWER_TOKENS:
-        extras["max_tokens"] = max(1, answer_tokens)
+        extras["max_tokens"] = max(1, min(answer_tokens, _longest_answer(model, litellm)))
     if model.startswith(EXPLICIT_CACHE_PROVIDERS):
         # These cache a prompt's beginning only where it is marked; the others by themselves.
         extras["cache_control_injection_points"] = [{"location": "message", "role": "system"}]
     return extras
+
+
+def _longest_answer(model: str, litellm: Any) -> int:
+    """Tokens of the longest answer that a model writes, where litellm's list says."""
+    try:
+        listed = litellm.get_model_info(model).get("max_output_tokens")
+    except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
+        listed = None
+    return listed if isinstance(listed, int) and listed > 0 else USUAL_LONGEST_ANSWER_TOKENS
 
 
 def import_litellm() -> Any:

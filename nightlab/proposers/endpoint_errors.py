@@ -43,6 +43,20 @@ class PromptTooLong(ModelRefused):
     """The model's context does not hold the prompt; a shorter one may fit."""
 
 
+def was_sent(error: Exception) -> bool:
+    """Whether the request was out when the connection broke: a model may have worked on it."""
+    import httpx
+
+    seen: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in seen:
+        if isinstance(cause, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError):
+            return True
+        seen.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
 def headers_of(error: Exception) -> dict[str, str]:
     """The headers of the server's answer in lower case; none where no server answered."""
     response = getattr(error, "response", None)

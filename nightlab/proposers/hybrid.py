@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from nightlab import events
 from nightlab.arms import Arm, arm_records
 from nightlab.bandit import choose_arm, shares
-from nightlab.errors import BudgetReached
+from nightlab.errors import BudgetReached, NightlabError, UsageError
 from nightlab.proposers.brief import Brief, NearMiss, Proposer
 from nightlab.proposers.edits import apply_edits, edit_between
 from nightlab.proposers.endpoint_errors import EndpointError
@@ -44,33 +44,33 @@ class HybridProposer:
     def propose(self, brief: Brief) -> Proposal:
         """Return the proposal of the arm whose turn it is.
 
-        Where the model's caps are reached, or no endpoint answers, the optimiser has the turn,
-        and the proposal's note says so.
+        A person's suggestion is for the model, so it has the turn while one waits. Where the
+        model's caps are reached, or no endpoint answers, the optimiser has the turn, and where
+        the optimiser has nothing left to move, the model; the proposal's note says so.
 
         Raises:
             ModelRefused: every model refuses these settings.
-            UsageError: the optimiser has nothing left to move.
+            BudgetReached, EndpointError: as the model, where the optimiser has nothing to move.
         """
         miss = _rescuable(brief)
-        arms = {
-            arm: told
-            for arm, told in arm_records(brief.records).items()
-            if arm is not Arm.RESCUE or miss is not None
-        }
-        chosen = choose_arm(arms, _seed(brief))
-        share = shares(arms)
-        told = ", ".join(f"{arm} {share[arm]:.0%}" for arm in arms)
-        note = f"Hybrid: {chosen} had the turn (chances: {told})."
-        if chosen is Arm.STRUCTURE:
+        chosen, note = _turn(brief, miss)
+        if chosen is not Arm.STRUCTURE:
             try:
-                return _noted(self.structure.propose(brief), note)
-            except (BudgetReached, EndpointError) as error:
-                text = f"The optimiser takes the turn of the model: {error}"
-                events.publish(events.Notice(text=text))
-                note = f"{note} {text}"
-        if chosen is Arm.RESCUE and miss is not None:
-            return _noted(self._rescue(brief, miss), note)
-        return _noted(self.tuner.propose(brief), note)
+                if chosen is Arm.RESCUE and miss is not None:
+                    return _noted(self._rescue(brief, miss), note)
+                return _noted(self.tuner.propose(brief), note)
+            except UsageError as error:
+                return _noted(self.structure.propose(brief), f"{note} {_taken('model', error)}")
+        try:
+            return _noted(self.structure.propose(brief), note)
+        except (BudgetReached, EndpointError) as error:
+            if not read_knobs(brief.incumbent_source):
+                raise
+            told = _taken("optimiser", error, waiting=len(brief.suggestions))
+            try:
+                return _noted(self.tuner.propose(brief), f"{note} {told}")
+            except UsageError:
+                raise error from None
 
     def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
         """Have the model mend what it wrote; None for what the optimiser proposed."""
@@ -95,6 +95,31 @@ class HybridProposer:
                 "rescue_of": miss.number,
             }
         )
+
+
+def _turn(brief: Brief, miss: NearMiss | None) -> tuple[Arm, str]:
+    """Whose turn it is, and why."""
+    if brief.suggestions:
+        return Arm.STRUCTURE, "Hybrid: the model had the turn, since a suggestion waited."
+    arms = arm_records(brief.records)
+    if miss is None:
+        del arms[Arm.RESCUE]
+    if not read_knobs(brief.incumbent_source):
+        del arms[Arm.TUNING]
+    chosen = choose_arm(arms, _seed(brief))
+    share = shares(arms)
+    told = ", ".join(f"{arm} {share[arm]:.0%}" for arm in arms)
+    return chosen, f"Hybrid: {chosen} had the turn (chances: {told})."
+
+
+def _taken(who: str, error: NightlabError, waiting: int = 0) -> str:
+    """Say that one has another's turn, and why."""
+    other = "model" if who == "optimiser" else "optimiser"
+    text = f"The {who} takes the turn of the {other}: {error}"
+    if waiting:
+        text += f" {waiting} suggestion{'s wait' if waiting > 1 else ' waits'} for the model."
+    events.publish(events.Notice(text=text))
+    return text
 
 
 def _rescuable(brief: Brief) -> NearMiss | None:

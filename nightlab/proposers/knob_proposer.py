@@ -9,6 +9,8 @@ random, and from ``STARTUP_TRIALS`` scored trials on they are drawn by TPE, whic
 from every scored trial of the study, kept or not, whoever proposed it. TPE treats each knob
 on its own: a joint model of twenty knobs needs more trials than a night has.
 
+A kept trial counts as what all trainings of its code came to, those that later trials added
+included: its own were lucky ones, or it would not have been kept, and TPE would chase them.
 A crash of a knob trial counts as worse than the worst score, so that TPE keeps away from
 where memory or time ran out. A crash of an edit in code says nothing about knobs, and a
 failure of the machinery nothing at all. A combination that was tried, or one too near to
@@ -26,6 +28,7 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from nightlab.decision import incumbent_evidence, mean_bpb
 from nightlab.errors import UsageError
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import edit_between
@@ -195,7 +198,10 @@ def _study_of(
     study = optuna.create_study(sampler=sampler, direction="minimize")
     scores = [record.val_bpb for record in brief.records if record.val_bpb is not None]
     for record in brief.records:
-        _tell(study, record.knobs, _told_score(record, scores), spaces)
+        score = _told_score(record, scores)
+        if record.verdict is Verdict.KEEP:
+            score = mean_bpb(incumbent_evidence(brief.records, record.commit)) or score
+        _tell(study, record.knobs, score, spaces)
     is_recorded = any(record.commit == brief.incumbent_commit for record in brief.records)
     if brief.incumbent_bpb is not None and not is_recorded:
         values = {name: knob.value for name, knob in read_knobs(brief.incumbent_source).items()}

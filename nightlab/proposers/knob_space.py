@@ -74,9 +74,9 @@ def is_in_space(space: "BaseDistribution", value: Any) -> bool:
 
 
 def tidy(knob: Knob, value: Any) -> Value:
-    """A value as a person would write it: three significant digits, inside the range."""
-    if not isinstance(value, float):
-        return value if isinstance(value, bool | int | str) else str(value)
+    """A value as a person would write it: a choice, or three digits inside the range."""
+    if knob.choices is not None or not isinstance(value, float):
+        return value if isinstance(value, bool | int | float | str) else str(value)
     if knob.step is not None:
         return float(f"{value:.12g}")
     low, high, _ = knob_range(knob)

@@ -8,8 +8,9 @@ comment on the line where the value ends begins with one of::
     # 64..512 step 64    steps from the low end
     # one of "L", "SL"   any of these Python literals
 
-and may go on with ``; explanation``. A comment of another form makes no knob. The source
-is read as text and never run: it may come from a model.
+and may go on with ``; explanation``. A comment of another form makes no knob, nor do numbers
+beyond ``LARGEST``, nor a step that divides its range into more than ``MOST_STEPS``. The source is
+read as text and never run: it may come from a model.
 """
 
 import ast
@@ -25,6 +26,12 @@ from nightlab.proposers.contract import parse_source
 from nightlab.settings import TRAINER_FILE
 
 Value = bool | int | float | str
+
+LARGEST = 2.0**53
+"""Whole numbers up to here are exact as floats, which is what searches them."""
+LONGEST_NUMBER = 40
+"""Characters; more are a model that repeats itself."""
+MOST_STEPS = 1_000_000
 
 _NUMBER = r"[+-]?(?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][+-]?\d+)?"
 _RANGE = re.compile(
@@ -151,13 +158,17 @@ def _declared(constant: _Constant, comment: str) -> Knob | None:
     value = constant.value
     if match is None or isinstance(value, bool | str):
         return None
+    if any(len(match[part] or "") > LONGEST_NUMBER for part in ("low", "high", "step")):
+        return None
     low, high = _number(match["low"]), _number(match["high"])
     step = _number(match["step"]) if match["step"] else None
+    if not all(_is_searchable(part) for part in (value, low, high, step or 0)):
+        return None
     whole = all(isinstance(part, int) for part in (value, low, high, step) if part is not None)
     if not whole:
         low, high, step = float(low), float(high), None if step is None else float(step)
-    fits = low < high and math.isfinite(high - low) and (step is None or 0 < step <= high - low)
-    if not fits or (match["log"] and low <= 0):
+    fits = low < high and (step is None or (high - low) / MOST_STEPS <= step <= high - low)
+    if not fits or (match["log"] and not (low > 0 and math.isfinite(high / low))):
         return None
     return Knob(
         name=constant.name,
@@ -176,21 +187,30 @@ def _number(text: str) -> int | float:
     return int(cleaned) if re.fullmatch(r"[+-]?\d+", cleaned) else float(cleaned)
 
 
+def _is_searchable(value: Value) -> bool:
+    """Whether a value can be searched, stored and shown."""
+    if isinstance(value, str):
+        return not any("\ud800" <= character <= "\udfff" for character in value)
+    return abs(value) <= LARGEST  # which no NaN is
+
+
 def _with_choices(constant: _Constant, rest: str) -> Knob | None:
     """Read literals up to the first ``;`` that is not inside one of them."""
+    value = constant.value
     parts = rest.split(";")
     for count in range(1, len(parts) + 1):
         try:
             choices = ast.literal_eval(f"({';'.join(parts[:count]).strip()},)")
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             continue
-        if len(choices) < 2 or not all(isinstance(c, bool | int | float | str) for c in choices):
+        known = [choice for choice in choices if isinstance(choice, bool | int | float | str)]
+        if len(known) < max(2, len(choices)) or not all(map(_is_searchable, (*known, value))):
             return None
         return Knob(
             name=constant.name,
-            value=constant.value,
+            value=value,
             line=constant.node.lineno,
-            choices=choices,
+            choices=tuple(known),
             explanation=";".join(parts[count:]).strip(),
         )
     return None

@@ -8,6 +8,7 @@ from nightlab import events
 from nightlab.errors import ModelError
 from nightlab.proposers.answer import Draft, read_answer
 from nightlab.proposers.brief import Brief
+from nightlab.proposers.edits import parse_edits
 from nightlab.proposers.endpoint import Endpoint, Reply
 from nightlab.proposers.endpoint_errors import PromptTooLong
 from nightlab.proposers.models import ModelPool
@@ -78,9 +79,9 @@ class LlmProposer:
         Raises:
             BudgetReached, ModelRefused, ModelError: as ``propose``.
         """
-        if not proposal.exchanges:
+        answer = _used_answer(proposal)
+        if answer is None:
             return None
-        answer = proposal.exchanges[-1].answer
         return self._fitted(
             brief, lambda talk: self._repair_in(talk, answer, problem, proposal.model)
         )
@@ -213,21 +214,27 @@ class _Conversation:
         )
 
     def _cost(self) -> ProposalCost:
-        """The sum over all rounds; None as soon as one round is not known."""
-        dollars = [reply.cost_usd for reply in self.replies]
-        known = [amount for amount in dollars if amount is not None]
-        return ProposalCost(
-            calls=len(self.replies),
-            prompt_tokens=_total([reply.prompt_tokens for reply in self.replies]),
-            completion_tokens=_total([reply.completion_tokens for reply in self.replies]),
-            cost_usd=sum(known) if len(known) == len(dollars) else None,
-            seconds=sum(reply.seconds for reply in self.replies),
-        )
+        """The sum over all rounds."""
+        rounds = [
+            ProposalCost(
+                calls=1,
+                prompt_tokens=reply.prompt_tokens,
+                completion_tokens=reply.completion_tokens,
+                cost_usd=reply.cost_usd,
+                seconds=reply.seconds,
+            )
+            for reply in self.replies
+        ]
+        return sum(rounds, ProposalCost())
 
 
-def _total(counts: list[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+def _used_answer(proposal: Proposal) -> str | None:
+    """The answer whose blocks the proposal has: not the last one, where that was of no use."""
+    answers = [exchange.answer for exchange in proposal.exchanges]
+    for answer in reversed(answers):
+        if parse_edits(answer).edits == proposal.edits:
+            return answer
+    return answers[-1] if answers else None
 
 
 def try_model(model: str, api_base: str | None = None, timeout_seconds: float = 30.0) -> str:

@@ -7,6 +7,7 @@ alone (Retry-After) is left alone for as long. Caps are checked before every cal
 
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -21,6 +22,9 @@ from nightlab.records import TrialRecord, Verdict
 
 LONGEST_WAIT_SECONDS = 600.0
 """An endpoint that asks for a longer pause counts as failed."""
+
+LEAST_COST = 0.1
+"""Of a turn, in units of the mean one that was paid."""
 
 _WITH_ADDRESS = re.compile(r"(?P<name>[^@]\S*?)@(?P<address>https?://\S+)")
 
@@ -55,29 +59,34 @@ def read_models(text: str, api_base: str | None) -> tuple[tuple[str, str | None]
 def model_arms(
     names: Iterable[str], records: Sequence[TrialRecord], prices: dict[str, Price]
 ) -> dict[str, ArmRecord]:
-    """What each model gained, in units of the noise, and cost, in units of a mean proposal.
+    """What each model gained, in units of the noise, and cost, in units of a mean paid proposal.
 
     A proposal whose price nobody reported counts by its tokens at the model's price.
     """
     gains = dict.fromkeys(names, 0.0)
     costs = dict.fromkeys(gains, 0.0)
-    asked = 0
+    turns: Counter[str] = Counter()
+    paid_turns = 0
     for record in records:
         model = record.model
         if model is None or model not in gains or record.verdict is Verdict.FAILED:
             continue
-        asked += 1
+        turns[model] += 1
         gains[model] += gain_in_noise(record)
         cost = record.cost
         dollars = cost.cost_usd
         if dollars is None:
             dollars = prices[model].of(cost.prompt_tokens or 0, cost.completion_tokens or 0)
         costs[model] += dollars
-    mean = sum(costs.values()) / asked if asked else 0.0
-    # Models that cost nothing compare by how often they were asked.
-    counts = {name: float(sum(record.model == name for record in records)) for name in gains}
+        paid_turns += dollars > 0
+    mean = sum(costs.values()) / paid_turns if paid_turns else 0.0
+    # Models that cost nothing compare by how often they were asked; beside one that does, each
+    # of their turns costs a little, since it is a trial that another could have had.
     return {
-        name: ArmRecord(gain=gains[name], cost=costs[name] / mean if mean > 0 else counts[name])
+        name: ArmRecord(
+            gain=gains[name],
+            cost=max(costs[name] / mean, LEAST_COST * turns[name]) if mean > 0 else turns[name],
+        )
         for name in gains
     }
 
@@ -137,10 +146,14 @@ class ModelPool:
             EndpointError: every model that does not refuse has failed.
         """
         failures: list[ModelError] = []
+        characters = sum(len(message["content"]) for message in messages)
+        for endpoint in order:
+            self.spending.expect(endpoint.model, characters, self._price(endpoint))
         for endpoint in self._by_readiness(order):
             standing = self._standing.setdefault(endpoint.model, _Standing())
             try:
-                return self._ask_one(endpoint, standing, messages)
+                with self.spending.turn():
+                    return self._ask_one(endpoint, standing, messages)
             except ModelError as error:
                 failures.append(error)
                 if len(failures) < len(order):
@@ -165,7 +178,7 @@ class ModelPool:
         except EndpointError as error:
             standing.not_before = time.monotonic() + (error.retry_after_seconds or 0.0)
             if error.may_be_billed:
-                self.spending.add(endpoint.model, characters, price, None, None, None)
+                self.spending.add_unanswered(endpoint.model, characters, price)
             raise
         standing.has_refused = False
         self.spending.add(
@@ -207,7 +220,9 @@ class ModelPool:
         known = self._prices.get(endpoint.model)
         if known is None:
             known = self._prices[endpoint.model] = endpoint.price()
-        if not known.is_known and self.spending.has_dollar_cap and not self._has_warned:
+        if not known.is_known and self.spending.has_dollar_cap:
+            if endpoint.model in self._has_warned:
+                return known
             self._has_warned.add(endpoint.model)
             million = known.of(1_000_000, 0)
             events.publish(
@@ -221,8 +236,11 @@ class ModelPool:
 
     @staticmethod
     def _worst(failures: Sequence[ModelError]) -> ModelError:
-        """The failure that says most about what to do: one that may pass, else one of caps."""
-        for kind in (EndpointError, BudgetReached):
+        """The failure that says most about what to do.
+
+        A shorter prompt may help at once; else one that may pass by itself, else one of caps.
+        """
+        for kind in (PromptTooLong, EndpointError, BudgetReached):
             for failure in failures:
                 if isinstance(failure, kind):
                     return failure

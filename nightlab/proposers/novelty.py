@@ -106,12 +106,12 @@ def _is_near_change(one: _Change, other: _Change) -> bool:
 def _is_near_number(one: float, other: float) -> bool:
     if one == other:
         return True
-    if one <= 0 or other <= 0:
+    if one <= 0 or other <= 0 or math.isinf(one) or math.isinf(other):
         return False
     # A step of one on a small whole number is a change, however small the factor.
     if one.is_integer() and other.is_integer() and max(one, other) < 1 / (NEAR_FACTOR - 1):
         return False
-    return abs(math.log(one / other)) < math.log(NEAR_FACTOR)
+    return abs(math.log(one) - math.log(other)) < math.log(NEAR_FACTOR)
 
 
 def _words(title: str) -> frozenset[str]:

@@ -1,13 +1,15 @@
 """What models may cost, checked before every call, and what they have cost so far.
 
-A call is made only where its estimate fits under every cap, and its answer may be no longer
-than what is left pays for. Where litellm knows no price, dollars are counted at
-``UNKNOWN_USD_PER_MILLION_TOKENS``, so that a cap on dollars is then one on tokens.
+A call is made only where its estimate fits under every cap, its answer may be no longer than
+what is left pays for, and under a cap calls are made one at a time. Where litellm knows no
+price, dollars are counted at ``UNKNOWN_USD_PER_MILLION_TOKENS``, so that a cap on dollars is then
+one on tokens.
 """
 
 import math
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nightlab.errors import BudgetReached
@@ -69,6 +71,11 @@ class Caps:
     tokens: int | None = None
     calls: int | None = None
 
+    @property
+    def is_set(self) -> bool:
+        """Whether anything is limited."""
+        return (self.cost_usd, self.tokens, self.calls) != (None, None, None)
+
     def passed_by(self, spent: Spent, more: Spent) -> str | None:
         """The sentence on the first cap that ``more`` would pass, or None."""
         for name, cap, have, wanted in (
@@ -117,8 +124,10 @@ class Spending:
         self._next: dict[str, Spent] = {}
         self._tokens_per_character: dict[str, float] = {}
         self._answer_tokens: dict[str, int] = {}
+        self._unanswered = ProposalCost()
         self._is_estimated = False
         self._guard = threading.Lock()
+        self._turn = threading.Lock()
 
     @property
     def in_session(self) -> Spent:
@@ -139,11 +148,32 @@ class Spending:
         for ours, cost in costs:
             tokens = (cost.prompt_tokens or 0) + (cost.completion_tokens or 0)
             tokens = tokens or UNKNOWN_TOKENS_PER_CALL * cost.calls
-            dollars = cost.cost_usd if cost.cost_usd is not None else _at_unknown_price(tokens)
+            dollars = cost.cost_usd
+            if dollars is None:
+                # Counted twice, what was priced errs on the safe side.
+                dollars = cost.priced_usd + _at_unknown_price(tokens)
             self._is_estimated |= ours and cost.calls > 0 and cost.cost_usd is None
             self._spent["study"].add(dollars, tokens, cost.calls)
             if ours:
                 self._spent["session"].add(dollars, tokens, cost.calls)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold while a call is asked for, made and counted.
+
+        The ideas of two trials may be asked for at once, and each call may use all that is left.
+        """
+        if not any(caps.is_set for caps in self._all()):
+            yield
+            return
+        with self._turn:
+            yield
+
+    def expect(self, model: str, characters: int, price: Price) -> None:
+        """Note what a call of a model would need that may be asked as well as another."""
+        with self._guard:
+            prompt, answer = self._estimate(model, characters)
+            self._next[model] = Spent(price.of(prompt, answer), prompt + answer, 1)
 
     def ask(self, model: str, characters: int, price: Price) -> Permission:
         """Ask whether a call may be made.
@@ -193,6 +223,27 @@ class Spending:
                 spent.add(dollars, prompt + answer)
             prompt, answer = self._estimate(model, characters)
             self._next[model] = Spent(price.of(prompt, answer), prompt + answer, 1)
+
+    def add_unanswered(self, model: str, characters: int, price: Price) -> None:
+        """Count a call that may be billed though its answer never came, by its estimate."""
+        with self._guard:
+            prompt, answer = self._estimate(model, characters)
+        self.add(model, characters, price, prompt, answer, price.of(prompt, answer))
+        lost = ProposalCost(
+            calls=1,
+            prompt_tokens=prompt,
+            completion_tokens=answer,
+            cost_usd=price.of(prompt, answer) if price.is_known else None,
+        )
+        with self._guard:
+            self._is_estimated = True
+            self._unanswered += lost
+
+    def take_unanswered(self) -> ProposalCost:
+        """What calls without an answer came to since this was asked last: for a trial's record."""
+        with self._guard:
+            taken, self._unanswered = self._unanswered, ProposalCost()
+            return taken
 
     def in_words(self) -> str | None:
         """What this session's calls came to; None where there was none."""

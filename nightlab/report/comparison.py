@@ -14,6 +14,7 @@ from typing import Protocol
 from nightlab.decision import counted_scores, incumbent_evidence, mean_bpb, measure_noise
 from nightlab.errors import UsageError
 from nightlab.ledger.confirmations import ConfirmationRecord
+from nightlab.proposers.command import CommandProposer
 from nightlab.records import Frozen, Reason, TrialRecord, Verdict
 from nightlab.settings import SessionSettings
 
@@ -240,7 +241,7 @@ def _moments(
 ) -> tuple[tuple[Moment, ...], list[datetime]]:
     """What stood after every trial from the baseline on, and when that trial ended."""
     noise = measure_noise(records)
-    called = [record for record in records if record.cost.calls > 0]
+    called = [record for record in records if _is_called(record)]
     is_priced = not called or not all(map(_is_unpriced, called))
     spent, standing = Spent(cost_usd=0.0 if is_priced else None), None
     moments: list[Moment] = []
@@ -267,12 +268,17 @@ def _after(spent: Spent, record: TrialRecord) -> Spent:
     return Spent(
         training_seconds=spent.training_seconds + seconds,
         trials=spent.trials + (record.reason is not Reason.BASELINE),
-        cost_usd=None if cost is None else cost + (record.cost.cost_usd or 0.0),
+        cost_usd=None if cost is None else cost + record.cost.known_usd,
     )
 
 
 def _is_unpriced(record: TrialRecord) -> bool:
-    return record.cost.calls > 0 and record.cost.cost_usd is None
+    return _is_called(record) and record.cost.cost_usd is None
+
+
+def _is_called(record: TrialRecord) -> bool:
+    """Whether a model was asked, or a command, which may ask one that nobody sees."""
+    return record.cost.calls > 0 or record.proposer == CommandProposer.name
 
 
 def _confirmed(

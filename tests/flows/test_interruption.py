@@ -91,7 +91,8 @@ def test_a_session_is_refused_a_second_time_ends_on_ctrl_c_and_survives_a_kill(
     expect_success(run_nightlab(clone, shared_cache, *SESSION))
     (record,) = ledger.records()
     assert record.reason is Reason.BASELINE
-    assert len(record.replicates) == 3
+    # Another job on the machine may have been in the way of some, which are then replaced.
+    assert sum(not replicate.contended for replicate in record.replicates) == 3
     assert not ledger.marks()
     git(clone, "fsck", "--strict")
     assert git(clone, "status", "--porcelain") == ""

@@ -185,6 +185,14 @@ def test_every_failure_of_an_endpoint_has_its_outcome_and_the_session_goes_on(
     for case, record in zip(expected, records, strict=True):
         _has_its_outcome(case, record)
     assert "No price is known" in told
+    # What may be billed stands in git: the session's sum, and the records', calls without an
+    # answer included.
+    counted = int(re.findall(r"Models: +(\d+) calls", told)[0])
+    assert sum(record.cost.calls for record in records) == counted
+    costs = {case.name: record.cost for case, record in zip(expected, records, strict=True)}
+    assert costs["500"].calls == costs["429"].calls == 1
+    for name in ("hang", "slow drip", "disconnect"):
+        assert (costs[name].calls, costs[name].cost_usd) == (2, None), name
     assert git(clone, "status", "--porcelain") == ""
     git(clone, "fsck", "--strict")
 

@@ -107,6 +107,15 @@ def test_a_trial_from_mark_to_record(ledger, root, git, make, check_health):
     check_health(root)
 
 
+def test_a_mark_that_is_to_be_the_first_replaces_none(ledger, make):
+    parent = ledger.create()
+    begun = make.mark(1, parent, parent, attempts=2)
+    ledger.mark(begun, is_new=True)
+    with pytest.raises(LedgerError):
+        ledger.mark(make.mark(1, parent, parent), is_new=True)
+    assert ledger.marks() == (begun,)
+
+
 def test_evidence_is_files_that_a_person_reads(ledger, root, git, make):
     ledger.create()
     make.trial(ledger)

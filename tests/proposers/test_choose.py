@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from pydantic import ValidationError
 
 from nightlab.errors import UsageError
 from nightlab.proposers import KnobProposer, LlmProposer, choose_proposer
@@ -45,10 +46,19 @@ def test_llm_without_a_model_is_a_usage_error() -> None:
 
 def test_keys_and_users_in_addresses_are_not_said() -> None:
     settings = SessionSettings(model="openai/one")
-    environment = {"NIGHTLAB_API_BASE": "http://me:secret@127.0.0.1:1/v1"}
-    chosen = choose_proposer(settings, environment=environment)
-    assert "secret" not in chosen.why
-    assert "canary" not in chosen.why + repr(chosen)
+    for environment in (
+        {"NIGHTLAB_API_BASE": "http://me:secret@127.0.0.1:1/v1"},
+        {"NIGHTLAB_API_BASE": "http://127.0.0.1:1/v1?api_key=secret"},
+    ):
+        with pytest.raises(UsageError, match="may hold no user, password or query") as caught:
+            choose_proposer(settings, environment=environment)
+        assert "secret" not in str(caught.value)
+    named = {"NIGHTLAB_MODEL": "openai/http-x@http://u:secret@host/v1"}
+    with pytest.raises(UsageError, match="may hold no user") as caught:
+        choose_proposer(SessionSettings(), environment=named)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(ValidationError, match="may hold no user"):
+        SessionSettings(model=named["NIGHTLAB_MODEL"])
 
 
 def test_choosing_imports_nothing_heavy() -> None:

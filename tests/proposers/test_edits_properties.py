@@ -30,8 +30,17 @@ odd_text = st.text(
     ),
     max_size=40,
 )
+expectations = st.builds(
+    "EXPECTED:{}{}{}{}".format,
+    st.sampled_from(["", " ", "\u00a0", "about "]),
+    st.sampled_from(["", "+", "-", "\u2212"]),
+    st.sampled_from(["", " ", "\t", "\u00a0", "\u202f"]),
+    st.sampled_from(["0.01", ".5", "1e999", "1e-999", "9" * 5_000, "nan", "a lot", ""]),
+)
 prose = st.one_of(
-    odd_text, st.sampled_from(["TITLE: Deeper", "HYPOTHESIS: It helps.", "Here:", ""])
+    odd_text,
+    st.sampled_from(["TITLE: Deeper", "HYPOTHESIS: It helps.", "Here:", ""]),
+    expectations,
 )
 files = st.sampled_from(["trainer/score.py", "../x.py", "train.py", "trainer/train.py", "a\\b.py"])
 

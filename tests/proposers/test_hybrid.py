@@ -9,7 +9,16 @@ from nightlab.errors import BudgetReached, ModelError, ModelRefused
 from nightlab.proposers import EndpointError, KnobProposer, apply_edits, read_knobs
 from nightlab.proposers.brief import Brief, NearMiss
 from nightlab.proposers.hybrid import HybridProposer
-from nightlab.records import Edit, Mode, Proposal, Reason, TrialRecord, Verdict
+from nightlab.records import (
+    Edit,
+    Mode,
+    Proposal,
+    Reason,
+    Suggestion,
+    TrialRecord,
+    Verdict,
+    utc_now,
+)
 from tests.proposers.trainer_sample import SOURCE, sample_brief
 from tests.samples import sample_record
 
@@ -107,6 +116,35 @@ def test_the_optimiser_takes_the_turns_of_a_model_that_cannot(failure: ModelErro
     assert set(arms_of(found)) == {Arm.TUNING}
     noted = [each for each in found if str(failure) in each.note]
     assert len(noted) == len(structure.asked)
+
+
+def test_a_suggestion_goes_to_the_model() -> None:
+    wish = Suggestion(study="s", number=1, text="Try RMSNorm.", made_at=utc_now())
+    found = proposals(HybridProposer(Structure(), KnobProposer()), suggestions=(wish,))
+    assert set(arms_of(found)) == {Arm.STRUCTURE}
+    away = HybridProposer(Structure(EndpointError("It is away.")), KnobProposer())
+    (first, *_) = proposals(away, suggestions=(wish,))
+    assert "1 suggestion waits for the model" in first.note
+
+
+def test_without_knobs_the_model_has_all_turns() -> None:
+    bare = "\n".join(line.partition("  #")[0] for line in SOURCE.splitlines()) + "\n"
+    structure = Structure()
+    found = proposals(HybridProposer(structure, KnobProposer()), incumbent_source=bare)
+    assert set(arms_of(found)) == {Arm.STRUCTURE}
+    structure.failure = EndpointError("It is away.")
+    with pytest.raises(EndpointError):
+        proposals(HybridProposer(structure, KnobProposer()), incumbent_source=bare)
+
+
+def test_where_all_values_were_tried_the_model_has_the_turn() -> None:
+    bare = "\n".join(line.partition("  #")[0] for line in SOURCE.splitlines()) + "\n"
+    source = bare + 'MODE = "a"  # one of "a", "b"\n'
+    record = sample_record(1, scores=(2.0,)).model_copy(update={"knobs": {"MODE": "b"}})
+    hybrid = HybridProposer(Structure(), KnobProposer())
+    found = proposals(hybrid, incumbent_source=source, records=(record,))
+    assert set(arms_of(found)) == {Arm.STRUCTURE}
+    assert any("The model takes the turn of the optimiser" in each.note for each in found)
 
 
 def test_a_refusal_is_not_hidden() -> None:

@@ -5,10 +5,18 @@ import warnings
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from nightlab.errors import UsageError
 from nightlab.proposers import KnobProposer, apply_edits, check_source, knob_values, read_knobs
-from nightlab.proposers.knob_proposer import NEIGHBOURHOOD, STARTUP_TRIALS
+from nightlab.proposers.knob_proposer import (
+    NEIGHBOURHOOD,
+    STARTUP_TRIALS,
+    _study_of,
+    tpe_sampler,
+)
+from nightlab.proposers.knob_space import search_space
 from nightlab.records import Proposal, Reason, TrialRecord, Verdict
 from tests.proposers.trainer_sample import SOURCE, sample_brief
 from tests.samples import sample_record
@@ -44,7 +52,7 @@ def simulate(trials: int) -> list[TrialRecord]:
     """A greedy search on a known score, where trials of depth 3 and less crash."""
     source = SOURCE
     best = score_of(knob_values(source))
-    records = [record_of(0, source, best, verdict=Verdict.KEEP)]
+    records = [record_of(0, source, best)]
     for number in range(1, trials + 1):
         candidate = applied(source, propose(source, records))
         values = knob_values(candidate)
@@ -208,3 +216,66 @@ def test_a_new_choice_of_two_is_known_once_both_were_tried() -> None:
     assert "brought KIND" in propose(edited, records).hypothesis
     records.append(record_of(2, edited.replace('KIND = "A"', 'KIND = "B"'), 2.45))
     assert "brought" not in propose(edited, records).hypothesis
+
+
+def test_a_kept_trial_counts_with_its_codes_later_trainings() -> None:
+    kept = sample_record(1, scores=(1.9,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
+    lucky = kept.model_copy(update={"knobs": knob_values(SOURCE)})
+    fresh = sample_record(2, scores=(2.1,)).replicates
+    later = record_of(2, SOURCE, 2.3, parent=lucky.commit, incumbent_replicates=fresh)
+    spaces = {name: search_space(knob, 1.0) for name, knob in read_knobs(SOURCE).items()}
+    told = _study_of(sample_brief(3, (lucky, later)), spaces, tpe_sampler(0))
+    assert [trial.value for trial in told.trials[:2]] == [pytest.approx(2.0), 2.3]
+
+
+numbers = st.one_of(
+    st.integers(-3, 20).map(str),
+    st.floats(allow_nan=False).map(repr),
+    st.sampled_from(["1e999", "1e-320", "9" * 400, "9" * 5_000, "9007199254740993", "1_000", ".5"]),
+)
+comments = st.one_of(
+    st.builds("{}..{}".format, numbers, numbers),
+    st.builds("{}..{} log".format, numbers, numbers),
+    st.builds("{}..{} step {}".format, numbers, numbers, numbers),
+    st.lists(
+        st.one_of(numbers, st.sampled_from(["True", '"a"', "'\\ud800'", "None", "1j", "float"])),
+        min_size=1,
+        max_size=4,
+    ).map(lambda values: "one of " + ", ".join(values)),
+)
+values = st.one_of(numbers, st.sampled_from(["True", '"a"', '"\\ud800"', "-1", "None"]))
+
+
+@settings(
+    max_examples=500,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+@given(st.lists(st.tuples(values, comments), min_size=1, max_size=3), st.booleans())
+def test_whatever_a_model_declares_as_a_knob_can_be_moved_and_stored(
+    declared: list[tuple[str, str]], learns: bool
+) -> None:
+    lines = [f"KNOB_{at} = {value}  # {comment}" for at, (value, comment) in enumerate(declared)]
+    source = SOURCE + "\n" + "\n".join(lines) + "\n"
+    if check_source(source) is not None:
+        return
+    records = [record_of(0, SOURCE, 2.0)]
+    if learns:
+        records += [record_of(number, source, 2.0) for number in range(1, STARTUP_TRIALS + 2)]
+    for record in records:
+        assert TrialRecord.model_validate_json(record.model_dump_json()).knobs == record.knobs
+    moved = knob_values(applied(source, propose(source, records)))
+    assert moved != knob_values(source)
+    assert TrialRecord.model_validate_json(
+        record_of(1, applied(source, propose(source, records)), 2.0).model_dump_json()
+    )
+
+
+def test_a_choice_of_fractions_is_drawn_from_its_choices() -> None:
+    source = SOURCE + "\nDROP = 0.1  # one of 0.0, 0.1234567, 0.3\n"
+    drawn = {
+        knob_values(applied(source, propose(source, [], number)))["DROP"] for number in range(40)
+    }
+    assert drawn == {0.0, 0.1, 0.1234567, 0.3}

@@ -409,6 +409,14 @@ def test_a_model_that_insists_gets_its_way() -> None:
     assert proposal.cost.calls == 2
 
 
+def test_a_repair_shows_the_answer_whose_blocks_were_applied() -> None:
+    with ScriptedEndpoint([GOOD, "No other idea.", GOOD]) as endpoint:
+        proposer = asks("openai/scripted", endpoint.api_base)
+        proposal = proposer.propose(tried_before())
+        proposer.repair(tried_before(), proposal, "It broke.")
+    assert [message["content"] for message in endpoint.requests[2].messages][-2] == GOOD
+
+
 @pytest.mark.parametrize("second", ["No other idea.", Failure(500, "boom")])
 def test_a_tried_idea_stands_where_no_other_comes(second: Answer) -> None:
     with ScriptedEndpoint([GOOD, second]) as endpoint:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -10,12 +11,13 @@ from nightlab.bandit import choose_arm
 from nightlab.errors import BudgetReached, ModelRefused, UsageError
 from nightlab.proposers import EndpointError, Spending
 from nightlab.proposers.endpoint import Endpoint, import_litellm
+from nightlab.proposers.endpoint_errors import PromptTooLong
 from nightlab.proposers.models import ModelPool, model_arms, read_models
 from nightlab.proposers.spending import Price
 from nightlab.records import ProposalCost, Reason, TrialRecord, Verdict
 from nightlab.settings import SessionSettings
 from tests.samples import sample_record
-from tests.scripted_endpoint import Failure, ScriptedEndpoint, Text
+from tests.scripted_endpoint import Failure, Hang, ScriptedEndpoint, Text
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 
@@ -185,7 +187,7 @@ def test_a_model_is_asked_the_oftener_the_more_it_gained_for_its_price() -> None
     records.append(trial(8, "gone"))
     arms = model_arms(prices, records, prices)
     assert arms["dear"].gain == pytest.approx(arms["cheap"].gain) == pytest.approx(12)
-    assert arms["dear"].cost == pytest.approx(100 * arms["cheap"].cost)
+    assert arms["dear"].cost > 10 * arms["cheap"].cost
     chosen = [choose_arm(arms, seed) for seed in range(100)]
     assert chosen.count("cheap") > 85
 
@@ -197,6 +199,104 @@ def test_models_without_a_price_compare_by_turns() -> None:
     arms = model_arms(free, records, free)
     assert (arms["a"].cost, arms["b"].cost) == (6, 1)
     assert arms["b"].gain == pytest.approx(5)
+
+
+def test_a_free_model_that_gains_nothing_gives_way_to_one_that_is_paid() -> None:
+    prices = {"paid": Price(prompt=1e-5, completion=1e-5), "free": Price(prompt=0, completion=0)}
+    records = [trial(n, "paid", gain=0.01, cost_usd=1.0) for n in range(10)]
+    records += [trial(n, "free", cost_usd=0.0) for n in range(10, 110)]
+    arms = model_arms(prices, records, prices)
+    chosen = [choose_arm(arms, seed) for seed in range(100)]
+    assert chosen.count("paid") > 90
+
+
+def test_two_ideas_asked_for_at_once_do_not_pass_a_cap_together() -> None:
+    slow = Text(content="x", prompt_tokens=1_000, completion_tokens=500, delay_seconds=0.5)
+    with ScriptedEndpoint([slow, slow]) as a:
+        models, _ = pool(a, max_model_calls=1)
+        with ThreadPoolExecutor() as threads:
+            both = [threads.submit(models.ask, MESSAGES, models.endpoints) for _ in range(2)]
+        failures = [type(each.exception()) for each in both]
+    assert sorted(failures, key=str) == sorted([BudgetReached, type(None)], key=str)
+    assert len(a.requests) == 1
+
+
+def test_a_session_goes_on_while_a_model_that_was_not_asked_yet_can_be_paid() -> None:
+    dear, cheap = "openai/gpt-4", "openai/gpt-4o-mini"
+    answer = Text(content="x", prompt_tokens=1_000, completion_tokens=1_000)
+    with ScriptedEndpoint([answer]) as a, ScriptedEndpoint([answer]) as b:
+        endpoints = (
+            Endpoint(model=dear, api_base=a.api_base),
+            Endpoint(model=cheap, api_base=b.api_base),
+        )
+        models = ModelPool(endpoints, Spending(SessionSettings(max_cost_usd=0.12)))
+        assert models.ask(MESSAGES, endpoints).model == dear  # $0.09
+        assert models.spending.reached() is None
+        assert models.ask(MESSAGES, endpoints).model == cheap
+
+
+def test_a_prompt_too_long_for_one_model_is_shortened_though_the_other_is_away() -> None:
+    long = Failure(400, "This model's maximum context length is 8192 tokens", code="context")
+    with ScriptedEndpoint([long]) as a, ScriptedEndpoint([Failure(503)]) as b:
+        models, _ = pool(a, b)
+        with pytest.raises(PromptTooLong):
+            models.ask(MESSAGES, models.endpoints)
+
+
+def test_every_model_without_a_price_is_named(notices: list[str]) -> None:
+    with ScriptedEndpoint([Failure(503)]) as a, ScriptedEndpoint(["yes"]) as b:
+        models, _ = pool(a, b, max_cost_usd=5)
+        models.ask(MESSAGES, models.endpoints)
+    assert sum("No price is known" in text for text in notices) == 2
+
+
+@pytest.mark.parametrize(
+    ("model", "is_known"),
+    [
+        ("openai/gpt-4o", True),
+        ("ollama/llama3", True),
+        ("openai/gpt-5.99", False),
+        ("anthropic/claude-sonnet-99", False),
+        ("gemini/gemini-99-pro", False),
+        ("openai/scripted", False),
+    ],
+)
+def test_a_price_that_the_list_lacks_is_unknown_and_not_nothing(model: str, is_known: bool) -> None:
+    assert Endpoint(model=model).price().is_known is is_known
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "sent"),
+    [
+        ("openai/gpt-4o", 100_000, 16_384),  # the model's own limit
+        ("openai/gpt-4o", 1_000, 1_000),
+        ("openai/scripted", 100_000, 32_000),
+        ("openai/scripted", 1_000_000, None),
+        ("openai/scripted", None, None),
+    ],
+)
+def test_an_answer_is_bounded_by_what_is_left_and_by_what_the_model_writes(
+    model: str, tokens: int | None, sent: int | None
+) -> None:
+    with ScriptedEndpoint(["yes"]) as a:
+        Endpoint(model=model, api_base=a.api_base).ask(MESSAGES, tokens)
+    assert a.requests[0].body.get("max_tokens") == sent
+
+
+def test_a_connection_that_breaks_after_the_request_may_be_billed() -> None:
+    with ScriptedEndpoint([Hang(0.1)]) as a:
+        models, _ = pool(a)
+        with pytest.raises(EndpointError):
+            models.ask(MESSAGES, models.endpoints)
+    assert models.spending.in_session.calls == 1
+    lost = models.spending.take_unanswered()
+    assert (lost.calls, lost.cost_usd) == (1, None)
+    assert lost.prompt_tokens
+    assert models.spending.take_unanswered() == ProposalCost()
+    models.endpoints = (Endpoint(model="openai/a", api_base="http://127.0.0.1:9/v1"),)
+    with pytest.raises(EndpointError):
+        models.ask(MESSAGES, models.endpoints)
+    assert models.spending.in_session.calls == 1
 
 
 def test_the_order_of_a_trial_is_drawn_once() -> None:

@@ -41,6 +41,9 @@ def changed(old: str, new: str) -> str:
         ("DEPTH = 0.5  #", "DEPTH = 0.6  #", False),
         ("DEPTH = 5  #", "DEPTH = -5  #", False),
         ("DEPTH = 5\nWIDER = 2  #", "DEPTH = 5  #", False),
+        ("DEPTH = 1e-8  #", "DEPTH = 1e999  #", False),
+        ("DEPTH = 1e-300  #", "DEPTH = 1e300  #", False),
+        ("DEPTH = 1e999  #", "DEPTH = 1e999  #", True),
     ],
 )
 def test_changes_are_compared_without_comments_space_and_small_steps(

@@ -121,6 +121,8 @@ def test_what_asked_no_model_cost_nothing_and_what_has_no_price_is_not_known() -
     free = changed(kept(1, 1.9), cost=ProposalCost())
     assert read_arm(study("a", baseline(), free)).spent.cost_usd == 0
     assert read_arm(study("a", baseline(), kept(1, 1.9))).spent.cost_usd is None
+    agent = changed(kept(1, 1.9), cost=ProposalCost(), proposer="command")
+    assert read_arm(study("a", baseline(), agent)).spent.cost_usd is None
 
 
 def test_the_reading_at_an_amount_is_what_stood_then() -> None:
