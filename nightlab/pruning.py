@@ -22,7 +22,8 @@ most that share of a study's trials is expected to be stopped that would have go
 in ``SPARED_ONE_IN`` runs to its end whatever was foreseen, so that the line goes on being
 fitted to what would be stopped too, and errors show.
 
-When it is off. Until ``LEAST_PAIRS`` trainings are finished; for edits of the schedule
+When it is off. Until ``LEAST_PAIRS`` trainings are finished; where more than ``MOST_GOOD`` of them
+went on; for edits of the schedule
 (nightlab/schedule.py); and for models with more parameters than the incumbent's, which learn
 more slowly at first and may overtake it late.
 
@@ -40,20 +41,23 @@ from nightlab.curve import PROFILE_BINS, Curve
 from nightlab.decision import incumbent_evidence
 from nightlab.records import Forecast, Reason, Replicate, TrialRecord
 
-LOOKS = (3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
+LOOKS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 """Bins of the budget that are gone at each look, of ``PROFILE_BINS``."""
-WINDOW_BINS = 3
+WINDOW_BINS = 2
 FALSE_STOP_RATE = 0.02
 """Share of a study's trials that may be expected to be stopped though they would have gone on."""
 MOST_CHANCE = 0.10
-LEAST_PAIRS = 8
+LEAST_PAIRS = 6
 """Finished trainings with a twin, each of another code, below which nothing is stopped."""
-SPARED_ONE_IN = 12
+MOST_GOOD = 0.25
+"""Share of finished trainings that went on, above which nothing is stopped: where many edits are
+good, the line fits worst and there is least to save."""
+SPARED_ONE_IN = 20
 FAR_BEHIND = 0.5
 """In standard deviations of one training: ends further behind a twin are all alike."""
 FAR_BEHIND_GAP = 1.0
 """Likewise for gaps on the way."""
-FAR_AHEAD = 1.0
+FAR_AHEAD = 2.0
 """Likewise for ends that are so much better than the candidate needs."""
 FAR_AHEAD_GAP = 3.0
 LEAST_SPREAD = 0.25
@@ -149,12 +153,14 @@ def foresee(
         needed_bpb: final difference that would let the candidate go on.
 
     Returns:
-        None while too few trainings are finished, or where their gaps are all alike.
+        None while too few trainings are finished or too many of them went on, or where their
+        gaps are all alike.
     """
     known = [
         (gap, pair.final_bpb) for pair in pairs if (gap := gap_at(pair.gaps_bpb, look)) is not None
     ]
-    if len(known) < LEAST_PAIRS:
+    good = sum(end <= needed_bpb for _, end in known)
+    if len(known) < LEAST_PAIRS or good > MOST_GOOD * len(known):
         return None
     gaps = [
         _within(gap, -FAR_AHEAD_GAP * sigma_bpb, FAR_BEHIND_GAP * sigma_bpb) for gap, _ in known
