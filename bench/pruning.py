@@ -13,6 +13,10 @@ The trainer as it stands is well tuned, so few edits of it go on. The second tab
 takes each edit in turn for the incumbent, and all other codes for its candidates: then many are
 better, and what pruning does to good ones shows.
 
+A candidate that the judge would know the incumbent better for (Subject.INCUMBENT) counts as
+discarded on both sides: further trainings of the incumbent are not recorded, and pruning asks
+whether a candidate goes on by what is known.
+
 Two things are harder here than in a study. The twin is whichever of the incumbent's
 trainings has the recorded seed, and not the most typical one; and further replicates of what goes
 on, which cost the same either way, are not counted on either side.
@@ -229,7 +233,8 @@ def follow(training: Training, watch: Watch) -> Forecast | None:
 def _goes_on(case: Case, replicate: Replicate) -> bool:
     if len(case.incumbent) < BASELINE_REPLICATES:  # The judge would ask for more of it first.
         return replicate.val_bpb is not None and replicate.val_bpb < could_be_kept_below_bpb(case)
-    return isinstance(judge(dataclasses.replace(case, candidate=(replicate,))), Subject)
+    judged = judge(dataclasses.replace(case, candidate=(replicate,)))
+    return judged is Subject.CANDIDATE
 
 
 def _count(tally: Tally, training: Training, forecast: Forecast | None, goes_on: bool) -> None:

@@ -3,7 +3,8 @@
 A trial is judged after every training, by the rule that docs/decisions-explained.md shows in
 pictures:
 
-1. One training of the candidate screens it: what gains too little is discarded at once.
+1. One training of the candidate screens it: what gains too little is discarded, once the incumbent
+   is known well enough to say so.
 2. What survives is trained again with fresh seeds, and the incumbent too while its own
    evidence is no thicker, until the candidate falls behind, or the evidence for it suffices,
    or ``REPLICATE_LIMIT`` is reached.
@@ -30,15 +31,19 @@ ERROR_RATE = 1.0
 HALF_SPENT_AFTER = 100
 """Trials after which half of the error rate is spent."""
 
-LEAST_GAIN = 1.05
+LEAST_GAIN = 0.97
 """Mean gain, in standard deviations of one training, that a candidate has to show after every
 replicate to be trained again: about half of the gain that the rule is made to find. Below it the
 scores are likelier without any gain than with one of two (Wald, "Sequential tests of
 statistical hypotheses", Annals of Mathematical Statistics 1945)."""
 
-INCUMBENT_REPLICATES = 16
-TRIALS_A_REFRESH = 2
-"""An incumbent is trained once more every so many trials, until it has that many replicates."""
+DOUBT = 3.0
+"""A candidate is in doubt while it falls short by less than this many standard errors of what is
+known of the incumbent and of the noise."""
+SETTLED_AT_FIRST = 16
+"""Replicates of the incumbent that settle every doubt; one more for each trial judged against it,
+since the longer it stands the more it pays to know it."""
+SETTLED_AT_LAST = 36
 
 SIMPLER_REPLICATES = 4
 SIMPLER_LOSSES = (1.0, 0.8, 0.65, 0.5)
@@ -166,7 +171,7 @@ def judge(case: Case) -> Decision | Subject:
     scores = counted_scores(case.candidate)
     if not scores:
         return Subject.CANDIDATE
-    if len(counted_scores(case.incumbent)) < _wanted_of_incumbent(case.earlier_against):
+    if len(counted_scores(case.incumbent)) < BASELINE_REPLICATES:
         return Subject.INCUMBENT
     comparison = _compare(case)
     tried = comparison.candidate_count
@@ -178,6 +183,8 @@ def judge(case: Case) -> Decision | Subject:
         return Subject.INCUMBENT
     gains = comparison.gain_in_sigmas >= LEAST_GAIN
     if not gains and not (case.saves_code and _still_simpler(comparison)):
+        if _is_in_doubt(case, comparison):
+            return Subject.INCUMBENT
         reason = Reason.REGRESSION if -comparison.gain > comparison.noise else Reason.WITHIN_NOISE
         return _verdict(case, comparison, Verdict.DISCARD, reason)
     if tried >= REPLICATE_LIMIT:
@@ -186,13 +193,21 @@ def judge(case: Case) -> Decision | Subject:
     return Subject.INCUMBENT if thin and tried > 1 else Subject.CANDIDATE
 
 
-def could_be_kept_below_bpb(case: Case) -> float:
-    """The score below which the next replicate would let a candidate go on to a keep."""
+def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:
+    """The score below which the next replicate would let a candidate go on to a keep.
+
+    Args:
+        case: without that replicate.
+        in_doubt: whether further trainings of the incumbent may yet let it.
+    """
     scores, standing = counted_scores(case.candidate), mean_bpb(case.incumbent)
     if standing is None:
         return math.inf
     noise = noise_of(case)
     slack = SIMPLER_LOSSES[0] if case.saves_code else -LEAST_GAIN
+    if in_doubt and not _is_settled(case):
+        error = _unknown_in_sigmas(len(counted_scores(case.incumbent)), noise.degrees_of_freedom)
+        slack = max(slack, DOUBT * error - LEAST_GAIN)
     wanted = standing + slack * noise.sigma_bpb
     # What the others already lost, the next one may make up for.
     return wanted * (len(scores) + 1) - math.fsum(scores) if scores else wanted
@@ -296,13 +311,29 @@ def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
     return [each.val_bpb for each in chosen if each.val_bpb is not None]
 
 
-def _wanted_of_incumbent(earlier_against: int) -> int:
-    """Replicates that an incumbent should have by now.
+def _is_in_doubt(case: Case, comparison: Comparison) -> bool:
+    """Whether to know the incumbent better before a candidate is discarded.
 
-    Few and lucky ones would screen out whatever comes, so the longer an incumbent stands,
-    the better it has to be known.
+    Few and lucky trainings of the incumbent would screen out whatever comes. One more of them
+    serves all later trials, where one of the candidate serves this one only.
     """
-    return min(INCUMBENT_REPLICATES, BASELINE_REPLICATES + earlier_against // TRIALS_A_REFRESH)
+    error = _unknown_in_sigmas(comparison.incumbent_count, comparison.degrees_of_freedom)
+    missing = LEAST_GAIN - comparison.gain_in_sigmas
+    # Without any spread (a trainer that does nothing) nothing is in doubt.
+    return comparison.sigma > 0 and missing < DOUBT * error and not _is_settled(case)
+
+
+def _is_settled(case: Case) -> bool:
+    enough = min(SETTLED_AT_LAST, SETTLED_AT_FIRST + case.earlier_against)
+    return len(counted_scores(case.incumbent)) >= enough
+
+
+def _unknown_in_sigmas(incumbent_count: int, degrees_of_freedom: int) -> float:
+    """Standard error of the least gain as a score: of the incumbent's mean, and of sigma itself.
+
+    A sample's standard deviation has about the relative error 1 / sqrt(2 degrees of freedom).
+    """
+    return math.sqrt(1 / incumbent_count + LEAST_GAIN**2 / (2 * degrees_of_freedom))
 
 
 def _still_simpler(comparison: Comparison) -> bool:

@@ -258,7 +258,7 @@ def _keep_below_bpb(session: Session, mark: InFlight, subject: Subject) -> float
     """The score below which the audit is to be as exact as for a keep."""
     if subject is Subject.INCUMBENT or is_baseline(mark):
         return math.inf
-    return decision.could_be_kept_below_bpb(judged_case(session, mark))
+    return decision.could_be_kept_below_bpb(judged_case(session, mark), in_doubt=True)
 
 
 def checkpoint_path(session: Session, mark: InFlight, seed: int) -> Path:

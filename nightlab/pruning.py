@@ -46,7 +46,7 @@ LOOKS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 WINDOW_BINS = 2
 FALSE_STOP_RATE = 0.02
 """Share of a study's trials that may be expected to be stopped though they would have gone on."""
-MOST_CHANCE = 0.10
+MOST_CHANCE = 0.15
 LEAST_PAIRS = 6
 """Finished trainings with a twin, each of another code, below which nothing is stopped."""
 MOST_GOOD = 0.25
@@ -153,14 +153,12 @@ def foresee(
         needed_bpb: final difference that would let the candidate go on.
 
     Returns:
-        None while too few trainings are finished or too many of them went on, or where their
-        gaps are all alike.
+        None while too few trainings are finished, or where their gaps are all alike.
     """
     known = [
         (gap, pair.final_bpb) for pair in pairs if (gap := gap_at(pair.gaps_bpb, look)) is not None
     ]
-    good = sum(end <= needed_bpb for _, end in known)
-    if len(known) < LEAST_PAIRS or good > MOST_GOOD * len(known):
+    if len(known) < LEAST_PAIRS:
         return None
     gaps = [
         _within(gap, -FAR_AHEAD_GAP * sigma_bpb, FAR_BEHIND_GAP * sigma_bpb) for gap, _ in known
@@ -254,7 +252,8 @@ class Watch:
     def _look(self, profile: Sequence[float | None], look: int) -> Forecast | None:
         gap, standing = gap_at(gaps_bpb(profile, self._twin), look), _score(self._twin)
         needed = self._needed_bpb - standing
-        if gap is None or gap <= needed / 2:
+        good = sum(pair.final_bpb <= needed for pair in self._pairs)
+        if gap is None or gap <= needed / 2 or good > MOST_GOOD * len(self._pairs):
             return None
         prospect = foresee(self._pairs, look, gap, sigma_bpb=self._sigma_bpb, needed_bpb=needed)
         if prospect is None or (chance := prospect.chance_below(needed)) > self._most_chance:

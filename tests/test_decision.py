@@ -48,6 +48,9 @@ def test_noise_is_unknown_without_replicates() -> None:
     assert measure_noise((sample_record(0, scores=(1.0,)),)) is None
 
 
+WELL_KNOWN = (2.0,) * decision.SETTLED_AT_FIRST
+
+
 def case(*candidate: float, incumbent: tuple[float, ...] = STANDING, **more) -> Case:
     """A case of scores; noise 0.01 with many degrees of freedom."""
     values = {
@@ -68,10 +71,26 @@ def verdict(judged: Decision | Subject) -> Reason:
 
 def test_one_training_screens() -> None:
     assert judge(case()) is Subject.CANDIDATE
-    assert verdict(judge(case(1.999))) is Reason.WITHIN_NOISE
+    assert verdict(judge(case(1.999, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
     assert verdict(judge(case(2.1))) is Reason.REGRESSION
     assert judge(case(1.985)) is Subject.CANDIDATE
     assert judge(case(1.9)) is Subject.CANDIDATE, "one seed never keeps"
+
+
+def test_before_a_candidate_in_doubt_is_discarded_the_incumbent_is_known_better() -> None:
+    assert judge(case(1.999)) is Subject.INCUMBENT
+    assert judge(case(2.005)) is Subject.INCUMBENT
+    assert verdict(judge(case(2.02))) is Reason.REGRESSION, "too far behind for any doubt"
+    lucky = (1.99, 1.995, 1.99)
+    assert judge(case(1.985, incumbent=lucky)) is Subject.INCUMBENT
+    assert judge(case(1.985, incumbent=(*lucky, 2.01, 2.01))) is Subject.CANDIDATE
+    # The longer it stands the more trainings settle it, up to a limit.
+    assert judge(case(1.995, incumbent=WELL_KNOWN, earlier_against=1)) is Subject.INCUMBENT
+    most = (2.0,) * decision.SETTLED_AT_LAST
+    late = case(1.995, incumbent=most, earlier_against=400)
+    assert verdict(judge(late)) is Reason.WITHIN_NOISE
+    # Later replicates of a candidate that falls back are treated alike.
+    assert judge(case(1.985, 2.0)) is Subject.INCUMBENT
 
 
 def test_what_survives_is_kept_as_soon_as_the_evidence_suffices() -> None:
@@ -89,7 +108,7 @@ def test_what_survives_is_kept_as_soon_as_the_evidence_suffices() -> None:
 
 def test_what_falls_behind_later_is_discarded_then() -> None:
     assert judge(case(1.985)) is Subject.CANDIDATE
-    assert verdict(judge(case(1.985, 2.01))) is Reason.WITHIN_NOISE
+    assert verdict(judge(case(1.985, 2.01, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
 
 
 def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:
@@ -97,8 +116,6 @@ def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:
     assert judge(case(1.985, 1.985, 1.985)) is Subject.INCUMBENT
     assert judge(case(1.985, 1.985, 1.985, incumbent=(*STANDING, 2.0))) is Subject.CANDIDATE
     assert judge(case(1.985, incumbent=(2.0, 2.0))) is Subject.INCUMBENT
-    assert judge(case(1.985, earlier_against=4)) is Subject.INCUMBENT
-    assert judge(case(1.985, earlier_against=400, incumbent=(2.0,) * 16)) is Subject.CANDIDATE
 
 
 def test_a_trial_ends_at_the_limit() -> None:
@@ -121,7 +138,7 @@ def test_shorter_code_that_is_no_worse_is_kept() -> None:
     kept = judge(case(2.0, 2.0, 2.0, 2.001, incumbent=four, saves_code=True))
     assert (kept.verdict, kept.reason) == (Verdict.KEEP, Reason.SIMPLER)
     assert verdict(judge(case(2.03, saves_code=True))) is Reason.REGRESSION
-    assert verdict(judge(case(2.005))) is Reason.WITHIN_NOISE
+    assert verdict(judge(case(2.005, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
 
 
 def test_contended_replicates_decide_nothing() -> None:
@@ -149,7 +166,7 @@ def test_scores_that_lie_closer_than_the_audit_can_tell_are_no_closer() -> None:
         dataclasses.replace(
             case(other_noise=None),
             candidate=[audited(1.999, 1)],
-            incumbent=[audited(2.0 + seed / 1e6, seed) for seed in range(3)],
+            incumbent=[audited(2.0 + seed / 1e6, seed) for seed in range(16)],
         )
     )
     assert verdict(judged) is Reason.WITHIN_NOISE
@@ -157,9 +174,15 @@ def test_scores_that_lie_closer_than_the_audit_can_tell_are_no_closer() -> None:
 
 
 def test_what_could_be_kept_is_what_passes_the_screen() -> None:
-    bound = decision.could_be_kept_below_bpb(case())
-    assert judge(case(bound - 1e-4)) is Subject.CANDIDATE
-    assert isinstance(judge(case(bound + 1e-3)), Decision)
+    for known in (STANDING, WELL_KNOWN):
+        bound = decision.could_be_kept_below_bpb(case(incumbent=known))
+        assert judge(case(bound - 1e-4, incumbent=known)) is Subject.CANDIDATE
+        assert judge(case(bound + 1e-3, incumbent=known)) is not Subject.CANDIDATE
+        doubtful = decision.could_be_kept_below_bpb(case(incumbent=known), in_doubt=True)
+        assert isinstance(judge(case(doubtful + 1e-3, incumbent=known)), Decision)
+    assert doubtful == bound, "the incumbent is settled"
+    doubtful = decision.could_be_kept_below_bpb(case(), in_doubt=True)
+    assert judge(case(doubtful - 1e-3)) is Subject.INCUMBENT
     assert decision.could_be_kept_below_bpb(case(saves_code=True)) > 2.0
     assert decision.could_be_kept_below_bpb(case(incumbent=())) == math.inf
 

@@ -153,6 +153,13 @@ def test_a_curve_without_finite_losses_or_held_up_is_not_pruned() -> None:
         assert step < 90 or watched(slowed, 100) is None
 
 
+def test_nothing_is_stopped_where_most_edits_are_good() -> None:
+    good = Pair(gaps_bpb=(-2 * SIGMA,) * PROFILE_BINS, final_bpb=-2 * SIGMA)
+    known = pairs(30)
+    assert follow(watch(known), gap=0.5 * SIGMA) is not None
+    assert follow(watch((*known, *[good] * 20)), gap=0.5 * SIGMA) is None
+
+
 def test_chances_are_those_of_the_model() -> None:
     """Of many trainings drawn from the model, as many end below as was foreseen."""
     chance = random.Random(5)
@@ -190,7 +197,7 @@ def test_gaps_that_are_all_alike_say_nothing() -> None:
 
 
 def test_a_missing_share_makes_no_gap() -> None:
-    assert gap_at((0.1, 0.2, 0.3), 3) == pytest.approx(0.2)
+    assert gap_at((0.1, 0.2, 0.4), 3) == pytest.approx(0.3)
     assert gap_at((0.1, None, 0.3), 3) is None
     assert gap_at((), 3) is None
 
