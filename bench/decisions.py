@@ -28,7 +28,7 @@ TRIALS = 100
 GAINS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 PLACES = (0, 50)
 """Earlier trials of the study at which a gain is tried."""
-GAIN_SHARE = 0.2
+GAIN_SHARE = 0.5
 """Studies for each gain, as a share of those without."""
 TRAINED = TrainingResult()
 Result = TypeVar("Result")

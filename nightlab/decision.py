@@ -31,7 +31,7 @@ ERROR_RATE = 1.0
 HALF_SPENT_AFTER = 100
 """Trials after which half of the error rate is spent."""
 
-LEAST_GAIN = 0.97
+LEAST_GAIN = 0.96
 """Mean gain, in standard deviations of one training, that a candidate has to show after every
 replicate to be trained again: about half of the gain that the rule is made to find. Below it the
 scores are likelier without any gain than with one of two (Wald, "Sequential tests of
@@ -43,7 +43,7 @@ known of the incumbent and of the noise."""
 SETTLED_AT_FIRST = 16
 """Replicates of the incumbent that settle every doubt; one more for each trial judged against it,
 since the longer it stands the more it pays to know it."""
-SETTLED_AT_LAST = 36
+SETTLED_AT_LAST = 40
 
 SIMPLER_REPLICATES = 4
 SIMPLER_LOSSES = (1.0, 0.8, 0.65, 0.5)

@@ -19,7 +19,7 @@ factors", Bayesian Analysis 2021). A mixture over several effects keeps the prop
 import math
 from dataclasses import dataclass
 
-EFFECTS = {2.0: 0.8, 6.0: 0.2}
+EFFECTS = {2.0: 0.9, 6.0: 0.1}
 """Gains, in standard deviations of one training, that the evidence is sharpest for, with their
 weights: the second one lets large gains be kept while little is known of the noise."""
 
