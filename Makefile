@@ -1,5 +1,5 @@
 # Two commands: `make run` (set up, then a whole session on the embedded defaults) and
-# `make test` (set up, then every check). The rest is for daily work: `make help`.
+# `make test` (set up, then the checks). The rest is for daily work: `make help`.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
@@ -10,7 +10,7 @@ TRIALS ?= 4
 # Half of the suite waits for processes, so two workers nearly halve it, on two cores too.
 TEST_WORKERS ?= 2
 
-.PHONY: help setup run test check format local-model lock deploy clean
+.PHONY: help setup run test test-all check format local-model lock deploy clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -39,7 +39,10 @@ check: setup ## Formatting, lint and types
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-test: check ## Every check: formatting, lint, types, tests
+test: check ## Formatting, lint, types and all tests but the slow ones
+	$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadgroup -m 'not slow'
+
+test-all: check ## The same with the slow ones: whole sessions with every part real (most of an hour)
 	$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadgroup
 
 format: setup ## Put the code in its form

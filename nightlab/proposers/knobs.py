@@ -9,8 +9,8 @@ comment on the line where the value ends begins with one of::
     # one of "L", "SL"   any of these Python literals
 
 and may go on with ``; explanation``. A comment of another form makes no knob, nor do numbers
-beyond ``LARGEST``, nor a step that divides its range into more than ``MOST_STEPS``. The source is
-read as text and never run: it may come from a model.
+beyond ``LARGEST`` or ``SMALLEST``, nor a step that divides its range into more than ``MOST_STEPS``.
+The source is read as text and never run: it may come from a model.
 """
 
 import ast
@@ -29,6 +29,8 @@ Value = bool | int | float | str
 
 LARGEST = 2.0**53
 """Whole numbers up to here are exact as floats, which is what searches them."""
+SMALLEST = 1e-300
+"""Smaller numbers other than 0 lose their digits."""
 LONGEST_NUMBER = 40
 """Characters; more are a model that repeats itself."""
 MOST_STEPS = 1_000_000
@@ -167,7 +169,7 @@ def _declared(constant: _Constant, comment: str) -> Knob | None:
     whole = all(isinstance(part, int) for part in (value, low, high, step) if part is not None)
     if not whole:
         low, high, step = float(low), float(high), None if step is None else float(step)
-    fits = low < high and (step is None or (high - low) / MOST_STEPS <= step <= high - low)
+    fits = low < high and (step is None or 0 < (high - low) / MOST_STEPS <= step <= high - low)
     if not fits or (match["log"] and not (low > 0 and math.isfinite(high / low))):
         return None
     return Knob(
@@ -191,7 +193,7 @@ def _is_searchable(value: Value) -> bool:
     """Whether a value can be searched, stored and shown."""
     if isinstance(value, str):
         return not any("\ud800" <= character <= "\udfff" for character in value)
-    return abs(value) <= LARGEST  # which no NaN is
+    return value == 0 or SMALLEST <= abs(value) <= LARGEST  # which no NaN is
 
 
 def _with_choices(constant: _Constant, rest: str) -> Knob | None:

@@ -50,7 +50,7 @@ def begun(first_session: FirstSession, tmp_path: Path) -> Path:
     return shutil.copytree(first_session.clone, tmp_path / "begun", symlinks=True)
 
 
-@pytest.mark.slow
+# Not marked slow though it is: the main path belongs into every run of the tests.
 def test_a_session_runs_to_its_end(first_session: FirstSession, shared_cache: Path) -> None:
     clone = first_session.clone
     said = expect_success(first_session.done)

@@ -17,7 +17,7 @@ from tests.conftest import (
     run_nightlab,
 )
 
-SESSION = ("--budget-seconds", "4", "--confirm-replicates", "0", "--proposer", "knobs")
+SESSION = ("--budget-tokens", "8192", "--confirm-replicates", "0", "--proposer", "knobs")
 STOP = "refs/nightlab/night/stop"
 
 
@@ -40,7 +40,7 @@ def await_that(
     happened: Callable[[], bool], session: "subprocess.Popen[bytes]", told: Path
 ) -> None:
     """Wait for something that a running session does."""
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + 900
     while not happened():
         if session.poll() is not None or time.monotonic() > deadline:
             session.kill()
@@ -51,7 +51,7 @@ def await_that(
 def ended(session: "subprocess.Popen[bytes]", told: Path) -> str:
     """What a session said that ended by itself."""
     try:
-        status = session.wait(timeout=240)
+        status = session.wait(timeout=900)
     except subprocess.TimeoutExpired:
         session.kill()
         pytest.fail(f"the session did not stop:\n{told.read_text()}")
