@@ -10,10 +10,16 @@ from flows.confirm import confirmation
 from flows.keys import read_api_key
 from flows.progress import session_progress
 from flows.pushing import push_or_say
-from flows.trial import trial
+from flows.trial import record_of, trial
 from nightlab import events
 from nightlab.confirmation import confirmation_due
-from nightlab.errors import BudgetReached, EvaluationError, SandboxError, UsageError
+from nightlab.errors import (
+    BudgetReached,
+    EvaluationError,
+    NightlabError,
+    SandboxError,
+    UsageError,
+)
 from nightlab.limits import Limits
 from nightlab.patience import after_failures
 from nightlab.prefetch import Prefetch, is_prefetched
@@ -110,7 +116,7 @@ def _run_and_ask_ahead(session: Session, number: int, limits: Limits, prefetch: 
     in_hand = any(is_prefetched(mark) and mark.number != number for mark in ledger.marks())
     try:
         _run(session, number, prefetch=prefetch if another and begun and not in_hand else None)
-    except Exception:
+    except NightlabError:
         prefetch.wait()  # What is being answered is paid for.
         raise
     prefetch.wait()
@@ -156,9 +162,7 @@ def _run(
     ledger = session.ledger
     proposal = baseline_proposal() if baseline else None
     state = trial(session, ledger.study, number, proposal, prefetch=prefetch, return_state=True)
-    if all(record.number != number for record in ledger.records()):
-        state.result()  # Raises what kept the trial from its record; its mark stands.
-    record = ledger.record(number)
+    record = record_of(session, number, state)
     show_trials(ledger.study, ledger.records(), session.tracker.run_url(number))
     push_or_say(session)
     _bear_failures(session)

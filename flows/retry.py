@@ -6,7 +6,7 @@ from prefect.runtime import flow_run
 from flows.keys import read_api_key
 from flows.progress import session_progress
 from flows.pushing import push_or_say
-from flows.trial import trial
+from flows.trial import record_of, trial
 from nightlab.ledger import Ledger, Remote
 from nightlab.records import TrialRecord
 from nightlab.session import open_session
@@ -41,9 +41,7 @@ def retry(study: str, number: int, remote: str | None = None) -> TrialRecord:
         again = session.ledger.next_number()
         proposal = retry_proposal(session, earlier)
         state = trial(session, study, again, proposal, number, return_state=True)
-        if all(each.number != again for each in session.ledger.records()):
-            state.result()  # Raises what kept the trial from its record.
-        record = session.ledger.record(again)
+        record = record_of(session, again, state)
         show_trials(study, session.ledger.records(), session.tracker.run_url(again))
         push_or_say(session)
         return record

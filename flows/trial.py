@@ -20,7 +20,7 @@ from nightlab.preflight import (
     preflight_due,
 )
 from nightlab.recording import decide_trial, failed, interrupted
-from nightlab.records import Decision, InFlight, Proposal, Replicate, Verdict
+from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
 from nightlab.session import Session
 from nightlab.step_clock import StepClock
 from nightlab.trial import (
@@ -75,6 +75,13 @@ def trial(
         mark = current_mark(session, number) or mark
         verdict = failed(error)
     return _recorded(session, mark, verdict, clock)
+
+
+def record_of(session: Session, number: int, state: State[Any]) -> TrialRecord:
+    """The record of a trial that has run; without one, what kept it from it is raised."""
+    if all(record.number != number for record in session.ledger.records()):
+        state.result()  # Its mark stands.
+    return session.ledger.record(number)
 
 
 def _proposed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:

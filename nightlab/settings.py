@@ -261,9 +261,8 @@ class SessionSettings(BaseModel):
     @classmethod
     def _models_hold_no_secret(cls, value: str | None) -> str | None:
         for part in (value or "").split(","):
-            cls._address_holds_no_secret(
-                part[part.find("@http") + 1 :] if "@http" in part else None
-            )
+            _, at, address = part.partition("@http")
+            cls._address_holds_no_secret(f"http{address}" if at else None)
         return value
 
     @field_validator("api_base", "corpus")

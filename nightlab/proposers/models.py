@@ -220,9 +220,8 @@ class ModelPool:
         known = self._prices.get(endpoint.model)
         if known is None:
             known = self._prices[endpoint.model] = endpoint.price()
-        if not known.is_known and self.spending.has_dollar_cap:
-            if endpoint.model in self._has_warned:
-                return known
+        is_new = endpoint.model not in self._has_warned
+        if is_new and not known.is_known and self.spending.has_dollar_cap:
             self._has_warned.add(endpoint.model)
             million = known.of(1_000_000, 0)
             events.publish(

@@ -172,8 +172,7 @@ class Spending:
     def expect(self, model: str, characters: int, price: Price) -> None:
         """Note what a call of a model would need that may be asked as well as another."""
         with self._guard:
-            prompt, answer = self._estimate(model, characters)
-            self._next[model] = Spent(price.of(prompt, answer), prompt + answer, 1)
+            self._expect(model, characters, price)
 
     def ask(self, model: str, characters: int, price: Price) -> Permission:
         """Ask whether a call may be made.
@@ -187,12 +186,10 @@ class Spending:
             BudgetReached: its estimate would pass a cap.
         """
         with self._guard:
-            prompt, answer = self._estimate(model, characters)
-            more = Spent(price.of(prompt, answer), prompt + answer, 1)
-            self._next[model] = more
-            problem = self._passed_by(more)
+            problem = self._passed_by(self._expect(model, characters, price))
             if problem is not None:
                 raise BudgetReached(problem)
+            prompt, _ = self._estimate(model, characters)
             longest = min(self._affordable(caps, prompt, price) for caps in self._all())
             return Permission(answer_tokens=None if math.isinf(longest) else int(longest))
 
@@ -221,8 +218,7 @@ class Spending:
             self._is_estimated |= cost_usd is None
             for spent in self._spent.values():
                 spent.add(dollars, prompt + answer)
-            prompt, answer = self._estimate(model, characters)
-            self._next[model] = Spent(price.of(prompt, answer), prompt + answer, 1)
+            self._expect(model, characters, price)
 
     def add_unanswered(self, model: str, characters: int, price: Price) -> None:
         """Count a call that may be billed though its answer never came, by its estimate."""
@@ -279,6 +275,11 @@ class Spending:
             left = caps.cost_usd - spent.cost_usd - prompt_tokens * price.prompt
             longest = min(longest, left / price.completion)
         return longest
+
+    def _expect(self, model: str, characters: int, price: Price) -> Spent:
+        prompt, answer = self._estimate(model, characters)
+        self._next[model] = Spent(price.of(prompt, answer), prompt + answer, 1)
+        return self._next[model]
 
     def _estimate(self, model: str, characters: int) -> tuple[int, int]:
         rate = self._tokens_per_character.get(model, 1 / CHARACTERS_PER_TOKEN)
