@@ -21,8 +21,9 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import TypeVar
 
-from nightlab.decision import BASELINE_REPLICATES, Case, Noise, Subject, judge
+from nightlab.decision import BASELINE_REPLICATES, Case, Subject, judge
 from nightlab.records import Decision, Evaluation, Replicate, TrainingResult, Verdict
+from nightlab.scores import Noise
 
 TRIALS = 100
 GAINS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)

@@ -41,7 +41,6 @@ from nightlab.curve import PROFILE_BINS, Curve
 from nightlab.decision import (
     BASELINE_REPLICATES,
     Case,
-    Noise,
     Subject,
     could_be_kept_below_bpb,
     judge,
@@ -57,6 +56,7 @@ from nightlab.pruning import (
     pair_of,
 )
 from nightlab.records import CurvePoint, Evaluation, Forecast, Replicate, TrainingResult
+from nightlab.scores import Noise
 
 RECORDED = Path(__file__).with_name("curves.json")
 STUDIES = 200

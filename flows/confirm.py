@@ -14,7 +14,7 @@ from nightlab.confirmation import (
     check_confirmable,
     finish_confirmation,
     next_code,
-    replicates,
+    scored,
 )
 from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
 from nightlab.report import log_report, write_report
@@ -36,7 +36,7 @@ def confirmation(
                 study=study,
                 number=record.incumbent_trial,
                 step="confirm",
-                title=f"{code.value}, {len(replicates(record, code)) + 1} of {record.wanted}",
+                title=f"{code.value}, {scored(record, code) + 1} of {record.wanted}",
             )
         )
         record = confirm_code(session, record, code)

@@ -22,6 +22,7 @@ from nightlab.ledger import (
 )
 from nightlab.measurement import train_code, training_order
 from nightlab.records import Evaluation, Replicate, TrialRecord, utc_now
+from nightlab.scores import Noise, counted_scores, incumbent_evidence, measure_noise, pool_noise
 from nightlab.sequential_test import Comparison
 from nightlab.session import (
     Session,
@@ -123,7 +124,7 @@ def next_code(record: ConfirmationRecord) -> Code | None:
 
     A failed training of either counts, so that a code which always fails ends it.
     """
-    missing = {code: record.wanted - _progress(replicates(record, code)) for code in Code}
+    missing = {code: record.wanted - scored(record, code) for code in Code}
     if _failure(record) is not None or max(missing.values()) <= 0:
         return None
     return max(Code, key=lambda code: missing[code])
@@ -134,6 +135,11 @@ def replicates(record: ConfirmationRecord, code: Code) -> tuple[Replicate, ...]:
     if code is Code.BASELINE:
         return record.baseline_replicates
     return record.incumbent_replicates
+
+
+def scored(record: ConfirmationRecord, code: Code) -> int:
+    """How many of its trainings count; those under contention are replaced."""
+    return len(counted_scores(replicates(record, code)))
 
 
 def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> ConfirmationRecord:
@@ -148,7 +154,7 @@ def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> Co
     # Both codes get the same ones, and no trial has had any of them.
     seed = seed_from(session.settings.seed, "confirm", record.number, len(own))
     own = (*own, _measure(session, record, code, seed))
-    known = decision.incumbent_evidence(session.ledger.records(), _commit(record, code))
+    known = incumbent_evidence(session.ledger.records(), _commit(record, code))
     counts_tokens = session.settings.sizes.budget_tokens is not None
     marked = mark_contended((*known, *own), counts_tokens=counts_tokens)[len(known) :]
     grown = record.model_copy(update={f"{code.value}_replicates": marked})
@@ -158,13 +164,13 @@ def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> Co
 
 def finish_confirmation(session: Session, record: ConfirmationRecord) -> ConfirmationRecord:
     """Say what came out, and write it down."""
-    finished = concluded(record, decision.measure_noise(session.ledger.records()))
+    finished = concluded(record, measure_noise(session.ledger.records()))
     finished = finished.model_copy(update={"finished_at": utc_now()})
     write_confirmation(session.ledger, finished)
     return finished
 
 
-def concluded(record: ConfirmationRecord, noise: decision.Noise | None) -> ConfirmationRecord:
+def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRecord:
     """The record with its gain, interval and sentence.
 
     The interval is that of a difference of two means by Student's t, with the variance pooled
@@ -178,9 +184,9 @@ def concluded(record: ConfirmationRecord, noise: decision.Noise | None) -> Confi
     failure = _failure(record)
     if failure is not None:
         return record.model_copy(update={"holds": False, "sentence": failure})
-    baseline = decision.counted_scores(record.baseline_replicates)
-    incumbent = decision.counted_scores(record.incumbent_replicates)
-    pooled = decision.pool_noise([baseline, incumbent], noise)
+    baseline = counted_scores(record.baseline_replicates)
+    incumbent = counted_scores(record.incumbent_replicates)
+    pooled = pool_noise([baseline, incumbent], noise)
     if pooled is None:
         raise EvaluationError(
             f"Study {record.study!r} knows no noise to set the gain against: confirm with at least "
@@ -227,10 +233,6 @@ def _failure(record: ConfirmationRecord) -> str | None:
 
 def _commit(record: ConfirmationRecord, code: Code) -> str:
     return record.baseline_commit if code is Code.BASELINE else record.incumbent_commit
-
-
-def _progress(trained: tuple[Replicate, ...]) -> int:
-    return len(decision.counted_scores(trained))
 
 
 def _measure(session: Session, record: ConfirmationRecord, code: Code, seed: int) -> Replicate:

@@ -14,12 +14,13 @@ pictures:
 """
 
 import math
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import fmean, variance
+from statistics import fmean
 
-from nightlab.records import Decision, Reason, Replicate, TrialRecord, Verdict
+from nightlab.records import Decision, Reason, Replicate, Verdict
+from nightlab.scores import Noise, counted_scores, mean_bpb, pool_noise
 from nightlab.sequential_test import Comparison
 
 BASELINE_REPLICATES = 3
@@ -27,9 +28,12 @@ REPLICATE_LIMIT = 16
 """Scored replicates of a candidate after which a trial ends without a keep."""
 
 ERROR_RATE = 1.0
-"""Probability that a study ever keeps code that is no better, however many trials it has."""
+"""False keeps that a study may expect at most, however many trials it has: the per-family error
+rate, which bounds the probability of any (the family-wise one) as long as it is below 1."""
 HALF_SPENT_AFTER = 100
-"""Trials after which half of the error rate is spent."""
+"""Trials after which half of the error rate is spent: a study of so many keeps any code that is no
+better with a probability of at most 0.5 by this bound; what is measured lies far below it
+(bench/decisions.py)."""
 
 LEAST_GAIN = 0.96
 """Mean gain, in standard deviations of one training, that a candidate has to show after every
@@ -49,23 +53,12 @@ SIMPLER_REPLICATES = 4
 SIMPLER_LOSSES = (1.0, 0.8, 0.65, 0.5)
 """Loss, likewise, that shorter code may show after its first, second, … replicate."""
 
-CONTENDED_LIMIT = 3
-"""Replicates under contention that are replaced by others; with more, the machine is just so."""
-
 
 class Subject(StrEnum):
     """Whom to train next."""
 
     CANDIDATE = "candidate"
     INCUMBENT = "incumbent"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Noise:
-    """The noise floor: how far scores of identical code lie apart."""
-
-    sigma_bpb: float
-    degrees_of_freedom: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,57 +77,13 @@ class Case:
     """Whether the candidate has fewer lines of code than its parent."""
 
 
-def is_better(score: float, other: float) -> bool:
-    """Say whether ``score`` beats ``other``. Bits per byte: lower is better."""
-    return score < other
-
-
-def mean_bpb(replicates: Iterable[Replicate]) -> float | None:
-    """Mean score of the replicates that count, or None."""
-    scores = counted_scores(tuple(replicates))
-    return fmean(scores) if scores else None
-
-
-def incumbent_evidence(records: Iterable[TrialRecord], commit: str) -> tuple[Replicate, ...]:
-    """All trainings of a commit: its own trial's, and those that later trials added."""
-    found: list[Replicate] = []
-    for record in records:
-        if (record.commit == commit and record.parent != commit) or _is_baseline(record, commit):
-            found += record.replicates
-        if record.parent == commit:
-            found += record.incumbent_replicates
-    return tuple(found)
-
-
-def measure_noise(records: Iterable[TrialRecord], without: Container[str] = ()) -> Noise | None:
-    """Pool the variance of trainings that nothing selected: the baseline's and the refreshes.
-
-    A candidate is trained again because it scored well, and its later scores fall back; its
-    scores lie further apart than noise, so they say nothing here.
-
-    Args:
-        records: the study's.
-        without: commits to leave out.
-
-    Returns:
-        None while no code has two such scores.
-    """
-    groups: dict[str, list[Replicate]] = {}
-    for record in records:
-        if record.reason is Reason.BASELINE:
-            groups.setdefault(record.commit, []).extend(record.replicates)
-        groups.setdefault(record.parent, []).extend(record.incumbent_replicates)
-    scores = [counted_scores(group) for commit, group in groups.items() if commit not in without]
-    return pool_noise(scores, None)
-
-
 def alpha_at(earlier_trials: int) -> float:
     """The share of the study's error rate that a trial may spend.
 
-    The shares of all trials add up to ``ERROR_RATE``, so by Bonferroni's inequality that
-    bounds the probability of any false keep (weights over hypotheses in their order: Foster
-    and Stine, "Alpha-investing", Journal of the Royal Statistical Society B 2008, whose
-    plain alpha-spending this is).
+    The shares of all trials add up to ``ERROR_RATE``, and those of the first n trials bound the
+    probability of any false keep among them, by Bonferroni's inequality (weights over hypotheses
+    in their order: Foster and Stine, "Alpha-investing", Journal of the Royal Statistical Society B
+    2008, whose plain alpha-spending this is).
     """
     before = HALF_SPENT_AFTER + earlier_trials
     return ERROR_RATE * HALF_SPENT_AFTER / (before * (before + 1))
@@ -290,27 +239,6 @@ def noise_of(case: Case) -> Noise:
     return Noise(sigma_bpb=max(noise.sigma_bpb, least), degrees_of_freedom=noise.degrees_of_freedom)
 
 
-def pool_noise(groups: Iterable[Sequence[float]], other: Noise | None) -> Noise | None:
-    """Pool the variance within groups of scores with a noise that is known; None without any."""
-    degrees = other.degrees_of_freedom if other is not None else 0
-    squares = other.sigma_bpb**2 * degrees if other is not None else 0.0
-    for scores in groups:
-        if len(scores) > 1:
-            squares += variance(scores) * (len(scores) - 1)
-            degrees += len(scores) - 1
-    if not degrees:
-        return None
-    return Noise(sigma_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
-
-
-def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
-    """Return the scores that count: contended ones only where there are too many to replace."""
-    scored = [each for each in replicates if each.val_bpb is not None]
-    calm = [each for each in scored if not each.contended]
-    chosen = scored if len(scored) - len(calm) > CONTENDED_LIMIT else calm
-    return [each.val_bpb for each in chosen if each.val_bpb is not None]
-
-
 def _is_in_doubt(case: Case, comparison: Comparison) -> bool:
     """Whether to know the incumbent better before a candidate is discarded.
 
@@ -342,10 +270,6 @@ def _still_simpler(comparison: Comparison) -> bool:
 
 def _at(thresholds: Sequence[float], count: int) -> float:
     return thresholds[min(count, len(thresholds)) - 1]
-
-
-def _is_baseline(record: TrialRecord, commit: str) -> bool:
-    return record.commit == commit and record.reason is Reason.BASELINE
 
 
 def _verdict(case: Case, comparison: Comparison, verdict: Verdict, reason: Reason) -> Decision:

@@ -47,7 +47,6 @@ from nightlab.audit import (
     secret_generator,
 )
 from nightlab.claims import ClaimLosses, LossArray, TokenArray
-from nightlab.decision import is_better
 from nightlab.errors import EvaluationError
 from nightlab.protocol import Deadline
 from nightlab.records import Evaluation, Reason
@@ -55,6 +54,7 @@ from nightlab.reference import reference_losses
 from nightlab.sandbox import Sandbox
 from nightlab.sandbox.failure import Failure
 from nightlab.scorer import Answer, Candidate, Question, Scorers
+from nightlab.scores import is_better
 from nightlab.training import TrainingOrder
 
 HOLDOUT = "holdout"

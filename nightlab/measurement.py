@@ -24,6 +24,7 @@ from nightlab.records import (
     Verdict,
 )
 from nightlab.schedule import touched_schedule
+from nightlab.scores import incumbent_evidence, measure_noise
 from nightlab.session import Session, device_turn, replicate_seed
 from nightlab.training import TrainingOrder, train_replicate
 
@@ -69,7 +70,7 @@ def judged_case(session: Session, mark: InFlight) -> Case:
     return Case(
         candidate=mark.replicates,
         incumbent=_of_subject(session, mark, Subject.INCUMBENT),
-        other_noise=decision.measure_noise(records, without={mark.parent, mark.commit}),
+        other_noise=measure_noise(records, without={mark.parent, mark.commit}),
         earlier_trials=len(judged),
         earlier_against=sum(record.parent == mark.parent for record in judged),
         saves_code=code_lines(ledger.source(mark.commit)) < code_lines(ledger.source(mark.parent)),
@@ -79,7 +80,7 @@ def judged_case(session: Session, mark: InFlight) -> Case:
 def _of_subject(session: Session, mark: InFlight, subject: Subject) -> tuple[Replicate, ...]:
     """All replicates of a code so far, those under contention marked."""
     if subject is Subject.INCUMBENT:
-        earlier = decision.incumbent_evidence(session.ledger.records(), mark.parent)
+        earlier = incumbent_evidence(session.ledger.records(), mark.parent)
         replicates = (*earlier, *mark.incumbent_replicates)
     else:
         replicates = mark.replicates
@@ -119,7 +120,7 @@ def find_twin(session: Session, mark: InFlight, subject: Subject) -> Replicate |
     ledger = session.ledger
     if touched_schedule(ledger.source(mark.parent), ledger.source(mark.commit)) is not None:
         return None
-    return pruning.find_twin(decision.incumbent_evidence(ledger.records(), mark.parent))
+    return pruning.find_twin(incumbent_evidence(ledger.records(), mark.parent))
 
 
 def _watch(session: Session, mark: InFlight, subject: Subject) -> pruning.Watch | None:

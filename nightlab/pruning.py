@@ -38,8 +38,8 @@ from statistics import fmean
 
 from nightlab.contention import FALL_SHARE, slowest_quarter
 from nightlab.curve import PROFILE_BINS, Curve
-from nightlab.decision import incumbent_evidence
 from nightlab.records import Forecast, Reason, Replicate, TrialRecord
+from nightlab.scores import incumbent_evidence
 
 LOOKS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 """Bins of the budget that are gone at each look, of ``PROFILE_BINS``."""

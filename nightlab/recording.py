@@ -20,6 +20,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.scores import mean_bpb
 from nightlab.session import Session, flat_settings
 from nightlab.trial import with_unanswered
 
@@ -97,7 +98,7 @@ def record_trial(
         rescue_of=proposal.rescue_of,
         note=proposal.note,
         decision=verdict,
-        val_bpb=decision.mean_bpb(mark.replicates),
+        val_bpb=mean_bpb(mark.replicates),
         replicates=mark.replicates,
         incumbent_replicates=mark.incumbent_replicates,
         preflight=mark.preflight and mark.preflight.model_copy(update={"log": ""}),

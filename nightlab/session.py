@@ -17,7 +17,6 @@ import filelock
 
 from nightlab import __version__, events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
-from nightlab.decision import measure_noise
 from nightlab.device import Device, detect_device
 from nightlab.errors import LedgerError, UsageError
 from nightlab.ledger import Ledger, Remote, hold_session
@@ -26,6 +25,7 @@ from nightlab.program import read_program
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
 from nightlab.records import InFlight, ProposalCost, Reason, TrialRecord, Verdict
 from nightlab.sandbox import Sandbox, choose_sandbox
+from nightlab.scores import measure_noise
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
 from nightlab.token_file import TokenFile
 from nightlab.tracking import Tracker

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from nightlab.confirmation import Code, check_confirmable, concluded, next_code
-from nightlab.decision import Noise
+from nightlab.confirmation import Code, check_confirmable, concluded, next_code, scored
 from nightlab.errors import EvaluationError, UsageError
 from nightlab.ledger import ConfirmationRecord
 from nightlab.records import Evaluation, Reason, Replicate, TrainingResult, Verdict
+from nightlab.scores import Noise
 from tests.samples import sample_record
 
 
@@ -49,6 +49,16 @@ def test_both_codes_are_trained_in_turn_until_both_have_enough() -> None:
     assert next_code(confirmation((2.0,), (1.9,))) is Code.BASELINE
     assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9))) is Code.INCUMBENT
     assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9, 1.9))) is None
+
+
+def test_a_training_under_contention_is_replaced_and_does_not_count() -> None:
+    record = confirmation((2.0, 2.1), (1.9,))
+    slowed = record.baseline_replicates[1].model_copy(update={"contended": True})
+    record = record.model_copy(
+        update={"baseline_replicates": (record.baseline_replicates[0], slowed)}
+    )
+    assert (scored(record, Code.BASELINE), scored(record, Code.INCUMBENT)) == (1, 1)
+    assert next_code(record) is Code.BASELINE
 
 
 def test_a_code_that_fails_is_tried_once_more_and_then_nothing_is_confirmed() -> None:

@@ -6,46 +6,15 @@ from statistics import fmean
 import pytest
 
 from nightlab import decision
-from nightlab.decision import (
-    Case,
-    Noise,
-    Subject,
-    alpha_at,
-    decide_baseline,
-    judge,
-    measure_noise,
-)
+from nightlab.decision import Case, Subject, alpha_at, decide_baseline, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
-from tests.samples import sample_record
+from nightlab.scores import Noise
 
 STANDING = (1.99, 2.0, 2.01)
 
 
 def replicate(val_bpb: float | None, seed: int = 1) -> Replicate:
     return Replicate(seed=seed, training=TrainingResult(), evaluation=Evaluation(val_bpb=val_bpb))
-
-
-def test_the_better_score_is_the_lower_one() -> None:
-    assert decision.is_better(1.0, 2.0)
-    assert not decision.is_better(2.0, 1.0)
-    assert not decision.is_better(1.0, 1.0)
-
-
-def test_noise_is_pooled_over_trainings_that_nothing_selected() -> None:
-    baseline = sample_record(
-        0, scores=(1.00, 1.02, 1.04), verdict=Verdict.KEEP, reason=Reason.BASELINE
-    )
-    refreshed = sample_record(1, scores=(5.00, 4.00)).model_copy(
-        update={"incumbent_replicates": (replicate(3.00, 1), replicate(3.02, 2))}
-    )
-    noise = measure_noise((baseline, refreshed, sample_record(2, scores=(2.0,))))
-    assert noise is not None
-    assert noise.degrees_of_freedom == 3
-    assert noise.sigma_bpb == pytest.approx(math.sqrt((2 * 0.0004 + 0.0002) / 3))
-
-
-def test_noise_is_unknown_without_replicates() -> None:
-    assert measure_noise((sample_record(0, scores=(1.0,)),)) is None
 
 
 WELL_KNOWN = (2.0,) * decision.SETTLED_AT_FIRST
@@ -187,21 +156,6 @@ def test_what_could_be_kept_is_what_passes_the_screen() -> None:
     assert decision.could_be_kept_below_bpb(case(incumbent=())) == math.inf
 
 
-def test_all_trainings_of_a_commit_are_its_evidence() -> None:
-    baseline = sample_record(0, scores=(2.0, 2.01), verdict=Verdict.KEEP, reason=Reason.BASELINE)
-    baseline = baseline.model_copy(update={"commit": baseline.parent})
-    later = sample_record(1, scores=(2.5,)).model_copy(
-        update={"incumbent_replicates": (replicate(1.99, 7),)}
-    )
-    records = (baseline, later)
-    found = decision.incumbent_evidence(records, baseline.parent)
-    assert [each.val_bpb for each in found] == [2.0, 2.01, 1.99]
-    noise = measure_noise(records)
-    assert noise is not None
-    assert noise.degrees_of_freedom == 2
-    assert measure_noise(records, without={baseline.parent}) is None
-
-
 @pytest.mark.parametrize(("gain_sigmas", "least", "most"), [(0.0, 0.0, 0.02), (3.0, 0.85, 1.0)])
 def test_luck_keeps_little_and_gains_keep_much(gain_sigmas, least, most) -> None:
     """A small simulation of first trials; bench/decisions.py has the large one."""
@@ -254,10 +208,6 @@ def test_a_baseline_is_the_mean_of_its_seeds() -> None:
     made = decide_baseline([replicate(s) for s in (1.9, 2.0, 2.1)])
     assert (made.verdict, made.reason) == (Verdict.KEEP, Reason.BASELINE)
     assert f"{fmean((1.9, 2.0, 2.1)):.4f}" in made.sentence
-
-
-def test_a_missing_score_is_never_zero() -> None:
-    assert decision.mean_bpb([replicate(None)]) is None
 
 
 def test_seeds_that_change_nothing_break_the_contract() -> None:

@@ -6,7 +6,7 @@ from scipy import stats
 
 from nightlab import decision, pruning
 from nightlab.curve import PROFILE_BINS, Curve
-from nightlab.decision import Case, Noise
+from nightlab.decision import Case
 from nightlab.pruning import (
     LEAST_PAIRS,
     MOST_CHANCE,
@@ -29,6 +29,7 @@ from nightlab.records import (
     TrialRecord,
     Verdict,
 )
+from nightlab.scores import Noise
 from tests.samples import sample_record
 
 SIGMA = 0.01

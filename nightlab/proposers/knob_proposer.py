@@ -28,7 +28,6 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nightlab.decision import incumbent_evidence, mean_bpb
 from nightlab.errors import UsageError
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import edit_between
@@ -41,6 +40,7 @@ from nightlab.proposers.knob_space import (
 )
 from nightlab.proposers.knobs import Knob, Value, read_knobs, set_knobs
 from nightlab.records import Proposal, Reason, TrialRecord, Verdict
+from nightlab.scores import incumbent_evidence, mean_bpb
 from nightlab.settings import TRAINER_FILE
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from nightlab.decision import counted_scores, incumbent_evidence, mean_bpb, measure_noise
 from nightlab.errors import UsageError
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.proposers.command import CommandProposer
 from nightlab.records import Frozen, Reason, TrialRecord, Verdict
+from nightlab.scores import counted_scores, incumbent_evidence, mean_bpb, measure_noise
 from nightlab.settings import SessionSettings
 
 MEASURED_BY = (

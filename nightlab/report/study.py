@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from nightlab.arms import ArmSummary, summarise_arms
-from nightlab.decision import is_better, measure_noise
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.scores import is_better, measure_noise
 from nightlab.sequential_test import quantiles
 
 TOTAL_STEP = "total"

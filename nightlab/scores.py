@@ -1,0 +1,88 @@
+"""The scores of a code: which of them count, their mean, and how far noise spreads them."""
+
+import math
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+
+from nightlab.records import Reason, Replicate, TrialRecord
+
+CONTENDED_LIMIT = 3
+"""Replicates under contention that are replaced by others; with more, the machine is just so."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """The noise floor: how far scores of identical code lie apart."""
+
+    sigma_bpb: float
+    degrees_of_freedom: int
+
+
+def is_better(score: float, other: float) -> bool:
+    """Say whether ``score`` beats ``other``. Bits per byte: lower is better."""
+    return score < other
+
+
+def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
+    """Return the scores that count: contended ones only where there are too many to replace."""
+    scored = [each for each in replicates if each.val_bpb is not None]
+    calm = [each for each in scored if not each.contended]
+    chosen = scored if len(scored) - len(calm) > CONTENDED_LIMIT else calm
+    return [each.val_bpb for each in chosen if each.val_bpb is not None]
+
+
+def mean_bpb(replicates: Iterable[Replicate]) -> float | None:
+    """Mean score of the replicates that count, or None."""
+    scores = counted_scores(tuple(replicates))
+    return fmean(scores) if scores else None
+
+
+def incumbent_evidence(records: Iterable[TrialRecord], commit: str) -> tuple[Replicate, ...]:
+    """All trainings of a commit: its own trial's, and those that later trials added."""
+    found: list[Replicate] = []
+    for record in records:
+        if (record.commit == commit and record.parent != commit) or _is_baseline(record, commit):
+            found += record.replicates
+        if record.parent == commit:
+            found += record.incumbent_replicates
+    return tuple(found)
+
+
+def measure_noise(records: Iterable[TrialRecord], without: Container[str] = ()) -> Noise | None:
+    """Pool the variance of trainings that nothing selected: the baseline's and the refreshes.
+
+    A candidate is trained again because it scored well, and its later scores fall back; its
+    scores lie further apart than noise, so they say nothing here.
+
+    Args:
+        records: the study's.
+        without: commits to leave out.
+
+    Returns:
+        None while no code has two such scores.
+    """
+    groups: dict[str, list[Replicate]] = {}
+    for record in records:
+        if record.reason is Reason.BASELINE:
+            groups.setdefault(record.commit, []).extend(record.replicates)
+        groups.setdefault(record.parent, []).extend(record.incumbent_replicates)
+    scores = [counted_scores(group) for commit, group in groups.items() if commit not in without]
+    return pool_noise(scores, None)
+
+
+def pool_noise(groups: Iterable[Sequence[float]], other: Noise | None) -> Noise | None:
+    """Pool the variance within groups of scores with a noise that is known; None without any."""
+    degrees = other.degrees_of_freedom if other is not None else 0
+    squares = other.sigma_bpb**2 * degrees if other is not None else 0.0
+    for scores in groups:
+        if len(scores) > 1:
+            squares += variance(scores) * (len(scores) - 1)
+            degrees += len(scores) - 1
+    if not degrees:
+        return None
+    return Noise(sigma_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
+
+
+def _is_baseline(record: TrialRecord, commit: str) -> bool:
+    return record.commit == commit and record.reason is Reason.BASELINE

@@ -1,0 +1,117 @@
+"""A session on a real repository, for steps of a trial that need neither sandbox nor servers."""
+
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from nightlab.device import Device
+from nightlab.ledger import Ledger
+from nightlab.proposers import Brief, Spending
+from nightlab.records import (
+    Confinement,
+    Decision,
+    Evidence,
+    Proposal,
+    Reason,
+    TrialRecord,
+    Verdict,
+    utc_now,
+)
+from nightlab.settings import SessionSettings
+from tests.conftest import git
+
+STUDY = "night"
+TRAINER = '"""A trainer."""\n\nDEPTH = 4\n'
+RUNTIME = '"""What a trainer may call."""\n'
+MODEL = "openai/new"
+
+
+@dataclass
+class ScriptedProposer:
+    """Answers what it was given, and remembers what it was told."""
+
+    answer: Callable[[Brief], Proposal]
+    name: str = "llm"
+    reads: bool = True
+    needs_money: bool = True
+    told: list[Brief] = field(default_factory=list)
+
+    def propose(self, brief: Brief) -> Proposal:
+        self.told.append(brief)
+        return self.answer(brief)
+
+
+def idea(brief: Brief) -> Proposal:
+    """An idea that a model was paid for."""
+    return Proposal(title=f"Idea for {brief.number}", proposer="llm")
+
+
+def sample_session(root: Path, answer: Callable[[Brief], Proposal] = idea) -> Any:
+    """A session of a study that has just begun, in a new repository at ``root``."""
+    (root / "trainer").mkdir(parents=True)
+    (root / "trainer" / "train.py").write_text(TRAINER, encoding="utf-8")
+    (root / "trainer" / "runtime.py").write_text(RUNTIME, encoding="utf-8")
+    (root / "program.md").write_text("Learn.\n", encoding="utf-8")
+    git(root, "init", "-q", "-b", "main")
+    git(root, "add", ".")
+    git(root, "-c", "user.name=Ada", "-c", "user.email=ada@localhost", "commit", "-qm", "Begin")
+    ledger = Ledger(root, STUDY)
+    ledger.create()
+    settings = SessionSettings(study=STUDY)
+    return SimpleNamespace(
+        identifier="session",
+        settings=settings,
+        places=SimpleNamespace(root=root, cache=root / "cache"),
+        ledger=ledger,
+        remote=None,
+        device=Device(name="cpu", description="test", threads=1),
+        proposer=ScriptedProposer(answer),
+        spending=Spending(settings),
+        ready_corpus=SimpleNamespace(fingerprint="f" * 64, vocab_size=64),
+        tracker=SimpleNamespace(model_calls=lambda number: nullcontext()),
+        tried={},
+    )
+
+
+def finish_trial(session: Any, proposal: Proposal, verdict: Verdict = Verdict.FAILED) -> None:
+    """Record the next trial with a proposal."""
+    ledger = session.ledger
+    commit = ledger.incumbent()
+    reason = Reason.BASELINE if verdict is Verdict.KEEP else Reason.MACHINERY
+    record = TrialRecord(
+        study=STUDY,
+        number=ledger.next_number(),
+        parent=commit,
+        commit=commit,
+        title=proposal.title,
+        proposer=proposal.proposer,
+        decision=Decision(verdict=verdict, reason=reason, sentence="So it is."),
+        cost=proposal.cost,
+        confinement=Confinement(rung="none"),
+        started_at=utc_now(),
+        finished_at=utc_now(),
+    )
+    ledger.finish(record, Evidence(proposal=proposal))
+
+
+def lose_an_answer(session: Any) -> None:
+    """Count a call of a model that may be billed though no answer came."""
+    price = SimpleNamespace(of=lambda prompt, answer: 0.25, is_known=True, completion=1e-6)
+    session.spending.add_unanswered(MODEL, 3000, price)
+
+
+def hold_answers() -> tuple[Callable[[Brief], Proposal], threading.Event, threading.Event]:
+    """An answer that waits: what gives it, when it was asked for, and what lets it go."""
+    asked, released = threading.Event(), threading.Event()
+
+    def answer(brief: Brief) -> Proposal:
+        asked.set()
+        if not released.wait(timeout=30):
+            raise TimeoutError("the test did not let the answer go")
+        return idea(brief)
+
+    return answer, asked, released

@@ -1,0 +1,55 @@
+"""Scores of a code, and the noise that spreads them."""
+
+import math
+
+import pytest
+
+from nightlab.records import Evaluation, Reason, Replicate, TrainingResult, Verdict
+from nightlab.scores import incumbent_evidence, is_better, mean_bpb, measure_noise
+from tests.samples import sample_record
+
+
+def replicate(val_bpb: float | None, seed: int = 1) -> Replicate:
+    return Replicate(seed=seed, training=TrainingResult(), evaluation=Evaluation(val_bpb=val_bpb))
+
+
+def test_the_better_score_is_the_lower_one() -> None:
+    assert is_better(1.0, 2.0)
+    assert not is_better(2.0, 1.0)
+    assert not is_better(1.0, 1.0)
+
+
+def test_noise_is_pooled_over_trainings_that_nothing_selected() -> None:
+    baseline = sample_record(
+        0, scores=(1.00, 1.02, 1.04), verdict=Verdict.KEEP, reason=Reason.BASELINE
+    )
+    refreshed = sample_record(1, scores=(5.00, 4.00)).model_copy(
+        update={"incumbent_replicates": (replicate(3.00, 1), replicate(3.02, 2))}
+    )
+    noise = measure_noise((baseline, refreshed, sample_record(2, scores=(2.0,))))
+    assert noise is not None
+    assert noise.degrees_of_freedom == 3
+    assert noise.sigma_bpb == pytest.approx(math.sqrt((2 * 0.0004 + 0.0002) / 3))
+
+
+def test_noise_is_unknown_without_replicates() -> None:
+    assert measure_noise((sample_record(0, scores=(1.0,)),)) is None
+
+
+def test_all_trainings_of_a_commit_are_its_evidence() -> None:
+    baseline = sample_record(0, scores=(2.0, 2.01), verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    baseline = baseline.model_copy(update={"commit": baseline.parent})
+    later = sample_record(1, scores=(2.5,)).model_copy(
+        update={"incumbent_replicates": (replicate(1.99, 7),)}
+    )
+    records = (baseline, later)
+    found = incumbent_evidence(records, baseline.parent)
+    assert [each.val_bpb for each in found] == [2.0, 2.01, 1.99]
+    noise = measure_noise(records)
+    assert noise is not None
+    assert noise.degrees_of_freedom == 2
+    assert measure_noise(records, without={baseline.parent}) is None
+
+
+def test_a_missing_score_is_never_zero() -> None:
+    assert mean_bpb([replicate(None)]) is None
