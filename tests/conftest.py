@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -139,11 +140,15 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     port = find_free_port()
     address = f"http://127.0.0.1:{port}/api"
     environment = {**os.environ, "PREFECT_HOME": str(home), "PREFECT_UI_ENABLED": "false"}
+    with prefect_server(server_command(port), environment, address):
+        yield {"PREFECT_API_URL": address}
+
+
+@contextmanager
+def prefect_server(command: list[str], environment: dict[str, str], address: str) -> Iterator[None]:
+    """Run a Prefect server, from when it answers at its API's address to the end of a block."""
     server = subprocess.Popen(
-        server_command(port),
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + 120
@@ -155,7 +160,7 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
                 time.sleep(0.25)
         else:
             pytest.fail("Prefect's server did not start")
-        yield {"PREFECT_API_URL": address}
+        yield
     finally:
         server.terminate()
         server.wait(timeout=30)

@@ -4,20 +4,16 @@ Most candidates here speak the protocol bare, without importing torch, which is 
 and can say what the runtime never would.
 """
 
-import fcntl
 import json
-import math
 import os
 import textwrap
 import time
-from itertools import pairwise
 
 import pytest
 
-from nightlab.curve import CURVE_POINTS, PROFILE_BINS, Curve
+from nightlab.curve import CURVE_POINTS
 from nightlab.device import Device
-from nightlab.errors import CorpusError
-from nightlab.records import CurvePoint, Reason
+from nightlab.records import Reason
 from nightlab.sandbox import choose_sandbox
 from nightlab.token_file import TokenFile
 from nightlab.training import TrainingOrder, train_replicate
@@ -406,64 +402,6 @@ def test_seeds_and_sizes_reach_the_candidate(train):
     result = train("print(json.dumps(start))\nsys.exit(1)")
     start = '"spec": {"vocab_size": 2048, "sequence_length": 16, "device": "cpu"}, "seed": 7'
     assert start in result.log
-
-
-def test_tokens_that_cannot_be_used_are_refused(tmp_path):
-    for data in (b"", b"odd"):
-        (tmp_path / "train.bin").write_bytes(data)
-        with pytest.raises(CorpusError, match="prepare the corpus again"):
-            TokenFile.from_path(tmp_path / "train.bin")
-    with pytest.raises(CorpusError, match="missing"):
-        TokenFile.from_path(tmp_path / "missing")
-
-
-def test_a_token_file_takes_in_no_more_than_asked_for(tmp_path):
-    path = tmp_path / "train.bin"
-    path.write_bytes(bytes(range(20)))
-    for most, count in ((None, 10), (3, 3), (10, 10), (11, 10)):
-        with TokenFile.from_path(path, most) as tokens:
-            assert tokens.num_tokens == count
-            assert os.pread(tokens.fileno(), 100, 0) == bytes(range(2 * count))
-
-
-def test_a_token_file_is_sealed(tokens):
-    seals = fcntl.fcntl(tokens.fileno(), fcntl.F_GET_SEALS)
-    wanted = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-    assert seals == wanted
-    with pytest.raises(OSError, match="not permitted"):
-        os.pwrite(tokens.fileno(), b"x", 0)
-
-
-@pytest.mark.parametrize("count", [0, 1, 2, CURVE_POINTS, CURVE_POINTS + 1, 12_345])
-def test_a_curve_keeps_its_ends_and_its_shape(count):
-    curve = Curve()
-    for step in range(count):
-        curve.add(CurvePoint(seconds=float(step), step=step, loss=1.0), step / count)
-    steps = [point.step for point in curve.points()]
-    assert len(steps) <= CURVE_POINTS + 1
-    assert steps == sorted(set(steps))
-    if count:
-        assert (steps[0], steps[-1]) == (0, count - 1)
-        gaps = {after - before for before, after in pairwise(steps[:-1])}
-        assert len(gaps) <= 1
-
-
-def test_a_profile_is_the_mean_of_all_reports_in_each_share_of_the_budget():
-    curve = Curve()
-    steps = 50 * CURVE_POINTS
-    for step in range(1, steps + 1):
-        loss = float(math.ceil(step * PROFILE_BINS / steps)) + (-1) ** step
-        curve.add(CurvePoint(seconds=1.0, step=step, loss=loss), step / steps)
-    assert curve.profile() == pytest.approx([float(n) for n in range(1, PROFILE_BINS + 1)])
-
-
-@pytest.mark.parametrize("loss", [None, math.nan, math.inf])
-def test_what_is_no_loss_makes_no_profile(loss):
-    curve = Curve()
-    curve.add(CurvePoint(seconds=1.0, step=1, loss=loss), 0.1)
-    assert curve.profile() == ()
-    curve.add(CurvePoint(seconds=1.0, step=2, loss=2.0), 0.12)
-    assert curve.profile() == (None, None, 2.0, *[None] * (PROFILE_BINS - 3))
 
 
 def test_a_training_is_stopped_when_a_sentence_says_so(train, tmp_path):

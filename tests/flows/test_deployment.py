@@ -14,7 +14,7 @@ from flows.deployment import describe_clone
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger
 from nightlab.records import Reason
-from tests.conftest import git, make_clone, nightlab_environment
+from tests.conftest import git, make_clone, nightlab_environment, prefect_server
 
 PREFECT = str(Path(sys.executable).parent / "prefect")
 
@@ -67,26 +67,9 @@ def server(tmp_path: Path, shared_cache: Path, free_port: int) -> Iterator[dict[
         },
     )
     own = {name: value for name, value in environment.items() if name != "PREFECT_API_URL"}
-    process = subprocess.Popen(
-        [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(free_port)],
-        env=own,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"{api}/health", timeout=5).is_success:
-                    break
-            except httpx.TransportError:
-                time.sleep(0.5)
-        else:
-            pytest.fail("Prefect's server did not start")
+    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(free_port)]
+    with prefect_server(command, own, api):
         yield environment
-    finally:
-        process.terminate()
-        process.wait(timeout=30)
 
 
 @pytest.mark.slow

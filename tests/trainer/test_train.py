@@ -1,118 +1,16 @@
-"""The trainer, seen from outside: every check runs in a process of its own.
+"""The trainer, seen from outside: every check runs in a process of its own."""
 
-A child gets ``load(**constants)``, which loads train.py by path and sets constants as a
-preset or a knob would, and ``TestRun``, a runtime without host and clock, whose budget is a
-number of batches. It prints one JSON value, which the test judges.
-"""
-
-import ast
 import json
 import math
-import os
 import re
 import subprocess
 import sys
-import textwrap
-import tokenize
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from nightlab.settings import PRESETS
-
-TRAINER = Path(__file__).parents[2] / "trainer"
-TRAIN_FILE = TRAINER / "train.py"
-
-PRELUDE = """
-import importlib.util, json, math, sys
-import torch
-import torch.nn.functional as F
-import runtime
-
-CPU = runtime.Spec(vocab_size=50, sequence_length=32, device="cpu")
-SMALL = {
-    "DEPTH": 3, "WIDTH": 32, "HEAD_WIDTH": 16, "DEVICE_BATCH_SIZE": 4,
-    "TOTAL_BATCH_TOKENS": 128, "TRAINING_PRECISION": "float32", "ORTHOGONAL_PRECISION": "float32",
-}
-
-def load(**constants):
-    spec = importlib.util.spec_from_file_location("candidate", TRAIN_FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for name, value in {**SMALL, **constants}.items():
-        assert hasattr(module, name), name
-        setattr(module, name, value)
-    return module
-
-def filled(module, spec=CPU, seed=0):
-    "A model with large random weights: a fresh one has zeros, which hide mistakes."
-    model = module.build_model(spec).eval()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            values = torch.randn(parameter.shape, generator=generator)
-            parameter.copy_(0.5 * values.to(parameter.device))
-    return model
-
-def some_tokens(batch=2, length=32, seed=1):
-    return torch.randint(50, (batch, length), generator=torch.Generator().manual_seed(seed))
-
-class TestRun:
-    "Rows count upwards by 1 from a random token, modulo the vocabulary: easy to learn."
-
-    def __init__(self, steps, rows_per_step, spec=CPU, seed=0):
-        self.spec, self.seed, self.steps, self.rows = spec, seed, steps, rows_per_step
-        self.fraction, self.reports, self.saved, self.rehearsed = 0.0, [], None, 0
-
-    def synthetic_batch(self, batch_size):
-        rows = torch.randint(self.spec.vocab_size, (batch_size, self.spec.sequence_length + 1))
-        rows = rows.to(self.spec.device)
-        return rows[:, :-1], rows[:, 1:]
-
-    def rehearse_save(self, model):
-        self.rehearsed += 1
-
-    def batches(self, batch_size):
-        length, generator = self.spec.sequence_length, torch.Generator().manual_seed(7)
-        for step in range(self.steps):
-            first = torch.randint(self.spec.vocab_size, (self.rows, 1), generator=generator)
-            rows = (first + torch.arange(length + 1)) % self.spec.vocab_size
-            for part in rows.to(self.spec.device).split(batch_size):
-                self.fraction = (step + 1) / self.steps
-                yield part[:, :-1], part[:, 1:]
-
-    def report(self, step, loss, tokens, **others):
-        assert math.isfinite(loss)
-        self.reports.append({"step": step, "loss": loss, "tokens": tokens, **others})
-
-    def save(self, model):
-        self.saved = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-"""
-
-
-def in_child(body: str) -> Any:
-    """Run ``body`` after the prelude; return the JSON value that it gives to ``answer``."""
-    program = "\n".join(
-        [
-            f"TRAIN_FILE = {str(TRAIN_FILE)!r}",
-            PRELUDE,
-            "def answer(value): print(json.dumps(value))",
-            textwrap.dedent(body),
-        ]
-    )
-    environment = {**os.environ, "PYTHONPATH": str(TRAINER), "OMP_WAIT_POLICY": "PASSIVE"}
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+from tests.trainer.child import TRAIN_FILE, TRAINER, in_child
 
 
 def test_logits_have_the_contracts_form_in_every_precision() -> None:
@@ -406,77 +304,6 @@ def test_training_through_the_runtime_by_hand(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "checkpoint.pt").is_file()
     assert re.search(r"step +1 +loss 5\.\d+", done.stdout), done.stdout
-
-
-# --- Knobs: read as text, as the proposer does ---------------------------------------------
-
-NUMBER = r"-?[\d_]+(?:\.\d+)?(?:e-?\d+)?"
-RANGE = re.compile(rf"# ({NUMBER})\.\.({NUMBER})( log| step {NUMBER})?(;.*)?$")
-CHOICE = re.compile(r"# one of (.+?)(;.*)?$")
-
-
-def constants() -> dict[str, tuple[Any, str]]:
-    """Value and trailing comment of every top-level UPPERCASE constant that is a literal."""
-    source = TRAIN_FILE.read_text()
-    comments = {
-        token.start[0]: token.string
-        for token in tokenize.generate_tokens(iter(source.splitlines(keepends=True)).__next__)
-        if token.type == tokenize.COMMENT
-    }
-    found = {}
-    for node in ast.parse(source).body:
-        match node:
-            case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant(value=value)):
-                found[name] = (value, comments.get(node.lineno, ""))
-    return found
-
-
-def allows(comment: str, value: Any) -> bool | None:
-    """Whether a comment's range or choice allows a value; None when it declares neither."""
-    if choice := CHOICE.match(comment):
-        return value in ast.literal_eval(f"({choice[1]},)")
-    if span := RANGE.match(comment):
-        low, high = float(span[1]), float(span[2])
-        if span[3] == " log":
-            assert low > 0, comment
-        if span[3] and span[3].startswith(" step"):
-            assert (value - low) % float(span[3].split()[1]) == 0, comment
-        return bool(low <= value <= high)
-    return None
-
-
-def test_defaults_lie_in_the_ranges_of_their_knobs() -> None:
-    knobs = {
-        name: allows(comment, value)
-        for name, (value, comment) in constants().items()
-        if allows(comment, value) is not None
-    }
-    assert [name for name, allowed in knobs.items() if not allowed] == []
-    assert {"DEPTH", "WIDTH", "MATRIX_LEARNING_RATE", "WINDOW_PATTERN"} <= knobs.keys()
-    assert not {"COMPILE", "DEVICE_BATCH_SIZE", "TRAINING_PRECISION"} & knobs.keys()
-    for name, (value, comment) in constants().items():
-        if ".." in comment or "one of" in comment:
-            assert name in knobs, f"{name}: the comment {comment!r} is meant as a range"
-        if span := RANGE.match(comment):
-            is_integer = not any(mark in span[1] + span[2] for mark in ".e")
-            assert is_integer == isinstance(value, int), name
-
-
-@pytest.mark.parametrize("preset", sorted(PRESETS))
-def test_presets_set_constants_that_exist_and_go_together(preset: str) -> None:
-    sizes = PRESETS[preset]
-    found = constants()
-    for name, value in sizes.knobs.items():
-        assert name in found
-        assert allows(found[name][1], value) is not False, f"{name} = {value}"
-    in_child(f"""
-        module = load()
-        for name in SMALL:
-            SMALL[name] = getattr(importlib.import_module("train"), name)
-        spec = runtime.Spec({sizes.vocab_size}, {sizes.sequence_length}, "cpu")
-        load(**{dict(sizes.knobs)!r}).check_settings(spec)
-        answer(None)
-    """)
 
 
 @pytest.mark.gpu

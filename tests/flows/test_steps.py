@@ -1,0 +1,57 @@
+"""What flows do where a step of theirs raises; no server is needed for it."""
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from flows import research
+from flows.trial import record_of
+from nightlab.errors import SandboxError
+from nightlab.prefetch import Prefetch
+from nightlab.records import Proposal, Verdict
+from nightlab.trial import begin_trial, current_mark
+from tests.session_samples import finish_trial, hold_answers, sample_session
+
+
+class RaisingState:
+    """The state of a trial that ended with an error."""
+
+    def result(self) -> None:
+        raise SandboxError("No sandbox starts.")
+
+
+def test_an_idea_under_way_is_waited_for_where_its_trial_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer, asked, released = hold_answers()
+    session = sample_session(tmp_path / "clone", answer)
+    finish_trial(session, Proposal(title="baseline", proposer="baseline"), Verdict.KEEP)
+
+    def fail(session: Any, number: int, *, prefetch: Prefetch | None = None) -> None:
+        assert prefetch is not None
+        prefetch.begin(number + 1, begin_trial(session, number))
+        assert asked.wait(timeout=30)
+        # The answer comes after the failure.
+        released_later.start()
+        raise SandboxError("No sandbox starts.")
+
+    released_later = threading.Timer(0.5, released.set)
+    monkeypatch.setattr(research, "_run", fail)
+    limits = SimpleNamespace(reached=lambda under_way=0: None)
+    with pytest.raises(SandboxError):
+        research._run_and_ask_ahead(session, 1, limits, Prefetch(session))
+    mark = current_mark(session, 2)
+    assert mark is not None
+    assert mark.proposal is not None
+
+
+def test_a_trial_without_a_record_raises_what_kept_it_from_it(tmp_path: Path) -> None:
+    session = sample_session(tmp_path / "clone")
+    state: Any = RaisingState()
+    with pytest.raises(SandboxError, match="No sandbox starts"):
+        record_of(session, 0, state)
+    finish_trial(session, Proposal(title="baseline", proposer="baseline"), Verdict.KEEP)
+    assert record_of(session, 0, state).number == 0

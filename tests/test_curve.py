@@ -1,0 +1,41 @@
+"""Curves as they are kept: few points, and the mean loss in shares of the budget."""
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from nightlab.curve import CURVE_POINTS, PROFILE_BINS, Curve
+from nightlab.records import CurvePoint
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, CURVE_POINTS, CURVE_POINTS + 1, 12_345])
+def test_a_curve_keeps_its_ends_and_its_shape(count):
+    curve = Curve()
+    for step in range(count):
+        curve.add(CurvePoint(seconds=float(step), step=step, loss=1.0), step / count)
+    steps = [point.step for point in curve.points()]
+    assert len(steps) <= CURVE_POINTS + 1
+    assert steps == sorted(set(steps))
+    if count:
+        assert (steps[0], steps[-1]) == (0, count - 1)
+        gaps = {after - before for before, after in pairwise(steps[:-1])}
+        assert len(gaps) <= 1
+
+
+def test_a_profile_is_the_mean_of_all_reports_in_each_share_of_the_budget():
+    curve = Curve()
+    steps = 50 * CURVE_POINTS
+    for step in range(1, steps + 1):
+        loss = float(math.ceil(step * PROFILE_BINS / steps)) + (-1) ** step
+        curve.add(CurvePoint(seconds=1.0, step=step, loss=loss), step / steps)
+    assert curve.profile() == pytest.approx([float(n) for n in range(1, PROFILE_BINS + 1)])
+
+
+@pytest.mark.parametrize("loss", [None, math.nan, math.inf])
+def test_what_is_no_loss_makes_no_profile(loss):
+    curve = Curve()
+    curve.add(CurvePoint(seconds=1.0, step=1, loss=loss), 0.1)
+    assert curve.profile() == ()
+    curve.add(CurvePoint(seconds=1.0, step=2, loss=2.0), 0.12)
+    assert curve.profile() == (None, None, 2.0, *[None] * (PROFILE_BINS - 3))
