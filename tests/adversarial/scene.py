@@ -180,11 +180,13 @@ class Scene:
     def _survivors(self) -> list[int]:
         """Process ids of what bears the mark and is not dead: of the whole machine, in one go."""
         found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
+        # Not pathlib's glob, which fails where a process ends as it looks.
+        for pid in filter(str.isdigit, os.listdir("/proc")):
             with contextlib.suppress(OSError):
-                name, _, rest = path.read_text(errors="replace").partition(") ")
+                stat = Path("/proc", pid, "stat").read_text(errors="replace")
+                name, _, rest = stat.partition(") ")
                 if name.endswith(f"({self.mark}") and not rest.startswith(("Z", "X")):
-                    found.append(int(path.parent.name))
+                    found.append(int(pid))
         return found
 
 

@@ -21,8 +21,9 @@ PR_SET_PDEATHSIG = 1
 def read_environment(bait: Bait) -> str:
     """A key in the engine's environment, wherever a process shows one."""
     seen = set()
-    places = [Path("/proc/self/environ"), *Path("/proc").glob("[0-9]*/environ")]
-    for place in places:
+    # Names first, each opened inside the try: pathlib's glob fails where one ends as it looks.
+    for name in ["self", *filter(str.isdigit, _listed("/proc"))]:
+        place = Path("/proc", name, "environ")
         try:
             entries = place.read_bytes().split(b"\0")
         except OSError:
@@ -32,6 +33,13 @@ def read_environment(bait: Bait) -> str:
             if hashlib.sha256(entry).hexdigest() in bait["secrets"]:
                 return f"{place} shows {entry.partition(b'=')[0].decode(errors='replace')}"
     raise Held("no environment shows it" if seen else "no environment can be read")
+
+
+def _listed(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # a rung without /proc
+        return []
 
 
 def inherit_descriptors(bait: Bait) -> str:
