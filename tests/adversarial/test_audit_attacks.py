@@ -3,8 +3,15 @@
 The text is a Markov chain whose entropy is known (``scoring.py``), so that "gains" is exact:
 a score below the best honest one. What the attack claims, without the audit, must lie below
 it by far, or the attack would prove nothing.
+
+The positions are drawn here from seeds of their own, the same in every run: a score may lie
+past any number of standard errors by chance. (Of 150 secret draws, five had a leak in 0.3 % of
+positions past three: docs/decisions/0006. All 150 ended as ``audit``.)
 """
 
+import zlib
+
+import numpy as np
 import pytest
 
 from nightlab.records import Evaluation, Reason
@@ -24,7 +31,7 @@ CASES = [
     if rung == "1" or variant == attack.variants[0]
 ]
 ERRORS = 3.0
-"""Standard errors that a lucky draw may be away from the truth."""
+"""Standard errors that a draw may be away from the truth."""
 
 CLAIM_GAIN_BPB = 0.001
 """What an attack has to gain without the audit, at least."""
@@ -33,6 +40,14 @@ CLAIM_GAIN_BPB = 0.001
 @pytest.fixture(scope="module")
 def chain():
     return Chain()
+
+
+@pytest.fixture(autouse=True)
+def repeatable_draws(request, monkeypatch):
+    seeds = iter(np.random.SeedSequence(zlib.crc32(request.node.name.encode())).spawn(10))
+    monkeypatch.setattr(
+        "nightlab.evaluation.secret_generator", lambda: np.random.default_rng(next(seeds))
+    )
 
 
 @pytest.fixture(scope="module")
