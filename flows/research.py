@@ -23,8 +23,9 @@ from nightlab.errors import (
 from nightlab.limits import Limits
 from nightlab.patience import after_failures
 from nightlab.prefetch import Prefetch, is_prefetched
-from nightlab.records import Reason, TrialRecord
-from nightlab.session import Session, begin_study, find_baseline, open_session, standing_record
+from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.scores import standing_record
+from nightlab.session import Session, begin_study, find_baseline, open_session
 from nightlab.settings import Places, SessionSettings
 from nightlab.steering import Steering
 from nightlab.trial import baseline_proposal, keep_unanswered
@@ -148,6 +149,11 @@ def _baseline(session: Session) -> None:
     if find_baseline(session.ledger.records()) is not None:
         return
     record = _run(session, session.ledger.next_number(), baseline=True)
+    if record.verdict is Verdict.FAILED:
+        raise UsageError(
+            f"The baseline of study {record.study!r} was not trained: {record.decision.sentence} "
+            "Where that is mended, the same command tries it again."
+        )
     if record.reason is not Reason.BASELINE:
         raise UsageError(
             f"The baseline of study {record.study!r} did not train, so there is nothing to improve "

@@ -11,7 +11,7 @@ from nightlab.ledger import Ledger, Remote
 from nightlab.records import TrialRecord
 from nightlab.session import open_session
 from nightlab.settings import Places, SessionSettings
-from nightlab.trial import check_retryable, retry_proposal
+from nightlab.trial import check_retryable, number_of_retry, retry_proposal
 from tasks.prepare import prepare
 from tasks.report import show_trials
 
@@ -38,7 +38,7 @@ def retry(study: str, number: int, remote: str | None = None) -> TrialRecord:
         session_progress(session),
     ):
         prepare(session)
-        again = session.ledger.next_number()
+        again = number_of_retry(session, number)
         proposal = retry_proposal(session, earlier)
         state = trial(session, study, again, proposal, number, return_state=True)
         record = record_of(session, again, state)

@@ -22,7 +22,14 @@ from nightlab.ledger import (
 )
 from nightlab.measurement import train_code, training_order
 from nightlab.records import Evaluation, Replicate, TrialRecord, utc_now
-from nightlab.scores import Noise, counted_scores, incumbent_evidence, measure_noise, pool_noise
+from nightlab.scores import (
+    Noise,
+    counted_scores,
+    incumbent_evidence,
+    measure_noise,
+    pool_noise,
+    standing_record,
+)
 from nightlab.sequential_test import Comparison
 from nightlab.session import (
     Session,
@@ -30,7 +37,6 @@ from nightlab.session import (
     find_baseline,
     flat_settings,
     seed_from,
-    standing_record,
 )
 
 MAX_FAILURES = 2
@@ -71,8 +77,9 @@ def check_confirmable(
     """
     gain = _gain(records)
     if gain is None:
+        what = "kept nothing beyond its baseline" if records else "no trials"
         raise UsageError(
-            f"Study {study!r} has kept nothing beyond its baseline, so there is no gain to "
+            f"Study {study!r} has {what}, so there is no gain to "
             f"confirm: `nightlab research --study {study}` goes on with it."
         )
     return gain
@@ -91,7 +98,7 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
 
     Args:
         session: a session whose corpus is ready.
-        wanted: scored replicates of each code; one that is under way keeps its own number.
+        wanted: scored replicates of each code; one that is under way is not made shorter by it.
 
     Raises:
         UsageError: there is no baseline, or nothing better than it.
@@ -100,7 +107,11 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
     baseline, standing = check_confirmable(ledger.study, ledger.records())
     left = latest_confirmation(session)
     if left is not None and left.finished_at is None:
-        return left
+        if wanted <= left.wanted:
+            return left
+        longer = left.model_copy(update={"wanted": wanted})
+        write_confirmation(ledger, longer)
+        return longer
     claimed = (baseline.val_bpb or math.nan) - (standing.val_bpb or math.nan)
     record = ConfirmationRecord(
         study=ledger.study,

@@ -126,10 +126,15 @@ def _falling(trained: Sequence[Replicate]) -> set[int]:
     fell = {
         each.seed
         for each in trained
-        if (share := slowest_quarter(each.training.curve)) is not None and share < 1 - FALL_SHARE
+        if (share := _slowest_quarter(each)) is not None and share < 1 - FALL_SHARE
     }
     is_usual = len(trained) > 1 and 2 * len(fell) > len(trained)
     return set() if is_usual else fell
+
+
+def _slowest_quarter(replicate: Replicate) -> float | None:
+    noted = replicate.training.slowest_quarter
+    return slowest_quarter(replicate.training.curve) if noted is None else noted
 
 
 def _rates(trained: Sequence[Replicate]) -> dict[int, float]:
@@ -162,7 +167,7 @@ def _departure_clause(found: Replicate, replicates: Sequence[Replicate]) -> str:
 
 
 def _fall_clause(found: Replicate) -> str:
-    share = slowest_quarter(found.training.curve)
+    share = _slowest_quarter(found)
     if share is None:
         return "its throughput departs from the same code's record"
     return f"for a quarter of its time it had only {share:.0%} of its own usual throughput"

@@ -55,13 +55,14 @@ class Curve:
         return kept if self.last is None or kept[-1] is self.last else (*kept, self.last)
 
     def profile(self) -> tuple[float | None, ...]:
-        """Mean loss in nats per token in each bin so far; None where no finite one was reported.
+        """Mean loss in nats per token in each bin so far; None where no finite one was reported,
+        or the sum of them is none.
 
         Empty where none was reported at all.
         """
         if not any(self._counts):
             return ()
         return tuple(
-            round(total / count, _LOSS_DECIMALS) if count else None
+            round(total / count, _LOSS_DECIMALS) if count and math.isfinite(total) else None
             for total, count in zip(self._sums, self._counts, strict=True)
         )

@@ -100,11 +100,16 @@ def decide_baseline(replicates: Sequence[Replicate]) -> Decision:
     if failed is not None:
         return failed
     score = mean_bpb(replicates)
-    scores = ", ".join(f"{r.val_bpb:.4f}" for r in replicates)
+    counted = counted_scores(replicates)
+    scores = ", ".join(f"{each:.4f}" for each in counted)
+    left_out = len(replicates) - len(counted)
+    contended = f"; {left_out} under contention left out" if left_out else ""
     return Decision(
         verdict=Verdict.KEEP,
         reason=Reason.BASELINE,
-        sentence=f"Baseline {score:.4f} bpb, the mean of {len(replicates)} seeds ({scores}).",
+        sentence=(
+            f"Baseline {score:.4f} bpb, the mean of {len(counted)} seeds ({scores}){contended}."
+        ),
     )
 
 

@@ -26,7 +26,7 @@ class Limits:
             return wish.sentence()
         ours = self._own_trials()
         if settings.trials is not None and len(ours) + under_way >= settings.trials:
-            return f"{len(ours)} trials were asked for and are done."
+            return _trials_sentence(settings.trials, len(ours))
         began = min([self._began, *(record.started_at for record in ours)])
         hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR
         if settings.hours is not None and hours >= settings.hours:
@@ -41,3 +41,9 @@ class Limits:
             for record in self._session.ledger.records()
             if record.session == self._session.identifier and record.reason is not Reason.BASELINE
         ]
+
+
+def _trials_sentence(wanted: int, done: int) -> str:
+    if done <= wanted:
+        return f"{wanted} trials were asked for and are done."
+    return f"{wanted} trials were asked for and {done} are done: interrupted ones were resumed."

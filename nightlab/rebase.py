@@ -5,14 +5,14 @@ from nightlab.records import InFlight, Proposal
 
 
 def rebase(mark: InFlight, incumbent: str, source: str, program: str) -> InFlight:
-    """Carry an idea that is not applied yet over to the incumbent and the brief of today.
+    """Carry an idea that is not trained yet over to the incumbent and the brief of today.
 
     Edits that do not apply any more are set aside, and so is an idea that was asked for before
     the person changed the brief: the trial then asks for another one, and what the first one
     cost counts on.
 
     Args:
-        mark: a mark whose proposal is not applied.
+        mark: a mark whose commit is its parent's.
         incumbent: the commit that stands now.
         source: its ``train.py``.
         program: the person's brief as it stands now.

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 from nightlab.records import Evaluation, Replicate
+from nightlab.scores import counted
 
 NOTHING = "\N{EN DASH}"
 _SMALLEST = 0.00005
@@ -37,8 +38,8 @@ def audit_error(replicates: Iterable[Replicate]) -> float | None:
     """
     errors = [
         replicate.evaluation.standard_error
-        for replicate in replicates
-        if replicate.evaluation is not None and replicate.val_bpb is not None
+        for replicate in counted(tuple(replicates))
+        if replicate.evaluation is not None
     ]
     known = [error for error in errors if error is not None]
     if not known or len(known) < len(errors):

@@ -5,7 +5,8 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 
-from nightlab.records import Reason, Replicate, TrialRecord
+from nightlab.contention import mark_contended
+from nightlab.records import Reason, Replicate, TrialRecord, Verdict
 
 CONTENDED_LIMIT = 3
 """Replicates under contention that are replaced by others; with more, the machine is just so."""
@@ -24,12 +25,16 @@ def is_better(score: float, other: float) -> bool:
     return score < other
 
 
-def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
-    """Return the scores that count: contended ones only where there are too many to replace."""
+def counted(replicates: Sequence[Replicate]) -> list[Replicate]:
+    """Return those whose scores count: contended ones only where too many are to be replaced."""
     scored = [each for each in replicates if each.val_bpb is not None]
     calm = [each for each in scored if not each.contended]
-    chosen = scored if len(scored) - len(calm) > CONTENDED_LIMIT else calm
-    return [each.val_bpb for each in chosen if each.val_bpb is not None]
+    return scored if len(scored) - len(calm) > CONTENDED_LIMIT else calm
+
+
+def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
+    """Return the scores that count."""
+    return [each.val_bpb for each in counted(replicates) if each.val_bpb is not None]
 
 
 def mean_bpb(replicates: Iterable[Replicate]) -> float | None:
@@ -39,14 +44,31 @@ def mean_bpb(replicates: Iterable[Replicate]) -> float | None:
 
 
 def incumbent_evidence(records: Iterable[TrialRecord], commit: str) -> tuple[Replicate, ...]:
-    """All trainings of a commit: its own trial's, and those that later trials added."""
+    """All trainings of a commit: its own trial's, and those that later trials added.
+
+    Those under contention are marked by all of them, whatever their records say: of three
+    trainings another may stand out than of two.
+    """
     found: list[Replicate] = []
+    counts_tokens = False
     for record in records:
+        counts_tokens = counts_tokens or record.budget_tokens is not None
         if (record.commit == commit and record.parent != commit) or _is_baseline(record, commit):
             found += record.replicates
         if record.parent == commit:
             found += record.incumbent_replicates
-    return tuple(found)
+    return mark_contended(found, counts_tokens=counts_tokens)
+
+
+def standing_record(records: Sequence[TrialRecord]) -> TrialRecord | None:
+    """The record of the incumbent: the keep that no other keep was built on.
+
+    Mostly the last one; but a trial may be kept after one with a higher number was.
+    """
+    kept = [record for record in records if record.verdict is Verdict.KEEP]
+    built_on = {record.parent for record in kept if record.parent != record.commit}
+    standing = [record for record in kept if record.commit not in built_on]
+    return standing[-1] if standing else None
 
 
 def measure_noise(records: Iterable[TrialRecord], without: Container[str] = ()) -> Noise | None:

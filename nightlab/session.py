@@ -23,7 +23,7 @@ from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
 from nightlab.program import read_program
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
-from nightlab.records import InFlight, ProposalCost, Reason, TrialRecord, Verdict
+from nightlab.records import InFlight, ProposalCost, Reason, TrialRecord
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.scores import measure_noise
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
@@ -284,11 +284,15 @@ def begin_study(session: Session) -> str:
 def begun_with(
     records: tuple[TrialRecord, ...], marks: tuple[InFlight, ...]
 ) -> TrialRecord | InFlight | None:
-    """What says how the study is measured: its baseline, or the mark of one under way."""
+    """What says how the study is measured: its baseline, the mark of one under way, or a try at it.
+
+    The branch of a study was made for its first session's settings, whether or not it then trained.
+    """
     baseline = find_baseline(records)
     if baseline is not None:
         return baseline
-    return next((mark for mark in marks if mark.settings), None)
+    tries: tuple[TrialRecord | InFlight, ...] = (*marks, *records)
+    return next((each for each in tries if each.settings), None)
 
 
 def find_baseline(records: tuple[TrialRecord, ...]) -> TrialRecord | None:
@@ -297,12 +301,6 @@ def find_baseline(records: tuple[TrialRecord, ...]) -> TrialRecord | None:
         if record.reason is Reason.BASELINE:
             return record
     return None
-
-
-def standing_record(records: tuple[TrialRecord, ...]) -> TrialRecord | None:
-    """The record of the incumbent: the last one that was kept."""
-    kept = [record for record in records if record.verdict is Verdict.KEEP]
-    return kept[-1] if kept else None
 
 
 def study_noise_bpb(records: tuple[TrialRecord, ...]) -> float | None:

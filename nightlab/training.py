@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nightlab.candidate import oversized
+from nightlab.contention import slowest_quarter
 from nightlab.curve import Curve
 from nightlab.device import Device
 from nightlab.protocol import (
@@ -284,6 +285,7 @@ class _Training:
             exit_code=self._exit_code,
             curve=self._curve.points(),
             loss_profile=self._curve.profile(),
+            slowest_quarter=slowest_quarter(self._curve.points()),
             log=self._process.log,
         )
 

@@ -10,6 +10,7 @@ import platform
 from collections import Counter
 from typing import Any
 
+from nightlab import events
 from nightlab.arms import Arm, arm_of
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger, suggestions_for
@@ -24,10 +25,10 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.scores import standing_record
 from nightlab.session import (
     Session,
     flat_settings,
-    standing_record,
     study_noise_bpb,
 )
 from nightlab.tracking import TrialFacts
@@ -55,15 +56,41 @@ def begin_trial(
         mark = new_mark(session, number, ledger)
         begun: dict[str, Any] = {"attempts": 1, "proposal": proposal, "retry_of": retry_of}
     else:
-        mark = left
-        if not is_applied(left) and not left.replicates:
-            incumbent = ledger.incumbent()
-            told = read_program(session.settings, session.places)
-            mark = rebase(left, incumbent, ledger.source(incumbent), told)
+        mark = _carried_over(session, left)
         begun = {"attempts": mark.attempts + 1, "session": session.identifier}
+        if left.attempts == 0 or left.session != session.identifier:
+            # A session's hours count from its trials' starts: not from when an idea was asked for
+            # ahead of time, nor from an earlier session's.
+            begun["started_at"] = utc_now()
     mark = mark.model_copy(update=begun)
     ledger.mark(mark)
     return mark
+
+
+def _carried_over(session: Session, left: InFlight) -> InFlight:
+    """A mark that an earlier session left, on today's incumbent.
+
+    What was trained on an incumbent that is none any more cannot be judged: no keep could follow
+    from it. Its idea is tried anew.
+    """
+    incumbent = session.ledger.incumbent()
+    if left.attempts and is_applied(left) and left.parent == incumbent:
+        return left
+    if left.replicates:
+        text = f"Trial {left.number} was begun on an incumbent that a retried trial has replaced"
+        events.publish(events.Notice(text=f"{text}: its idea is trained anew on today's."))
+    untrained = left.model_copy(
+        update={
+            "commit": left.parent,
+            "preflight": None,
+            "repairs": 0,
+            "is_given_up": False,
+            "replicates": (),
+            "incumbent_replicates": (),
+        }
+    )
+    told = read_program(session.settings, session.places)
+    return rebase(untrained, incumbent, session.ledger.source(incumbent), told)
 
 
 def new_mark(session: Session, number: int, ledger: Ledger) -> InFlight:
@@ -143,6 +170,12 @@ def check_retryable(record: TrialRecord) -> None:
             f"Only a failed trial is retried, and trial {record.number} of study {record.study!r} "
             f"has the verdict {record.verdict.value}: its measurement stands."
         )
+
+
+def number_of_retry(session: Session, number: int) -> int:
+    """The number of the trial that retries another one: of one that was cut off, or a new one."""
+    begun = [mark.number for mark in session.ledger.marks() if mark.retry_of == number]
+    return begun[0] if begun else session.ledger.next_number()
 
 
 def retry_proposal(session: Session, record: TrialRecord) -> Proposal | None:

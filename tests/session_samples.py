@@ -10,7 +10,7 @@ from typing import Any
 
 from nightlab.device import Device
 from nightlab.ledger import Ledger
-from nightlab.proposers import Brief, Spending
+from nightlab.proposers import Brief, Spending, apply_edits
 from nightlab.records import (
     Confinement,
     Decision,
@@ -82,20 +82,7 @@ def finish_trial(session: Any, proposal: Proposal, verdict: Verdict = Verdict.FA
     ledger = session.ledger
     commit = ledger.incumbent()
     reason = Reason.BASELINE if verdict is Verdict.KEEP else Reason.MACHINERY
-    record = TrialRecord(
-        study=STUDY,
-        number=ledger.next_number(),
-        parent=commit,
-        commit=commit,
-        title=proposal.title,
-        proposer=proposal.proposer,
-        decision=Decision(verdict=verdict, reason=reason, sentence="So it is."),
-        cost=proposal.cost,
-        confinement=Confinement(rung="none"),
-        started_at=utc_now(),
-        finished_at=utc_now(),
-    )
-    ledger.finish(record, Evidence(proposal=proposal))
+    _record(session, ledger.next_number(), commit, commit, proposal, verdict, reason)
 
 
 def lose_an_answer(session: Any) -> None:
@@ -115,3 +102,39 @@ def hold_answers() -> tuple[Callable[[Brief], Proposal], threading.Event, thread
         return idea(brief)
 
     return answer, asked, released
+
+
+def keep_edit(session: Any, number: int, proposal: Proposal) -> str:
+    """Record a trial whose proposal is kept; return its commit, the new incumbent."""
+    ledger = session.ledger
+    parent = ledger.incumbent()
+    source = apply_edits(ledger.source(parent), proposal.edits).source
+    commit: str = ledger.write_candidate(parent, source, proposal.title, "")
+    _record(session, number, parent, commit, proposal, Verdict.KEEP, Reason.IMPROVED)
+    return commit
+
+
+def _record(
+    session: Any,
+    number: int,
+    parent: str,
+    commit: str,
+    proposal: Proposal,
+    verdict: Verdict,
+    reason: Reason,
+) -> None:
+    record = TrialRecord(
+        study=STUDY,
+        number=number,
+        parent=parent,
+        commit=commit,
+        title=proposal.title,
+        proposer=proposal.proposer,
+        decision=Decision(verdict=verdict, reason=reason, sentence="So it is."),
+        val_bpb=1.9 if verdict is Verdict.KEEP else None,
+        cost=proposal.cost,
+        confinement=Confinement(rung="none"),
+        started_at=utc_now(),
+        finished_at=utc_now(),
+    )
+    session.ledger.finish(record, Evidence(proposal=proposal))

@@ -1,15 +1,32 @@
 """What a confirmation concludes, and what it trains next: pure functions of its record."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from nightlab.confirmation import Code, check_confirmable, concluded, next_code, scored
+from nightlab.confirmation import (
+    Code,
+    begin_confirmation,
+    check_confirmable,
+    concluded,
+    next_code,
+    scored,
+)
 from nightlab.errors import EvaluationError, UsageError
-from nightlab.ledger import ConfirmationRecord
-from nightlab.records import Evaluation, Reason, Replicate, TrainingResult, Verdict
+from nightlab.ledger import ConfirmationRecord, confirmations
+from nightlab.records import (
+    Edit,
+    Evaluation,
+    Proposal,
+    Reason,
+    Replicate,
+    TrainingResult,
+    Verdict,
+)
 from nightlab.scores import Noise
 from tests.samples import sample_record
+from tests.session_samples import finish_trial, keep_edit, sample_session
 
 
 def trained(*scores: float | None) -> tuple[Replicate, ...]:
@@ -106,3 +123,15 @@ def test_only_a_gain_can_be_confirmed() -> None:
         check_confirmable("night", (baseline,))
     better = sample_record(1, scores=(1.9,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
     assert check_confirmable("night", (baseline, better)) == (baseline, better)
+
+
+def test_one_that_is_under_way_can_be_made_longer_and_not_shorter(tmp_path: Path) -> None:
+    session = sample_session(tmp_path / "clone")
+    session.engine_version = "1"
+    finish_trial(session, Proposal(title="baseline", proposer="baseline"), Verdict.KEEP)
+    edits = (Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
+    keep_edit(session, 1, Proposal(title="Deeper", proposer="llm", edits=edits))
+    assert begin_confirmation(session, 2).wanted == 2
+    assert begin_confirmation(session, 5).wanted == 5
+    assert begin_confirmation(session, 3).wanted == 5
+    assert [each.wanted for each in confirmations(session.ledger)] == [5]

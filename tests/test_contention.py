@@ -169,3 +169,19 @@ def test_of_three_or_more_one_at_least_always_stands(
     once = mark_contended(replicates)
     assert not all(each.contended for each in once)
     assert mark_contended(once) == once
+
+
+def test_a_record_without_curves_says_the_same_of_a_fall():
+    fallen = [replicate(seed, 100.0, quarters=FALLEN if seed == 1 else STEADY) for seed in range(3)]
+    assert marked(tuple(fallen)) == [1]
+    noted = tuple(
+        each.model_copy(
+            update={
+                "training": each.training.model_copy(
+                    update={"curve": (), "slowest_quarter": slowest_quarter(each.training.curve)}
+                )
+            }
+        )
+        for each in fallen
+    )
+    assert marked(noted) == [1]

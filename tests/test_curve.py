@@ -39,3 +39,11 @@ def test_what_is_no_loss_makes_no_profile(loss):
     assert curve.profile() == ()
     curve.add(CurvePoint(seconds=1.0, step=2, loss=2.0), 0.12)
     assert curve.profile() == (None, None, 2.0, *[None] * (PROFILE_BINS - 3))
+
+
+def test_losses_whose_sum_no_number_can_hold_make_no_profile():
+    curve = Curve()
+    for step in range(3):
+        curve.add(CurvePoint(seconds=1.0, step=step, loss=1.5e308), 0.01)
+    curve.add(CurvePoint(seconds=1.0, step=4, loss=2.0), 0.06)
+    assert curve.profile() == (None, 2.0, *[None] * (PROFILE_BINS - 2))

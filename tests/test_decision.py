@@ -210,6 +210,14 @@ def test_a_baseline_is_the_mean_of_its_seeds() -> None:
     assert f"{fmean((1.9, 2.0, 2.1)):.4f}" in made.sentence
 
 
+def test_a_baseline_says_which_seeds_do_not_count() -> None:
+    slowed = replicate(2.6).model_copy(update={"contended": True})
+    made = decide_baseline([replicate(1.9), slowed, replicate(2.1)])
+    assert made.sentence == (
+        "Baseline 2.0000 bpb, the mean of 2 seeds (1.9000, 2.1000); 1 under contention left out."
+    )
+
+
 def test_seeds_that_change_nothing_break_the_contract() -> None:
     def trained(seed: int, loss: float) -> Replicate:
         return Replicate(

@@ -4,8 +4,21 @@ import math
 
 import pytest
 
-from nightlab.records import Evaluation, Reason, Replicate, TrainingResult, Verdict
-from nightlab.scores import incumbent_evidence, is_better, mean_bpb, measure_noise
+from nightlab.records import (
+    Evaluation,
+    Reason,
+    Replicate,
+    TrainingResult,
+    TrialRecord,
+    Verdict,
+)
+from nightlab.scores import (
+    incumbent_evidence,
+    is_better,
+    mean_bpb,
+    measure_noise,
+    standing_record,
+)
 from tests.samples import sample_record
 
 
@@ -53,3 +66,37 @@ def test_all_trainings_of_a_commit_are_its_evidence() -> None:
 
 def test_a_missing_score_is_never_zero() -> None:
     assert mean_bpb([replicate(None)]) is None
+
+
+def test_the_incumbent_is_the_keep_that_no_other_was_built_on() -> None:
+    def kept(number: int, parent: str, reason: Reason = Reason.IMPROVED) -> TrialRecord:
+        record = sample_record(number, scores=(2.0,), verdict=Verdict.KEEP, reason=reason)
+        return record.model_copy(update={"parent": parent})
+
+    baseline = kept(0, f"{0:040x}", Reason.BASELINE)
+    assert standing_record((baseline, sample_record(1))) is baseline
+    # Trial 2 waited as an idea while trial 1 was retried as trial 3, and was kept after that.
+    third = kept(3, baseline.commit)
+    second = kept(2, third.commit)
+    assert standing_record((baseline, second, third)) is second
+    assert standing_record(()) is None
+
+
+def test_evidence_is_marked_by_all_trainings_of_the_code() -> None:
+    def at(rate: float, seed: int) -> Replicate:
+        found = replicate(2.0, seed)
+        training = TrainingResult(tokens_per_second=rate)
+        return found.model_copy(update={"training": training})
+
+    baseline = sample_record(0, verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    # Of its own two, the slower was taken for contended; later ones say which is usual.
+    own = (at(100.0, 1).model_copy(update={"contended": True}), at(150.0, 2))
+    baseline = baseline.model_copy(update={"commit": baseline.parent, "replicates": own})
+    later = sample_record(1, scores=(2.5,)).model_copy(
+        update={"incumbent_replicates": (at(100.0, 7), at(101.0, 8))}
+    )
+    found = incumbent_evidence((baseline, later), baseline.parent)
+    assert [each.seed for each in found if each.contended] == [2]
+    counted = baseline.model_copy(update={"budget_tokens": 1000})
+    found = incumbent_evidence((counted, later), baseline.parent)
+    assert not any(each.contended for each in found)

@@ -6,13 +6,13 @@ from nightlab import events
 from nightlab.device import Device
 from nightlab.errors import UsageError
 from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.scores import standing_record
 from nightlab.session import (
     check_device,
     continue_settings,
     engine_version,
     find_baseline,
     replicate_seed,
-    standing_record,
 )
 from nightlab.settings import SessionSettings
 from tests.samples import sample_record

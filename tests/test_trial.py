@@ -1,20 +1,35 @@
 """Marks of trials in a real repository: what was paid for stays, whatever ends a session."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nightlab.records import Edit, InFlight, Proposal, ProposalCost, TrialRecord
+from nightlab import events
+from nightlab.limits import Limits
+from nightlab.records import (
+    Edit,
+    Evaluation,
+    InFlight,
+    Proposal,
+    ProposalCost,
+    Replicate,
+    TrainingResult,
+    TrialRecord,
+    utc_now,
+)
 from nightlab.trial import (
     apply_proposal,
     begin_trial,
     current_mark,
     keep_unanswered,
+    new_mark,
+    number_of_retry,
     put_back,
     retry_proposal,
 )
-from tests.session_samples import finish_trial, lose_an_answer, sample_session
+from tests.session_samples import finish_trial, keep_edit, lose_an_answer, sample_session
 
 LOST = ProposalCost(calls=1, prompt_tokens=1000, completion_tokens=1500, cost_usd=0.25)
 
@@ -117,3 +132,80 @@ def test_an_edit_that_no_file_can_hold_is_a_result(session: Any) -> None:
     assert stored is not None
     assert stored.proposal is not None
     assert stored.proposal.error == applied.proposal.error
+
+
+YESTERDAY = timedelta(hours=20)
+DEEPER = Proposal(
+    title="Deeper", proposer="llm", edits=(Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
+)
+WIDER = Proposal(
+    title="Wider", proposer="llm", edits=(Edit(search="A trainer", replace="A wide trainer"),)
+)
+
+
+def test_an_idea_in_hand_begins_when_its_turn_comes(session: Any) -> None:
+    waiting = new_mark(session, 1, session.ledger)
+    asked = waiting.model_copy(
+        update={"proposal": DEEPER, "session": "last night", "started_at": utc_now() - YESTERDAY}
+    )
+    session.ledger.mark(asked)
+    begun = begin_trial(session, 1)
+    assert begun.session == "session"
+    assert utc_now() - begun.started_at < timedelta(hours=1)
+    # A session of two hours has just begun, whatever is in hand.
+    session.settings = session.settings.model_copy(update={"hours": 2.0})
+    apply_proposal(session, begun, DEEPER)
+    keep_edit(session, 1, DEEPER)
+    assert Limits(session).reached() is None
+
+
+def test_what_an_earlier_session_began_counts_from_when_it_is_taken_up(session: Any) -> None:
+    begun = begin_trial(session, 1, DEEPER)
+    early = begun.model_copy(update={"started_at": utc_now() - YESTERDAY})
+    session.ledger.mark(early)
+    # A retried run of the same session counts on.
+    assert begin_trial(session, 1).started_at == early.started_at
+    session.ledger.mark(early.model_copy(update={"session": "last night"}))
+    assert utc_now() - begin_trial(session, 1).started_at < timedelta(hours=1)
+
+
+def test_an_idea_that_was_wrong_is_asked_for_anew_where_the_incumbent_changed(
+    session: Any,
+) -> None:
+    waiting = new_mark(session, 2, session.ledger)
+    wrong = DEEPER.model_copy(update={"error": "Block 1 is not found.", "cost": LOST})
+    session.ledger.mark(waiting.model_copy(update={"proposal": wrong}))
+    commit = keep_edit(session, 1, WIDER)
+    begun = begin_trial(session, 2)
+    assert (begun.parent, begun.commit) == (commit, commit)
+    assert begun.proposal is None
+    assert set_aside_costs(begun) == [LOST]
+
+
+def test_what_was_trained_on_an_incumbent_that_has_gone_is_trained_anew(session: Any) -> None:
+    begun = begin_trial(session, 1, DEEPER)
+    applied = apply_proposal(session, begun, DEEPER)
+    trained = Replicate(seed=1, training=TrainingResult(), evaluation=Evaluation(val_bpb=1.0))
+    session.ledger.mark(applied.model_copy(update={"replicates": (trained,)}))
+    same = begin_trial(session, 1)
+    assert (same.commit, same.replicates) == (applied.commit, (trained,))
+
+    commit = keep_edit(session, 2, WIDER)  # As a retried trial is, meanwhile.
+    said: list[str] = []
+    with events.listening(lambda event: said.append(getattr(event, "text", ""))):
+        again = begin_trial(session, 1)
+    assert (again.parent, again.commit, again.replicates) == (commit, commit, ())
+    assert again.proposal == DEEPER
+    assert "Trial 1 was begun on an incumbent that a retried trial has replaced" in said[0]
+    moved = apply_proposal(session, again, DEEPER)
+    source = session.ledger.source(moved.commit)
+    assert "A wide trainer" in source
+    assert "DEPTH = 6" in source
+
+
+def test_a_retry_that_was_cut_off_keeps_its_number(session: Any) -> None:
+    recorded(session, DEEPER)
+    assert number_of_retry(session, 0) == 1
+    begin_trial(session, 1, DEEPER, retry_of=0)
+    assert number_of_retry(session, 0) == 1
+    assert number_of_retry(session, 5) == 2

@@ -56,6 +56,9 @@ class TrainingResult(Frozen):
     loss_profile: tuple[float | None, ...] = ()
     """Mean reported loss in equal shares of the budget: what pruning compares. In nats per
     token; None in a share that had no report."""
+    slowest_quarter: float | None = None
+    """Rate in the slowest quarter of its time as a share of the median quarter's: what a curve says
+    of contention, for records, which have none. None where reports were too few."""
     forecast: Forecast | None = None
     """What made pruning stop the training, or would have; None where it had nothing to say."""
     log: str = ""

@@ -39,11 +39,12 @@ class InFlight(Frozen):
     program: str = ""
     """Text of ``program.md`` as its proposer was told it."""
     session: str = ""
-    """The Prefect flow run that began it: a retried run counts its own trials by this."""
+    """The Prefect flow run that has it in hand: a retried run counts its own trials by this."""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The session's settings, as JSON: what the replicates so far were measured with."""
     corpus_fingerprint: str = ""
     started_at: datetime
+    """When the session that has it in hand began it; before that, when its idea was asked for."""
 
 
 class TrialRecord(Frozen):

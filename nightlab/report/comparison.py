@@ -15,7 +15,13 @@ from nightlab.errors import UsageError
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.proposers.command import CommandProposer
 from nightlab.records import Frozen, Reason, TrialRecord, Verdict
-from nightlab.scores import counted_scores, incumbent_evidence, mean_bpb, measure_noise
+from nightlab.scores import (
+    counted_scores,
+    incumbent_evidence,
+    mean_bpb,
+    measure_noise,
+    standing_record,
+)
 from nightlab.settings import SessionSettings
 
 MEASURED_BY = (
@@ -243,14 +249,15 @@ def _moments(
     noise = measure_noise(records)
     called = [record for record in records if _is_called(record)]
     is_priced = not called or not all(map(_is_unpriced, called))
-    spent, standing = Spent(cost_usd=0.0 if is_priced else None), None
+    spent = Spent(cost_usd=0.0 if is_priced else None)
     moments: list[Moment] = []
     ends = []
     for index, record in enumerate(records):
         spent = _after(spent, record)
-        if record.verdict is Verdict.KEEP:
-            standing = record.commit
-        known = incumbent_evidence(records[: index + 1], standing) if standing else ()
+        so_far = records[: index + 1]
+        incumbent = standing_record(so_far)
+        standing = incumbent.commit if incumbent is not None else None
+        known = incumbent_evidence(so_far, standing) if standing else ()
         score, count = mean_bpb(known), len(counted_scores(known))
         if score is None:
             continue

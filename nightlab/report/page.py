@@ -80,19 +80,20 @@ def page_environment() -> "Environment":
 def gain_sentence(study: Study) -> str:
     """What the study gained, in one sentence with the noise beside it."""
     baseline, incumbent, gain = study.baseline, study.incumbent, study.gain_bpb
-    if baseline is None or incumbent is None or gain is None or baseline.val_bpb is None:
+    before, now = study.baseline_bpb, study.incumbent_bpb
+    if baseline is None or incumbent is None or gain is None or not before:
         return "No baseline has been scored yet, so there is nothing to compare with."
     if baseline.number == incumbent.number:
         return (
-            f"Nothing was better than the baseline's {format_bpb(baseline.val_bpb)} bits per byte "
-            f"yet{_noise_clause(study)}."
+            f"Nothing was kept yet: the baseline stands at {format_bpb(before)} bits per "
+            f"byte{_noise_clause(study)}."
         )
     if study.confirmation is not None and not study.confirmation.holds:
         return study.confirmation.sentence
-    share = 100 * abs(gain) / baseline.val_bpb
+    share = 100 * abs(gain) / before
     word = "fewer" if gain >= 0 else "more"
     return (
-        f"From {format_bpb(baseline.val_bpb)} to {format_bpb(incumbent.val_bpb)} bits per byte: "
+        f"From {format_bpb(before)} to {format_bpb(now)} bits per byte: "
         f"{abs(gain):.4f} {word} ({share:.1f} %){_noise_clause(study)}."
         f"{_confirmation_clause(study)}"
     )

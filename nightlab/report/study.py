@@ -8,7 +8,14 @@ from typing import Protocol, TypeVar
 from nightlab.arms import ArmSummary, summarise_arms
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Reason, TrialRecord, Verdict
-from nightlab.scores import is_better, measure_noise
+from nightlab.scores import (
+    counted_scores,
+    incumbent_evidence,
+    is_better,
+    mean_bpb,
+    measure_noise,
+    standing_record,
+)
 from nightlab.sequential_test import quantiles
 
 TOTAL_STEP = "total"
@@ -67,7 +74,11 @@ class Study:
     records: tuple[TrialRecord, ...]
     baseline: TrialRecord | None
     incumbent: TrialRecord | None
-    """The trial that was kept last."""
+    """The trial whose code stands."""
+    baseline_bpb: float | None
+    """Mean score of the baseline, by all its trainings: later trials add some."""
+    incumbent_bpb: float | None
+    """The incumbent's, likewise."""
     noise_bpb: float | None
     """Standard deviation of one replicate's score, in bits per byte."""
     noise_degrees: int
@@ -80,11 +91,9 @@ class Study:
     @property
     def gain_bpb(self) -> float | None:
         """Baseline less incumbent, in bits per byte: positive is better."""
-        if self.baseline is None or self.incumbent is None:
+        if self.baseline_bpb is None or self.incumbent_bpb is None:
             return None
-        if self.baseline.val_bpb is None or self.incumbent.val_bpb is None:
-            return None
-        return self.baseline.val_bpb - self.incumbent.val_bpb
+        return self.baseline_bpb - self.incumbent_bpb
 
     def count(self, verdict: Verdict) -> int:
         """How many trials have a verdict."""
@@ -96,7 +105,7 @@ class Study:
 
     def error_bpb(self, record: TrialRecord) -> float | None:
         """Half of the 95 % interval of a trial's score, by the noise floor and Student's t."""
-        scored = sum(replicate.val_bpb is not None for replicate in record.replicates)
+        scored = len(counted_scores(record.replicates))
         if self.noise_bpb is None or not scored:
             return None
         return quantiles(self.noise_degrees)[0] * self.noise_bpb / math.sqrt(scored)
@@ -107,12 +116,15 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
     records = ledger.records()
     noise = measure_noise(records)
     arms = summarise_arms(records)
-    kept = [record for record in records if record.verdict is Verdict.KEEP]
+    baseline = next((record for record in records if record.reason is Reason.BASELINE), None)
+    incumbent = standing_record(records)
     return Study(
         name=ledger.study,
         records=records,
-        baseline=next((record for record in kept if record.reason is Reason.BASELINE), None),
-        incumbent=kept[-1] if kept else None,
+        baseline=baseline,
+        incumbent=incumbent,
+        baseline_bpb=_score_of(baseline, records),
+        incumbent_bpb=_score_of(incumbent, records),
         noise_bpb=noise.sigma_bpb if noise else None,
         noise_degrees=noise.degrees_of_freedom if noise else 0,
         spending=_spending(records),
@@ -121,11 +133,15 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
             (
                 each
                 for each in reversed(confirmed)
-                if each.finished_at and kept and each.incumbent_commit == kept[-1].commit
+                if each.finished_at and incumbent and each.incumbent_commit == incumbent.commit
             ),
             None,
         ),
     )
+
+
+def _score_of(record: TrialRecord | None, records: Sequence[TrialRecord]) -> float | None:
+    return mean_bpb(incumbent_evidence(records, record.commit)) if record is not None else None
 
 
 def running_best(records: Sequence[TrialRecord]) -> tuple[tuple[int, float], ...]:

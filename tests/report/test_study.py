@@ -49,3 +49,24 @@ def test_a_study_without_records_has_no_numbers() -> None:
     study = read_study(FixedStudy())
     assert study.gain_bpb is None
     assert study.spending.training_share is None
+
+
+def test_an_interval_leaves_out_what_the_mean_leaves_out() -> None:
+    record = trial(1, scores=(1.9, 2.4))
+    calm, slowed = record.replicates
+    slowed = slowed.model_copy(update={"contended": True})
+    record = record.model_copy(update={"replicates": (calm, slowed)})
+    study = read_study(FixedStudy(all_records=[baseline(), record]))
+    assert study.error_bpb(record) == study.error_bpb(trial(2, scores=(1.9,)))
+
+
+def test_the_gain_is_of_all_trainings_of_both_codes() -> None:
+    first = baseline(2.0)
+    again = trial(9, scores=(2.0,)).replicates
+    later = trial(2, scores=(2.5,)).model_copy(
+        update={"parent": first.commit, "incumbent_replicates": again}
+    )
+    study = read_study(FixedStudy(all_records=[first, later]))
+    scores = [each.val_bpb or 0.0 for each in (*first.replicates, *again)]
+    assert study.baseline_bpb == pytest.approx(sum(scores) / 4)
+    assert study.incumbent_bpb == study.baseline_bpb
