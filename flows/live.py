@@ -116,9 +116,10 @@ def spark_line(values: list[float], width: int = CURVE_WIDTH) -> str:
         return ""
     stride = max(1, len(values) / width)
     picked = [values[int(index * stride)] for index in range(min(width, len(values)))]
-    low, high = min(picked), max(picked)
+    # Candidates may report any finite number: halved, the span of two is one too.
+    low, high = min(picked) / 2, max(picked) / 2
     span = (high - low) or 1.0
-    return "".join(SPARKS[int((value - low) / span * (len(SPARKS) - 1))] for value in picked)
+    return "".join(SPARKS[int((value / 2 - low) / span * (len(SPARKS) - 1))] for value in picked)
 
 
 class PlainView:

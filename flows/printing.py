@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nightlab.ledger import StudySummary
-from nightlab.records import Decision, Replicate, TrialRecord, Verdict
+from nightlab.records import Decision, Reason, Replicate, TrialRecord, Verdict
 from nightlab.score_text import NOTHING, audit_error, audit_sentence, budget_text, format_score
 
 STYLES = {
@@ -107,8 +107,10 @@ def _asked(record: TrialRecord) -> str:
     """What the proposer was asked for and expected, and how the idea came about."""
     parts = []
     if record.expected_bpb is not None:
-        found = record.decision.difference_bpb
-        parts.append(f"expected {record.expected_bpb:+.4f} bpb, found {number(found, '+.4f')}")
+        found = number(record.decision.difference_bpb, "+.4f")
+        # A training that was stopped has no score, only what was to be expected of it.
+        word = "foreseen when it was stopped" if record.reason is Reason.PRUNED else "found"
+        parts.append(f"expected {record.expected_bpb:+.4f} bpb, {word} {found}")
     if record.mode is not None:
         parts.append(f"asked to {record.mode.value}")
     if record.rescue_of is not None:

@@ -31,6 +31,7 @@ from nightlab.trial import (
     is_applied,
     put_back,
     track_start,
+    with_unanswered,
 )
 from tasks.evaluate import evaluate
 from tasks.preflight import preflight, repair
@@ -57,8 +58,8 @@ def trial(
     Raises:
         BudgetReached: no idea can be paid for; the trial waits for a session that can.
     """
-    clock = StepClock()
     mark = begin_trial(session, number, proposal, retry_of)
+    clock = StepClock(mark)
     if mark.attempts > MAX_ATTEMPTS:
         return _recorded(session, mark, interrupted(mark), clock)
     try:
@@ -134,6 +135,8 @@ def _replicate(session: Session, mark: InFlight, subject: Subject, clock: StepCl
 
 def _recorded(session: Session, mark: InFlight, verdict: Decision, clock: StepClock) -> State[Any]:
     _say(mark, "record")
+    # Taken before the task: what it is tried again with has them still.
+    mark = with_unanswered(session, mark)
     record(session, mark, verdict, clock.totals())
     message = f"{verdict.verdict.value} ({verdict.reason.value}): {verdict.sentence}"
     if verdict.verdict is Verdict.FAILED:

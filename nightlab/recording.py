@@ -22,7 +22,6 @@ from nightlab.records import (
 )
 from nightlab.scores import mean_bpb
 from nightlab.session import Session, flat_settings
-from nightlab.trial import with_unanswered
 
 LOG_TAIL_LINES = 40
 
@@ -78,7 +77,7 @@ def record_trial(
     """Write the trial's record, with its evidence, in one transaction; then tell MLflow."""
     ledger = session.ledger
     proposal = mark.proposal or Proposal(title="no proposal", proposer=session.proposer.name)
-    proposal = with_set_aside(with_unanswered(session, mark), proposal)
+    proposal = with_set_aside(mark, proposal)
     source = ledger.source(mark.commit)
     lines = ledger.line_counts(mark.parent, mark.commit)
     record = TrialRecord(

@@ -21,6 +21,9 @@ from nightlab.records import Frozen
 TRAINER_FILE = "trainer/train.py"
 LONGEST_STUDY_NAME = 100
 
+LONGEST_SECONDS = 1_000_000
+"""Eleven days; the system's calls that wait take no more than twenty-four."""
+
 TOKEN_BUDGET_CAP = 3.0
 """Under a token budget the wall-clock cap, as a multiple of the preset's seconds, where no other
 is set: it is to end what hangs, and not to decide over what is slow today."""
@@ -166,6 +169,7 @@ class SessionSettings(BaseModel):
     budget_seconds: float | None = Field(
         None,
         gt=0,
+        le=LONGEST_SECONDS,
         description="Training seconds of one replicate; empty for the preset's. With budget_tokens "
         f"their cap; empty for {TOKEN_BUDGET_CAP:g} times the preset's",
     )
@@ -176,16 +180,21 @@ class SessionSettings(BaseModel):
         "whose speed wanders",
     )
     startup_seconds: float | None = Field(
-        None, gt=0, description="Cap on a candidate's start-up; empty for the preset's"
+        None,
+        gt=0,
+        le=LONGEST_SECONDS,
+        description="Cap on a candidate's start-up; empty for the preset's",
     )
     startup_free_seconds: float | None = Field(
         None,
         ge=0,
+        le=LONGEST_SECONDS,
         description="Start-up beyond this is taken off the budget; empty for the preset's",
     )
     preflight_seconds: float | None = Field(
         None,
         ge=0,
+        le=LONGEST_SECONDS,
         description="Training seconds of a candidate's dry run on random tokens before its budget; "
         "0 for none, empty for the preset's",
     )
@@ -207,14 +216,19 @@ class SessionSettings(BaseModel):
     api_key_secret: str | None = Field(
         None, description="Name of a Prefect Secret block that holds the model's key"
     )
-    model_timeout_seconds: float = Field(90, gt=0, description="Longest wait for one answer")
+    model_timeout_seconds: float = Field(
+        90, gt=0, le=LONGEST_SECONDS, description="Longest wait for one answer"
+    )
     command: str | None = Field(
         None,
         description="With the proposer command: a shell command that edits trainer/train.py in its "
         "working folder and reads its task in the file that NIGHTLAB_BRIEF names",
     )
     command_timeout_seconds: float = Field(
-        600, gt=0, description="Longest time that the command may take for one edit"
+        600,
+        gt=0,
+        le=LONGEST_SECONDS,
+        description="Longest time that the command may take for one edit",
     )
     prefetch: bool = Field(
         True, description="Ask a model for the next idea while the present trial trains"

@@ -4,14 +4,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nightlab.records import TrainingResult
+from nightlab.records import InFlight, TrainingResult
 
 
 class StepClock:
-    """Adds up the seconds that each step of a trial took."""
+    """Adds up the seconds that each step of a trial took.
 
-    def __init__(self) -> None:
+    Args:
+        mark: of the trial. What it has of measurements already was made before a kill, and counts;
+            what was cut off, and what surrounded them then, is not known any more.
+    """
+
+    def __init__(self, mark: InFlight | None = None) -> None:
         self.seconds: dict[str, float] = {}
+        if mark is not None:
+            self._count_earlier(mark)
+        self._earlier = sum(self.seconds.values())
         self._begun = time.monotonic()
 
     @contextmanager
@@ -41,5 +49,14 @@ class StepClock:
         """Seconds by step, with the whole as ``total``."""
         return {
             **{step: round(seconds, 3) for step, seconds in self.seconds.items()},
-            "total": round(time.monotonic() - self._begun, 3),
+            "total": round(self._earlier + time.monotonic() - self._begun, 3),
         }
+
+    def _count_earlier(self, mark: InFlight) -> None:
+        if mark.preflight is not None:
+            self.add("preflight", mark.preflight.seconds)
+        for replicate in (*mark.replicates, *mark.incumbent_replicates):
+            training, evaluation = replicate.training, replicate.evaluation
+            self.add("startup", training.startup_seconds or 0.0)
+            self.add("train", training.training_seconds or 0.0)
+            self.add("evaluate", (evaluation.seconds if evaluation is not None else None) or 0.0)

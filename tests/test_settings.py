@@ -87,3 +87,9 @@ def test_an_address_with_a_secret_is_refused_and_not_repeated(setting: dict[str,
     with pytest.raises(ValidationError, match="environment variable") as refusal:
         SessionSettings.model_validate(setting)
     assert "hidden" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["budget_seconds", "startup_seconds", "model_timeout_seconds"])
+def test_a_time_that_no_system_call_can_wait_is_refused(name: str) -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 1000000"):
+        SessionSettings(**{name: 3_000_000})

@@ -11,8 +11,8 @@ from nightlab.settings import Places
 
 
 def ui(
-    port: Annotated[int, typer.Option(help="MLflow's port")] = 5000,
-    prefect_port: Annotated[int, typer.Option(help="Prefect's port")] = 4200,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="MLflow's port")] = 5000,
+    prefect_port: Annotated[int, typer.Option(min=1, max=65535, help="Prefect's port")] = 4200,
 ) -> None:
     """Serve MLflow's and Prefect's pages on this machine until Ctrl-C."""
     from flows.pages import serve_pages

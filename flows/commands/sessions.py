@@ -145,12 +145,14 @@ def retry(
     remote: Annotated[str | None, typer.Option(help="Git remote of the study")] = None,
 ) -> None:
     """Retry a failed trial, as a new one, with its proposal and its settings."""
+    from nightlab.ledger import Ledger
     from nightlab.records import Verdict
     from nightlab.trial import check_retryable
 
     places = Places.find()
-    ledger = existing_ledger(study)
-    check_retryable(ledger.record(trial))
+    if remote is None:
+        check_retryable(existing_ledger(study).record(trial))
+    ledger = Ledger(places.root, study)
     with with_prefect(places, ledger) as console:
         from flows.retry import retry as retry_flow
 

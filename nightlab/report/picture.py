@@ -203,7 +203,7 @@ def _draw_scores(axes: "Axes", study: Study, theme: Theme, high: float) -> None:
     few = len(study.records) <= 60
     scored = [record for record in study.records if record.val_bpb is not None]
     kept = [record for record in scored if record.verdict is Verdict.KEEP]
-    rest = [record for record in scored if record.verdict is not Verdict.KEEP]
+    rest = [record for record in scored if record.verdict is Verdict.DISCARD]
     outliers = [record for record in rest if _score(record) > high]
     others = [record for record in rest if _score(record) <= high]
     for records, colour, size, label in (

@@ -19,6 +19,8 @@ def test_a_spark_line_has_the_shape_of_its_values() -> None:
     assert spark_line([]) == ""
     assert spark_line([1.0, 1.0]) == "▁▁"
     assert len(spark_line([float(i) for i in range(1000)], width=60)) == 60
+    # A candidate may report any number that is finite.
+    assert spark_line([1e308, -1e308, 0.0]) == "█▁▄"
 
 
 def test_the_live_view_shows_the_trial_its_clock_its_curve_and_the_verdicts() -> None:

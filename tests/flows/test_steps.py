@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from flows import research
+from flows import research, trial
 from flows.trial import record_of
 from nightlab.errors import SandboxError
 from nightlab.prefetch import Prefetch
-from nightlab.records import Proposal, Verdict
+from nightlab.records import Decision, Proposal, Reason, Verdict
+from nightlab.step_clock import StepClock
 from nightlab.trial import begin_trial, current_mark
-from tests.session_samples import finish_trial, hold_answers, sample_session
+from tests.session_samples import finish_trial, hold_answers, lose_an_answer, sample_session
 
 
 class RaisingState:
@@ -55,3 +56,16 @@ def test_a_trial_without_a_record_raises_what_kept_it_from_it(tmp_path: Path) ->
         record_of(session, 0, state)
     finish_trial(session, Proposal(title="baseline", proposer="baseline"), Verdict.KEEP)
     assert record_of(session, 0, state).number == 0
+
+
+def test_calls_without_an_answer_stand_in_what_is_recorded_however_often_it_is_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = sample_session(tmp_path / "clone")
+    mark = begin_trial(session, 1, Proposal(title="Deeper", proposer="llm"))
+    lose_an_answer(session)
+    recorded = []
+    monkeypatch.setattr(trial, "record", lambda _, mark, *rest: recorded.append(mark))
+    verdict = Decision(verdict=Verdict.FAILED, reason=Reason.MODEL, sentence="None answers.")
+    trial._recorded(session, mark, verdict, StepClock(mark))
+    assert [each.cost.calls for each in recorded[0].set_aside] == [1]

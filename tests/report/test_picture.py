@@ -61,3 +61,10 @@ def test_no_window_system_is_touched() -> None:
         "assert 'matplotlib.pyplot' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_a_crash_with_a_score_is_not_drawn_as_discarded() -> None:
+    broken = trial(1, Verdict.CRASH, (2.1,))
+    svg = draw_svg(read_study(FixedStudy(all_records=[baseline(), broken])), LIGHT).decode()
+    assert "crashed" in svg
+    assert "discarded" not in svg
