@@ -49,6 +49,8 @@ def test_its_honest_twin_passes(attack, name, rung, scene, tmp_path):
     assert (tmp_path / "checkpoint.pt").exists()
 
 
+# A check of the attacks, which change seldom, rather than of what stops them.
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "variant"), CONTROLLED)
 def test_it_succeeds_where_nothing_holds_it(attack, variant, unconfined, scene, tmp_path):
     if attack.control == "root" and os.geteuid() != 0:
