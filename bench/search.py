@@ -19,6 +19,7 @@ from typing import Any
 from bare_trials import BareTrials
 
 from nightlab.arms import Arm, arm_of
+from nightlab.briefing import MAX_RESCUES, NEAR_NOISES
 from nightlab.proposers import Brief, NearMiss, TriedChange, apply_edits, knob_values, set_knobs
 from nightlab.records import (
     Confinement,
@@ -32,7 +33,6 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
-from nightlab.trial import MAX_RESCUES, NEAR_NOISES
 
 WRONG = {"MATRIX_LEARNING_RATE": 0.012, "EMBEDDING_LEARNING_RATE": 0.4, "WARM_DOWN_SHARE": 0.15}
 """How the start differs from the trainer: there is something to find."""

@@ -9,11 +9,12 @@ stands when the trial begins, ``rebase`` carries it over or sets it aside.
 import threading
 
 from nightlab import events
+from nightlab.briefing import brief
 from nightlab.errors import NightlabError
 from nightlab.ledger import Ledger
 from nightlab.records import InFlight
 from nightlab.session import Session
-from nightlab.trial import brief, new_mark
+from nightlab.trial import new_mark
 
 
 class Prefetch:

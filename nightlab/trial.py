@@ -5,40 +5,19 @@ proposal, each replicate. A killed trial goes on from there, on this machine or,
 the remote, on another.
 """
 
-import ast
 import platform
-from collections import Counter
 from typing import Any
 
 from nightlab import events
-from nightlab.arms import Arm, arm_of
 from nightlab.errors import UsageError
-from nightlab.ledger import Ledger, suggestions_for
+from nightlab.ledger import Ledger
 from nightlab.program import read_program
-from nightlab.proposers import Brief, NearMiss, TriedChange, apply_edits, knob_values
+from nightlab.proposers import apply_edits, knob_values
 from nightlab.rebase import rebase, with_set_aside
-from nightlab.records import (
-    InFlight,
-    Proposal,
-    ProposalCost,
-    TrialRecord,
-    Verdict,
-    utc_now,
-)
-from nightlab.scores import standing_record
-from nightlab.session import (
-    Session,
-    flat_settings,
-    study_noise_bpb,
-)
+from nightlab.records import InFlight, Proposal, ProposalCost, TrialRecord, Verdict, utc_now
+from nightlab.session import Session, flat_settings
 from nightlab.tracking import TrialFacts
 
-NEAR_MISSES = 5
-"""So many of the newest ones are told."""
-NEAR_NOISES = 2.0
-"""An edit that was worse by no more than so many standard deviations missed nearly."""
-MAX_RESCUES = 2
-"""An edit that missed is tried again so often."""
 MAX_ATTEMPTS = 3
 """A trial that was interrupted this often is recorded as failed: it may be its own fault."""
 
@@ -185,88 +164,6 @@ def retry_proposal(session: Session, record: TrialRecord) -> Proposal | None:
         return None
     # What it cost stands in the record of the trial that failed.
     return earlier.model_copy(update={"error": None, "cost": ProposalCost()})
-
-
-def brief(
-    session: Session, mark: InFlight, ledger: Ledger | None = None, *, under_way: str = ""
-) -> Brief:
-    """What a proposer is told.
-
-    Args:
-        session: the session.
-        mark: the trial that the idea is for.
-        ledger: the study's, where the calling thread has its own.
-        under_way: the title of a trial that trains meanwhile.
-    """
-    ledger = ledger or session.ledger
-    records = ledger.records()
-    standing = standing_record(records)
-    runtime = (session.places.root / "trainer" / "runtime.py").read_text(encoding="utf-8")
-    sizes = session.settings.sizes
-    return Brief(
-        study=mark.study,
-        number=mark.number,
-        seed=session.settings.seed,
-        program=mark.program or read_program(session.settings, session.places),
-        runtime_contract=ast.get_docstring(ast.parse(runtime)) or "",
-        runtime_source=runtime,
-        incumbent_commit=mark.parent,
-        incumbent_source=ledger.source(mark.parent),
-        incumbent_bpb=standing.val_bpb if standing is not None else None,
-        noise_bpb=study_noise_bpb(records),
-        records=records,
-        device=session.device.description,
-        budget_seconds=sizes.budget_seconds,
-        budget_tokens=sizes.budget_tokens,
-        startup_free_seconds=sizes.startup_free_seconds,
-        sequence_length=sizes.sequence_length,
-        vocab_size=sizes.vocab_size,
-        suggestions=suggestions_for(ledger, mark.number),
-        tried=_tried(session, ledger, records),
-        near_misses=near_misses(ledger, records) if session.proposer.name == "hybrid" else (),
-        under_way=under_way,
-    )
-
-
-def near_misses(ledger: Ledger, records: tuple[TrialRecord, ...]) -> tuple[NearMiss, ...]:
-    """The newest edits of models that were set aside by little, and not tried again too often.
-
-    Args:
-        ledger: the study's.
-        records: its finished trials.
-    """
-    rescues = Counter(record.rescue_of for record in records)
-    found: list[NearMiss] = []
-    for record in reversed(records):
-        difference, noise = record.decision.difference_bpb, record.decision.noise_bpb
-        if record.verdict is not Verdict.DISCARD or arm_of(record) is not Arm.STRUCTURE:
-            continue
-        if difference is None or noise is None or difference > NEAR_NOISES * noise:
-            continue
-        if rescues[record.number] >= MAX_RESCUES:
-            continue
-        edits = ledger.evidence(record.number).proposal.edits
-        found.append(
-            NearMiss(
-                number=record.number, title=record.title, edits=edits, difference_bpb=difference
-            )
-        )
-        if len(found) == NEAR_MISSES:
-            break
-    return tuple(found)
-
-
-def _tried(
-    session: Session, ledger: Ledger, records: tuple[TrialRecord, ...]
-) -> tuple[TriedChange, ...]:
-    """What finished trials changed; nothing for a proposer that does not read."""
-    if not session.proposer.reads:
-        return ()
-    for record in records:
-        if record.number not in session.tried and record.commit != record.parent:
-            change = TriedChange(number=record.number, diff=ledger.diff(record))
-            session.tried[record.number] = change
-    return tuple(session.tried[number] for number in sorted(session.tried))
 
 
 def apply_proposal(session: Session, mark: InFlight, proposal: Proposal) -> InFlight:
