@@ -38,6 +38,7 @@ from nightlab.session import (
     flat_settings,
     seed_from,
 )
+from nightlab.settings import SessionSettings
 
 MAX_FAILURES = 2
 """Failed trainings of one code after which a confirmation gives up."""
@@ -162,15 +163,22 @@ def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> Co
         LedgerError: git refused; then no score was told.
     """
     own = replicates(record, code)
-    # Both codes get the same ones, and no trial has had any of them.
-    seed = seed_from(session.settings.seed, "confirm", record.number, len(own))
-    own = (*own, _measure(session, record, code, seed))
+    own = (*own, _measure(session, record, code, fresh_seed(record, code)))
     known = incumbent_evidence(session.ledger.records(), _commit(record, code))
     counts_tokens = session.settings.sizes.budget_tokens is not None
     marked = mark_contended((*known, *own), counts_tokens=counts_tokens)[len(known) :]
     grown = record.model_copy(update={f"{code.value}_replicates": marked})
     write_confirmation(session.ledger, grown)
     return grown
+
+
+def fresh_seed(record: ConfirmationRecord, code: Code) -> int:
+    """The next seed of a code: both get the same ones, and no trial has had any of them.
+
+    Of the session that began it: another one, which goes on with it, may have another seed.
+    """
+    begun = SessionSettings.model_validate(record.settings)
+    return seed_from(begun.seed, "confirm", record.number, len(replicates(record, code)))
 
 
 def finish_confirmation(session: Session, record: ConfirmationRecord) -> ConfirmationRecord:

@@ -10,6 +10,7 @@ from nightlab.confirmation import (
     begin_confirmation,
     check_confirmable,
     concluded,
+    fresh_seed,
     next_code,
     scored,
 )
@@ -115,6 +116,16 @@ def test_a_claim_above_the_interval_is_said() -> None:
     found = concluded(record, None)
     assert found.holds
     assert "more than the interval holds" in found.sentence
+
+
+def test_both_codes_get_the_same_fresh_seeds_whoever_goes_on() -> None:
+    record = confirmation((2.0,), (1.9,)).model_copy(update={"settings": {"seed": 7}})
+    seed = fresh_seed(record, Code.BASELINE)
+    assert seed == fresh_seed(record, Code.INCUMBENT)
+    assert seed != fresh_seed(confirmation((2.0,), (1.9,)), Code.BASELINE)
+    assert seed != fresh_seed(record.model_copy(update={"number": 1}), Code.BASELINE)
+    further = record.model_copy(update={"baseline_replicates": trained(2.0, 2.0)})
+    assert fresh_seed(further, Code.BASELINE) != seed
 
 
 def test_only_a_gain_can_be_confirmed() -> None:
