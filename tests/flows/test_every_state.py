@@ -129,6 +129,10 @@ def test_a_session_goes_on_from_every_state(
     assert asked <= len(answers)
     paid = [record.proposer for record in ledger.records()]
     assert paid == ["baseline", "llm", "llm"]
+    # The idea that was in hand is the one that was tried, and it was paid for once.
+    second = ledger.record(2)
+    assert (second.title, second.cost) == (waiting.proposal.title, waiting.proposal.cost)
+    assert ledger.evidence(2).proposal.exchanges == waiting.proposal.exchanges
     git(clone, "fsck", "--strict")
     assert git(clone, "status", "--porcelain") == ""
 
