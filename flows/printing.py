@@ -130,12 +130,13 @@ def _weighed(decision: Decision) -> str:
     if decision.interval_bpb is None or decision.difference_bpb is None:
         return ""
     low, high = decision.interval_bpb
+    seeds = "seed" if decision.replicates == 1 else "seeds"
     evidence = ""
     if decision.evidence is not None and decision.evidence_needed is not None:
         evidence = f"; evidence {decision.evidence:,.3g} of {decision.evidence_needed:,.0f} needed"
     return (
         f"difference {decision.difference_bpb:+.4f} bpb (95 % {low:+.4f} to {high:+.4f}), "
-        f"{decision.replicates} seeds against {decision.incumbent_replicates}, noise "
+        f"{decision.replicates} {seeds} against {decision.incumbent_replicates}, noise "
         f"{number(decision.noise_bpb)} from {decision.degrees_of_freedom} degrees of freedom"
         f"{evidence}; the rule: docs/decisions-explained.md"
     )
