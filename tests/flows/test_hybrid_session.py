@@ -34,7 +34,7 @@ def test_a_hybrid_session_divides_its_trials_hears_the_person_and_survives_a_dea
             shared_cache,
             *(*session, "--trials", "6", "--proposer", "hybrid", "--model", models),
             extra={**prefect_api, "OPENAI_API_KEY": "sk-0123456789abcdef"},
-            timeout_seconds=600,
+            timeout_seconds=1800,
         )
         asked = [request.text for request in alive.requests]
     said = expect_success(done)
