@@ -32,8 +32,7 @@ def run_naively(attack: Attack, variant: str, scene: Scene, folder: Path) -> Out
     (folder / "train.py").write_text(attack.candidate("attack", facts))
     (folder / "train.bin").write_bytes(bytes(4000))
     (folder / "train.bin").chmod(0o444)
-    # Orphans come to us, to be ended and reaped: some machines' first process is slow at it.
-    ctypes.CDLL(None).prctl(_BE_SUBREAPER, 1, 0, 0, 0)
+    _adopt_orphans(True)
     here, there = socket.socketpair()
     there.set_inheritable(True)
     with here, there, (folder / "train.bin").open("rb") as tokens, scene.inheritable():
@@ -57,6 +56,13 @@ def run_naively(attack: Attack, variant: str, scene: Scene, folder: Path) -> Out
         return _believe(folder, scene)
     finally:
         scene.end_survivors()
+        # Or this process would gather the orphans of all later tests, which nobody reaps.
+        _adopt_orphans(False)
+
+
+def _adopt_orphans(adopt: bool) -> None:
+    """Let orphans come to us, to be ended and reaped: some machines' first process is slow at it."""
+    ctypes.CDLL(None).prctl(_BE_SUBREAPER, int(adopt), 0, 0, 0)
 
 
 def _serve(connection: socket.socket, tokens: int, folder: Path) -> None:
