@@ -5,8 +5,6 @@ is downloaded, built or paid for. Leaving releases everything, whatever happened
 """
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -29,6 +27,7 @@ from nightlab.scores import measure_noise
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
 from nightlab.token_file import TokenFile
 from nightlab.tracking import Tracker
+from nightlab.work_folder import work_folder
 
 # What a study is measured with: another value would make its scores incomparable.
 MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
@@ -141,8 +140,7 @@ def open_session(
         check_device(device, find_baseline(records))
         version = engine_version(places.root)
         say_new_engine(version, records)
-        work = places.cache / "work"
-        work.mkdir(parents=True, exist_ok=True)
+        work = stack.enter_context(work_folder(places.cache, settings.study, hold.note.clone))
         session = Session(
             identifier=identifier,
             settings=settings,
@@ -157,9 +155,8 @@ def open_session(
             proposer_why=chosen.why,
             spending=spending,
             engine_version=version,
-            work=Path(tempfile.mkdtemp(prefix=f"{settings.study}-", dir=work)),
+            work=work,
         )
-        stack.callback(shutil.rmtree, session.work, ignore_errors=True)
         stack.callback(session.close)
         yield session
 
