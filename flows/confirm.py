@@ -6,6 +6,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 from pydantic import SkipValidation
 
+from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
 from flows.pushing import push_or_say
 from nightlab import events
@@ -65,6 +66,7 @@ def confirm(
         open_session(settings, places, identifier=identifier) as session,
         session_progress(session),
     ):
+        close_killed_runs(session)
         prepare(session)
         wanted = replicates or settings.confirm_replicates or SessionSettings().confirm_replicates
         record = confirmation(session, study, wanted)

@@ -8,6 +8,7 @@ from prefect.runtime import flow_run
 
 from flows.confirm import confirmation
 from flows.keys import read_api_key
+from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
 from flows.pushing import push_or_say
 from flows.trial import record_of, trial
@@ -67,6 +68,7 @@ def research(settings: SessionSettings = DEFAULTS) -> SessionSummary:
 
 def _session(session: Session) -> SessionSummary:
     with session_progress(session):
+        close_killed_runs(session)
         prepare(session)
         begin_study(session)
         limits, steering = Limits(session), Steering(session)

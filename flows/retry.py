@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.runtime import flow_run
 
 from flows.keys import read_api_key
+from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
 from flows.pushing import push_or_say
 from flows.trial import record_of, trial
@@ -37,6 +38,7 @@ def retry(study: str, number: int, remote: str | None = None) -> TrialRecord:
         open_session(settings, places, identifier=identifier, api_key=key) as session,
         session_progress(session),
     ):
+        close_killed_runs(session)
         prepare(session)
         again = number_of_retry(session, number)
         proposal = retry_proposal(session, earlier)

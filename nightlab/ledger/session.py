@@ -35,13 +35,20 @@ class Session:
     Attributes:
         note: who holds it.
         recovery: what a killed session before it had left half done.
+        killed: holders of sessions before it that did not end by themselves.
     """
 
     def __init__(
-        self, ledger: Ledger, remote: Remote | None, note: SessionNote, recovery: Recovery
+        self,
+        ledger: Ledger,
+        remote: Remote | None,
+        note: SessionNote,
+        recovery: Recovery,
+        killed: SessionNote | None,
     ) -> None:
         self.note = note
         self.recovery = recovery
+        self.killed = {killed.holder} if killed is not None else set[str]()
         self._ledger = ledger
         self._remote = remote
         self._guard = threading.Lock()
@@ -129,6 +136,7 @@ class Session:
             )
             if not ended:  # of this very clone it cannot live: its file lock is ours
                 raise StudyBusy(other.sentence(remote.refs.study))
+            self.killed.add(other.holder)
         self.beat()
 
     def drop_lease(self) -> None:
@@ -187,6 +195,8 @@ def hold_session(
     _acquire(lock, note_file, ledger.study)
     stop = threading.Event()
     try:
+        # A session that ends takes its note with it.
+        left = _standing_note(note_file)
         note = own_note(holder, folder)
         write_whole(note_file, to_json(note))
         where = ledger.checked_out_at()
@@ -195,7 +205,7 @@ def hold_session(
                 f"Branch {ledger.branch} needs to be free to move and is checked out in {where}: "
                 "run `git switch -` or `git switch --detach` there."
             )
-        session = Session(ledger, remote, note, ledger.recover(quiet_seconds))
+        session = Session(ledger, remote, note, ledger.recover(quiet_seconds), left)
         session.take_lease(abandoned_after_seconds)
         beating = threading.Thread(
             target=session.beat_until, args=(stop, beat_seconds), name="heartbeat", daemon=True

@@ -61,7 +61,7 @@ def run_naively(attack: Attack, variant: str, scene: Scene, folder: Path) -> Out
 
 
 def _adopt_orphans(adopt: bool) -> None:
-    """Let orphans come to us, to be ended and reaped: some machines' first process is slow at it."""
+    """Let orphans come to us and be reaped here: some machines' first process is slow at it."""
     ctypes.CDLL(None).prctl(_BE_SUBREAPER, int(adopt), 0, 0, 0)
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 
 from nightlab.decision import BASELINE_REPLICATES
@@ -135,6 +136,11 @@ def test_a_session_goes_on_from_every_state(
     assert ledger.evidence(2).proposal.exchanges == waiting.proposal.exchanges
     git(clone, "fsck", "--strict")
     assert git(clone, "status", "--porcelain") == ""
+    # Prefect's page shows no run at work that was killed.
+    runs = httpx.post(f"{prefect_api['PREFECT_API_URL']}/flow_runs/filter", json={}).json()
+    ours = [run for run in runs if "night" in run["name"]]
+    assert {run["state_type"] for run in ours} == {"CRASHED", "COMPLETED"}
+    assert sum(run["name"] == "night" for run in ours) == 6
 
 
 def mark_without_bulk(replicate):

@@ -72,6 +72,7 @@ def test_a_killed_session_frees_the_study_at_once(ledger, root, start_worker):
     process.wait()
     with hold_session(ledger, None, "x") as session:
         assert session.note.holder == "x"
+        assert session.killed == {"the first"}
         session.beat()
         session.push()
     assert not (root / ".git/nightlab/first-light.session.json").exists()
@@ -80,8 +81,8 @@ def test_a_killed_session_frees_the_study_at_once(ledger, root, start_worker):
 def test_a_session_in_one_process_is_one_too(ledger):
     with hold_session(ledger, None, "a"), pytest.raises(StudyBusy, match="a works on it"):
         hold_session(ledger, None, "b").__enter__()
-    with hold_session(ledger, None, "b"):
-        pass
+    with hold_session(ledger, None, "b") as session:
+        assert session.killed == set()
 
 
 def test_a_holder_whose_note_is_unreadable_still_refuses(ledger, root):
@@ -136,8 +137,9 @@ def test_another_machine_is_refused_by_name(second, second_remote, remote, away)
 
 def test_a_silent_session_is_taken_over(second, second_remote, remote, remote_address, away, git):
     put_lease(remote, away.model_copy(update={"heartbeat": utc_now() - timedelta(minutes=31)}))
-    with hold_session(second, second_remote, "x"):
+    with hold_session(second, second_remote, "x") as session:
         assert json.loads(git(remote_address, "show", SESSION))["holder"] == "x"
+        assert session.killed == {"research/nightly"}
 
 
 def test_a_live_session_of_another_clone_here_is_respected_until_it_is_killed(
