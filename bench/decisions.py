@@ -129,7 +129,7 @@ def gain_study(gain: float, place: int, seed: int) -> Outcome:
 
 def lower_null_study(seed: int) -> int:
     """Keeps in a hundred trials of identical code under "keep if lower"."""
-    draw, best, kept = random.Random(seed), math.inf, 0
+    draw, kept = random.Random(seed), 0
     best = draw.gauss(0, 1)
     for _ in range(TRIALS):
         score = draw.gauss(0, 1)

@@ -3,6 +3,7 @@
 from rich.console import Console
 
 from flows.research import SessionSummary
+from nightlab.scores import evidence_bpb
 from nightlab.settings import Places
 
 
@@ -12,7 +13,8 @@ def print_summary(console: Console, summary: SessionSummary, places: Places) -> 
     from nightlab.ledger import Ledger, confirmations
 
     ledger = Ledger(places.root, summary.study)
-    console.print(trial_table(ledger.records()))
+    records = ledger.records()
+    console.print(trial_table(records))
     baseline, incumbent = summary.baseline, summary.incumbent
     told = [
         each.sentence
@@ -22,9 +24,11 @@ def print_summary(console: Console, summary: SessionSummary, places: Places) -> 
     lines = [
         *told[-1:],
         f"Stopped: {summary.stopped}",
-        f"Baseline:  trial {baseline.number}, {number(baseline.val_bpb)} bpb, "
+        f"Baseline:  trial {baseline.number}, "
+        f"{number(evidence_bpb(records, baseline.commit))} bpb, "
         f"commit {baseline.commit[:12]}",
-        f"Incumbent: trial {incumbent.number}, {number(incumbent.val_bpb)} bpb, "
+        f"Incumbent: trial {incumbent.number}, "
+        f"{number(evidence_bpb(records, incumbent.commit))} bpb, "
         f"commit {incumbent.commit[:12]} on branch {ledger.branch} ({incumbent.title})",
         *([f"Models:    {summary.models}"] if summary.models is not None else []),
         f"Report:    {summary.report_page}",

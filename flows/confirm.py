@@ -4,7 +4,7 @@ from typing import Annotated
 
 from prefect import flow
 from prefect.runtime import flow_run
-from pydantic import SkipValidation
+from pydantic import Field, SkipValidation
 
 from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
@@ -49,9 +49,18 @@ def confirmation(
 
 @flow(name="confirm", flow_run_name="confirm {study}")
 def confirm(
-    study: str, replicates: int | None = None, remote: str | None = None
+    study: str,
+    replicates: Annotated[int, Field(ge=1)] | None = None,
+    remote: str | None = None,
 ) -> ConfirmationRecord:
-    """Confirm a study's gain by itself, with the settings of its latest trial."""
+    """Confirm a study's gain by itself, with the settings of its latest trial.
+
+    Args:
+        study: its name.
+        replicates: fresh trainings of each code, besides those of an earlier confirmation; empty
+            for as many as the study's last session had.
+        remote: git remote to fetch the study from and push it to.
+    """
     places = Places.find()
     if remote is not None:
         Remote(places.root, remote, study).fetch()

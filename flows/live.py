@@ -24,6 +24,7 @@ from nightlab.records import CurvePoint, TrialRecord
 SPARKS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
 ROWS = 15
+TRAINING_STEPS = ("train", "confirm")
 
 
 class LiveView:
@@ -45,7 +46,7 @@ class LiveView:
             if isinstance(event, events.StepBegun):
                 self._step, self._step_began = event, time.monotonic()
                 self._gate = None
-                if event.step == "train":
+                if event.step in TRAINING_STEPS:
                     self._points = []
             elif isinstance(event, events.GateOpened):
                 self._gate, self._gate_opened = event, time.monotonic()
@@ -70,7 +71,7 @@ class LiveView:
         title = f"{self.study} · {head} · {step.step}"
         seed = "" if step.seed is None else f" · seed {step.seed}"
         lines: list[RenderableType] = [Text(f"{step.title} {step.detail}".strip() or step.step)]
-        if step.step == "train":
+        if step.step in TRAINING_STEPS:
             lines.append(self._clock(elapsed))
             if self._points:
                 lines.append(self._curve())

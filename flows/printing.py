@@ -79,7 +79,8 @@ def print_trial(console: Console, record: TrialRecord, diff: str) -> None:
     if asked := _asked(record):
         console.print(Text(asked, style="dim"))
     if record.preflight is not None:
-        mended = f", mended {record.repairs} times" if record.repairs else ""
+        times = "once" if record.repairs == 1 else f"{record.repairs} times"
+        mended = f", mended {times}" if record.repairs else ""
         outcome = record.preflight.failure.value if record.preflight.failure else "passed"
         said = f"dry run: {outcome} in {record.preflight.seconds:.1f} s{mended}"
         console.print(Text(said, style="dim"))
@@ -133,7 +134,9 @@ def _weighed(decision: Decision) -> str:
     seeds = "seed" if decision.replicates == 1 else "seeds"
     evidence = ""
     if decision.evidence is not None and decision.evidence_needed is not None:
-        evidence = f"; evidence {decision.evidence:,.3g} of {decision.evidence_needed:,.0f} needed"
+        form = ",.0f" if decision.evidence >= 100 else ".3g"
+        found = number(decision.evidence, form)
+        evidence = f"; evidence {found} of {decision.evidence_needed:,.0f} needed"
     return (
         f"difference {decision.difference_bpb:+.4f} bpb (95 % {low:+.4f} to {high:+.4f}), "
         f"{decision.replicates} {seeds} against {decision.incumbent_replicates}, noise "
@@ -192,7 +195,7 @@ def _facts(record: TrialRecord) -> Text:
     return Text(
         f"commit {record.commit[:12]} on {record.parent[:12]}, "
         f"+{record.lines_added} −{record.lines_removed} lines\n"
-        f"proposer {record.proposer} {record.model or ''}, model cost {cost}\n"
+        f"proposer {' '.join(filter(None, (record.proposer, record.model)))}, model cost {cost}\n"
         f"budget {budget_text(f'{record.budget_seconds:g} s', record.budget_tokens)} a replicate\n"
         f"{record.device}, {_sandbox(record)}, corpus {record.corpus} "
         f"{record.corpus_fingerprint[:12]}, engine {record.engine_version}\n"

@@ -25,8 +25,8 @@ from nightlab.limits import Limits
 from nightlab.patience import after_failures
 from nightlab.prefetch import Prefetch, is_prefetched
 from nightlab.records import Reason, TrialRecord, Verdict
-from nightlab.scores import standing_record
-from nightlab.session import Session, begin_study, find_baseline, open_session
+from nightlab.scores import find_baseline, standing_record
+from nightlab.session import Session, begin_study, open_session
 from nightlab.settings import Places, SessionSettings
 from nightlab.steering import Steering
 from nightlab.trial import baseline_proposal, keep_unanswered

@@ -102,7 +102,7 @@ def _rehearsed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
             with clock("preflight"):
                 _say(mark, "preflight")
                 mark = note_preflight(session, mark, preflight(session, mark))
-        if not is_repairable(session, mark):
+        if not is_repairable(mark):
             return mark
         with clock("propose"):
             _say(mark, "repair", session.proposer.name)

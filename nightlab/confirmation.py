@@ -25,6 +25,7 @@ from nightlab.records import Evaluation, Replicate, TrialRecord, utc_now
 from nightlab.scores import (
     Noise,
     counted_scores,
+    find_baseline,
     incumbent_evidence,
     measure_noise,
     pool_noise,
@@ -34,7 +35,6 @@ from nightlab.sequential_test import Comparison
 from nightlab.session import (
     Session,
     device_turn,
-    find_baseline,
     flat_settings,
     seed_from,
 )
@@ -97,9 +97,13 @@ def _gain(records: tuple[TrialRecord, ...]) -> tuple[TrialRecord, TrialRecord] |
 def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
     """Take up the confirmation of the incumbent that is under way, or begin one.
 
+    One that follows a finished one keeps its trainings: whoever confirms again until a gain
+    holds sets all of them against each other, not the luckiest.
+
     Args:
         session: a session whose corpus is ready.
-        wanted: scored replicates of each code; one that is under way is not made shorter by it.
+        wanted: new scored replicates of each code; one that is under way is not made shorter by
+            it.
 
     Raises:
         UsageError: there is no baseline, or nothing better than it.
@@ -108,9 +112,9 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
     baseline, standing = check_confirmable(ledger.study, ledger.records())
     left = latest_confirmation(session)
     if left is not None and left.finished_at is None:
-        if wanted <= left.wanted:
+        if left.carried + wanted <= left.wanted:
             return left
-        longer = left.model_copy(update={"wanted": wanted})
+        longer = left.model_copy(update={"wanted": left.carried + wanted})
         write_confirmation(ledger, longer)
         return longer
     claimed = (baseline.val_bpb or math.nan) - (standing.val_bpb or math.nan)
@@ -127,8 +131,29 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
         engine_version=session.engine_version,
         started_at=utc_now(),
     )
+    if left is not None:
+        record = _with_earlier(record, left)
     write_confirmation(ledger, record)
     return record
+
+
+def _with_earlier(record: ConfirmationRecord, earlier: ConfirmationRecord) -> ConfirmationRecord:
+    """Add the trainings of a finished confirmation of the same codes.
+
+    Not those that another engine measured, which do not compare; nor where a code failed, which
+    is tried anew.
+    """
+    if earlier.gain_bpb is None or earlier.engine_version != record.engine_version:
+        return record
+    carried = min(scored(earlier, code) for code in Code)
+    return record.model_copy(
+        update={
+            "wanted": carried + record.wanted,
+            "carried": carried,
+            "baseline_replicates": earlier.baseline_replicates,
+            "incumbent_replicates": earlier.incumbent_replicates,
+        }
+    )
 
 
 def next_code(record: ConfirmationRecord) -> Code | None:
@@ -226,12 +251,14 @@ def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRe
 def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -> str:
     low, high = comparison.interval
     head = "Confirmed on holdout" if holds else "NOT confirmed on holdout"
-    claim = f"{record.claimed_gain_bpb:.4f} were claimed"
+    claim = f"{record.claimed_gain_bpb:.4f} were claimed by the trainings that chose it"
+    earlier = f", {record.carried} of them from an earlier confirmation" if record.carried else ""
     if holds and high < record.claimed_gain_bpb:
         claim += ", which is more than the interval holds"
     return (
         f"{head}: the gain is {comparison.gain:.4f} bpb (95 % interval {low:+.4f} to {high:+.4f}, "
-        f"{comparison.candidate_count} fresh seeds against {comparison.incumbent_count}); {claim}."
+        f"{comparison.candidate_count} fresh seeds against {comparison.incumbent_count}{earlier}); "
+        f"{claim}."
     )
 
 
@@ -240,12 +267,9 @@ def _failure(record: ConfirmationRecord) -> str | None:
     for code in Code:
         broken = [each for each in replicates(record, code) if each.failure is not None]
         if len(broken) >= MAX_FAILURES:
-            last = broken[-1]
-            evaluation = last.evaluation
-            told = last.training.message or (evaluation.message if evaluation else "")
             return (
                 f"NOT confirmed: the {code.value} failed {len(broken)} of its fresh trainings, the "
-                f"last one so: {told}"
+                f"last one so: {broken[-1].failure_message}"
             )
     return None
 

@@ -50,8 +50,10 @@ since the longer it stands the more it pays to know it."""
 SETTLED_AT_LAST = 40
 
 SIMPLER_REPLICATES = 4
+"""Replicates of a candidate and of the incumbent without which none is kept as ``simpler``."""
 SIMPLER_LOSSES = (1.0, 0.8, 0.65, 0.5)
-"""Loss, likewise, that shorter code may show after its first, second, … replicate."""
+"""Mean loss, in standard deviations of one training, that shorter code may show after its first,
+second, … replicate."""
 
 
 class Subject(StrEnum):
@@ -117,7 +119,7 @@ def judge(case: Case) -> Decision | Subject:
     """Judge a trial, or say whose replicate to train next.
 
     Raises:
-        ValueError: the incumbent was never scored, or no code of the study twice.
+        ValueError: no code of the study was scored twice, though the incumbent was often enough.
     """
     failed = _pruned(case) or first_failure(case.candidate)
     if failed is not None:
@@ -173,11 +175,7 @@ def first_failure(replicates: Sequence[Replicate]) -> Decision | None:
         reason = replicate.failure
         if reason is None:
             continue
-        evaluation = replicate.evaluation
-        message = replicate.training.message
-        if replicate.training.failure is None and evaluation is not None:
-            message = evaluation.message
-        return Decision(verdict=Verdict.CRASH, reason=reason, sentence=message)
+        return Decision(verdict=Verdict.CRASH, reason=reason, sentence=replicate.failure_message)
     if _ignores_seed(replicates):
         return Decision(
             verdict=Verdict.CRASH,
@@ -206,8 +204,6 @@ def _pruned(case: Case) -> Decision | None:
 
 def _compare(case: Case) -> Comparison:
     candidate, incumbent = counted_scores(case.candidate), counted_scores(case.incumbent)
-    if not incumbent:
-        raise ValueError("a decision needs a score of the incumbent")
     return compare(candidate, incumbent, noise_of(case))
 
 
@@ -302,9 +298,10 @@ def _sentence(case: Case, comparison: Comparison, reason: Reason, needed: float)
     low, high = comparison.interval
     kept = reason in (Reason.IMPROVED, Reason.SIMPLER)
     seeds = f"{comparison.candidate_count} seed{'s' if comparison.candidate_count > 1 else ''}"
+    before = f"{case.earlier_trials} trial{'' if case.earlier_trials == 1 else 's'}"
     ends = {
         Reason.IMPROVED: f"{comparison.evidence():,.0f} times likelier if it is better than if "
-        f"not, and {needed:,.0f} were needed at trial {case.earlier_trials + 1}",
+        f"not, and {needed:,.0f} were needed, with {before} judged before it",
         Reason.SIMPLER: "no worse within noise, and fewer lines of code",
         Reason.REGRESSION: "worse by more than noise",
         Reason.WITHIN_NOISE: f"too little for noise of ±{comparison.noise:.4f}",

@@ -50,7 +50,7 @@ def next_subject(session: Session, mark: InFlight) -> Subject | None:
     if len(broken) >= MAX_INCUMBENT_FAILURES:
         raise EvaluationError(
             f"The incumbent was trained anew to compare with trial {mark.number}, and failed "
-            f"{len(broken)} times, the last time so: {_failure_message(broken[-1])} It did train "
+            f"{len(broken)} times, the last time so: {broken[-1].failure_message} It did train "
             "before, so look at what else this machine does, then "
             f"`nightlab retry {mark.study} {mark.number}`."
         )
@@ -139,13 +139,6 @@ def _watch(session: Session, mark: InFlight, subject: Subject) -> pruning.Watch 
         most_chance=allowed - pruning.chances_taken(records),
         is_spared=draw % pruning.SPARED_ONE_IN == 0,
     )
-
-
-def _failure_message(replicate: Replicate) -> str:
-    evaluation = replicate.evaluation
-    if replicate.training.failure is None and evaluation is not None:
-        return evaluation.message
-    return replicate.training.message
 
 
 def training_order(session: Session, seed: int) -> TrainingOrder:

@@ -89,7 +89,7 @@ def note_preflight(session: Session, mark: InFlight, result: PreflightResult) ->
     return _move(session, mark.model_copy(update={"preflight": result}))
 
 
-def is_repairable(session: Session, mark: InFlight) -> bool:
+def is_repairable(mark: InFlight) -> bool:
     """Whether the candidate failed its dry run and its proposer may mend it."""
     failed = mark.preflight is not None and mark.preflight.failure is not None
     edited = mark.proposal is not None and bool(mark.proposal.edits)

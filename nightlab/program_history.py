@@ -5,7 +5,8 @@ from difflib import unified_diff
 from itertools import groupby
 from typing import Protocol
 
-from nightlab.records import Evidence, Frozen, Reason, TrialRecord, Verdict
+from nightlab.records import Evidence, Frozen, TrialRecord, Verdict
+from nightlab.scores import find_baseline
 
 UNKNOWN = "unknown"
 """Name of the version of trials whose records are from before versions were kept."""
@@ -67,7 +68,7 @@ def _versions(ledger: StudyEvidence, records: Sequence[TrialRecord]) -> Iterator
     for version, group in groupby(records, key=lambda record: record.program_version):
         trials = list(group)
         kept = [each for each in trials if each.verdict is Verdict.KEEP]
-        baseline = next((each for each in kept if each.reason is Reason.BASELINE), None)
+        baseline = find_baseline(kept)
         before = baseline.val_bpb if baseline is not None else standing
         standing = kept[-1].val_bpb if kept else standing
         text = ledger.evidence(trials[0].number).program if version else ""

@@ -9,7 +9,7 @@ from nightlab.contention import mark_contended
 from nightlab.records import Reason, Replicate, TrialRecord, Verdict
 
 CONTENDED_LIMIT = 3
-"""Replicates under contention that are replaced by others; with more, the machine is just so."""
+"""Replicates of a code under contention that are replaced by others in any case."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,10 +26,15 @@ def is_better(score: float, other: float) -> bool:
 
 
 def counted(replicates: Sequence[Replicate]) -> list[Replicate]:
-    """Return those whose scores count: contended ones only where too many are to be replaced."""
+    """Return those whose scores count.
+
+    Contended ones do only where they are too many to be replaced, and more than the others:
+    then the machine is just so.
+    """
     scored = [each for each in replicates if each.val_bpb is not None]
     calm = [each for each in scored if not each.contended]
-    return scored if len(scored) - len(calm) > CONTENDED_LIMIT else calm
+    contended = len(scored) - len(calm)
+    return scored if contended > max(CONTENDED_LIMIT, len(calm)) else calm
 
 
 def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
@@ -58,6 +63,16 @@ def incumbent_evidence(records: Iterable[TrialRecord], commit: str) -> tuple[Rep
         if record.parent == commit:
             found += record.incumbent_replicates
     return mark_contended(found, counts_tokens=counts_tokens)
+
+
+def evidence_bpb(records: Iterable[TrialRecord], commit: str) -> float | None:
+    """Mean score of a code by all its trainings, later ones too, or None."""
+    return mean_bpb(incumbent_evidence(records, commit))
+
+
+def find_baseline(records: Iterable[TrialRecord]) -> TrialRecord | None:
+    """The record of the study's baseline, or None while there is none."""
+    return next((record for record in records if record.reason is Reason.BASELINE), None)
 
 
 def standing_record(records: Sequence[TrialRecord]) -> TrialRecord | None:

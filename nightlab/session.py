@@ -21,9 +21,9 @@ from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
 from nightlab.program import read_program
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
-from nightlab.records import InFlight, ProposalCost, Reason, TrialRecord
+from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import Sandbox, choose_sandbox
-from nightlab.scores import measure_noise
+from nightlab.scores import find_baseline, measure_noise
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
 from nightlab.token_file import TokenFile
 from nightlab.tracking import Tracker
@@ -290,14 +290,6 @@ def begun_with(
         return baseline
     tries: tuple[TrialRecord | InFlight, ...] = (*marks, *records)
     return next((each for each in tries if each.settings), None)
-
-
-def find_baseline(records: tuple[TrialRecord, ...]) -> TrialRecord | None:
-    """The record of the study's baseline, or None while there is none."""
-    for record in records:
-        if record.reason is Reason.BASELINE:
-            return record
-    return None
 
 
 def study_noise_bpb(records: tuple[TrialRecord, ...]) -> float | None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from nightlab.confirmation import (
     scored,
 )
 from nightlab.errors import EvaluationError, UsageError
-from nightlab.ledger import ConfirmationRecord, confirmations
+from nightlab.ledger import ConfirmationRecord, confirmations, write_confirmation
 from nightlab.records import (
     Edit,
     Evaluation,
@@ -137,12 +138,62 @@ def test_only_a_gain_can_be_confirmed() -> None:
 
 
 def test_one_that_is_under_way_can_be_made_longer_and_not_shorter(tmp_path: Path) -> None:
-    session = sample_session(tmp_path / "clone")
-    session.engine_version = "1"
-    finish_trial(session, Proposal(title="baseline", proposer="baseline"), Verdict.KEEP)
-    edits = (Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
-    keep_edit(session, 1, Proposal(title="Deeper", proposer="llm", edits=edits))
+    session = studied(tmp_path)
     assert begin_confirmation(session, 2).wanted == 2
     assert begin_confirmation(session, 5).wanted == 5
     assert begin_confirmation(session, 3).wanted == 5
     assert [each.wanted for each in confirmations(session.ledger)] == [5]
+
+
+def test_one_that_follows_another_rests_on_the_trainings_of_both(tmp_path: Path) -> None:
+    session = studied(tmp_path)
+    first = begin_confirmation(session, 2)
+    trainings = {
+        "baseline_replicates": trained(2.00, 2.02),
+        "incumbent_replicates": trained(2.01, 1.99),
+    }
+    first = concluded(first.model_copy(update=trainings), None)
+    assert not first.holds
+    first = first.model_copy(update={"finished_at": first.started_at})
+    write_confirmation(session.ledger, first)
+
+    second = begin_confirmation(session, 3)
+    assert (second.number, second.wanted, second.carried) == (1, 5, 2)
+    assert (scored(second, Code.BASELINE), scored(second, Code.INCUMBENT)) == (2, 2)
+    assert begin_confirmation(session, 3).wanted == 5
+    assert fresh_seed(second, Code.BASELINE) not in range(2)
+    further = {
+        "baseline_replicates": second.baseline_replicates + trained(2.1, 2.1, 2.1),
+        "incumbent_replicates": second.incumbent_replicates + trained(1.9, 1.9, 1.9),
+    }
+    found = concluded(second.model_copy(update=further), None)
+    assert found.gain_bpb == pytest.approx(0.6 / 5 + 0.02 / 5)
+    assert "5 fresh seeds against 5, 2 of them from an earlier confirmation" in found.sentence
+
+
+def test_trainings_of_another_engine_or_of_a_code_that_failed_are_not_gone_on_with(
+    tmp_path: Path,
+) -> None:
+    session = studied(tmp_path)
+    scores = {"baseline_replicates": trained(2.0, 2.1), "incumbent_replicates": trained(2.0, 2.1)}
+    first = concluded(begin_confirmation(session, 2).model_copy(update=scores), None)
+    first = first.model_copy(update={"finished_at": first.started_at})
+    write_confirmation(session.ledger, first)
+    session.engine_version = "2"
+    assert begin_confirmation(session, 3).carried == 0
+
+    second = confirmations(session.ledger)[-1]
+    broken = second.model_copy(update={"incumbent_replicates": trained(None, None)})
+    broken = concluded(broken, None).model_copy(update={"finished_at": first.started_at})
+    write_confirmation(session.ledger, broken)
+    assert begin_confirmation(session, 3).incumbent_replicates == ()
+
+
+def studied(folder: Path) -> Any:
+    """A session whose study kept a trial."""
+    session = sample_session(folder / "clone")
+    session.engine_version = "1"
+    finish_trial(session, Proposal(title="baseline", proposer="baseline"), Verdict.KEEP)
+    edits = (Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
+    keep_edit(session, 1, Proposal(title="Deeper", proposer="llm", edits=edits))
+    return session

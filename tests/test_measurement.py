@@ -8,8 +8,19 @@ import numpy as np
 import pytest
 
 from nightlab import decision
+from nightlab.curve import PROFILE_BINS
 from nightlab.decision import Subject
-from nightlab.measurement import _keep_below_bpb, judged_case, next_subject
+from nightlab.errors import EvaluationError
+from nightlab.measurement import (
+    MAX_INCUMBENT_FAILURES,
+    _keep_below_bpb,
+    _watch,
+    find_twin,
+    judged_case,
+    next_seed,
+    next_subject,
+)
+from nightlab.pruning import SPARED_ONE_IN
 from nightlab.records import (
     Evaluation,
     InFlight,
@@ -24,6 +35,8 @@ from nightlab.settings import SessionSettings
 from tests.samples import sample_record
 
 CANDIDATE = "c" * 40
+SCHEDULED = "d" * 40
+"""A candidate that touches the schedule."""
 
 
 @pytest.fixture
@@ -32,8 +45,23 @@ def session() -> Any:
     baseline = sample_record(
         0, scores=(1.99, 2.0, 2.01, 2.0), verdict=Verdict.KEEP, reason=Reason.BASELINE
     )
-    ledger = SimpleNamespace(records=lambda: (baseline,), source=lambda commit: "DEPTH = 4\n")
+    baseline = baseline.model_copy(update={"replicates": tuple(map(followed, baseline.replicates))})
+    sources = {CANDIDATE: "DEPTH = 6\n", SCHEDULED: "DEPTH = 4\nWARMUP = 2\n"}
+    ledger = SimpleNamespace(
+        records=lambda: (baseline,), source=lambda commit: sources.get(commit, "DEPTH = 4\n")
+    )
     return SimpleNamespace(settings=SessionSettings(study="sample"), ledger=ledger)
+
+
+def followed(replicate: Replicate) -> Replicate:
+    """A training as it stands in a record: with the profile of its losses."""
+    training = replicate.training.model_copy(update={"loss_profile": (3.0,) * PROFILE_BINS})
+    evaluation = replicate.evaluation
+    assert evaluation is not None
+    counts = {"num_tokens": 1000, "num_bytes": 3000}
+    return replicate.model_copy(
+        update={"training": training, "evaluation": evaluation.model_copy(update=counts)}
+    )
 
 
 def trial_of(session: Any, *scores: float, proposer: str = "knobs") -> InFlight:
@@ -71,3 +99,60 @@ def test_what_others_are_compared_with_is_always_exact(session: Any) -> None:
     assert _keep_below_bpb(session, trial, Subject.INCUMBENT) == math.inf
     baseline = trial_of(session, proposer="baseline")
     assert _keep_below_bpb(session, baseline, Subject.CANDIDATE) == math.inf
+
+
+def test_a_candidates_first_training_takes_the_seed_of_the_incumbents_most_typical(
+    session: Any,
+) -> None:
+    first = trial_of(session)
+    typical = session.ledger.records()[0].replicates[1]
+    assert typical.val_bpb == 2.0
+    assert find_twin(session, first, Subject.CANDIDATE) == typical
+    assert next_seed(session, first, Subject.CANDIDATE) == typical.seed
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("no pruning", {"prune": False}),
+        ("the incumbent", {"subject": Subject.INCUMBENT}),
+        ("a later replicate", {"scores": (1.98,)}),
+        ("the baseline", {"proposer": "baseline"}),
+        ("an edit of the schedule", {"commit": SCHEDULED}),
+    ],
+)
+def test_all_others_have_fresh_seeds_and_are_not_stopped(
+    session: Any, name: str, change: dict[str, Any]
+) -> None:
+    session.settings = SessionSettings(study="sample", prune=change.get("prune", True))
+    mark = trial_of(session, *change.get("scores", ()), proposer=change.get("proposer", "knobs"))
+    mark = mark.model_copy(update={"commit": change.get("commit", CANDIDATE)})
+    subject = change.get("subject", Subject.CANDIDATE)
+    assert find_twin(session, mark, subject) is None, name
+    assert _watch(session, mark, subject) is None
+    known = {each.seed for each in (*session.ledger.records()[0].replicates, *mark.replicates)}
+    assert next_seed(session, mark, subject) not in known
+
+
+def test_one_trial_in_twenty_is_spared(session: Any) -> None:
+    trials = 600
+    spared = 0
+    for number in range(1, trials + 1):
+        mark = trial_of(session).model_copy(update={"number": number})
+        watch = _watch(session, mark, Subject.CANDIDATE)
+        assert watch is not None
+        spared += watch._is_spared
+    # Binomial: 30 expected, and all but one in a million draws within five deviations.
+    assert abs(spared - trials / SPARED_ONE_IN) < 5 * math.sqrt(trials / SPARED_ONE_IN)
+
+
+def test_an_incumbent_that_does_not_train_any_more_is_the_machines_fault(session: Any) -> None:
+    failed = Replicate(
+        seed=9, training=TrainingResult(failure=Reason.OOM, message="Out of memory.")
+    )
+    mark = trial_of(session, 1.98)
+    once = mark.model_copy(update={"incumbent_replicates": (failed,)})
+    assert isinstance(next_subject(session, once), Subject)
+    often = once.model_copy(update={"incumbent_replicates": (failed,) * MAX_INCUMBENT_FAILURES})
+    with pytest.raises(EvaluationError, match=r"Out of memory\..*nightlab retry sample 1"):
+        next_subject(session, often)

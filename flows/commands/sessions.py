@@ -101,7 +101,6 @@ def research(
     confirm_replicates: Annotated[
         int | None,
         typer.Option(
-            min=0,
             help="At the end train baseline and incumbent so often with fresh seeds and score them "
             "on other text (default: 3; 0: do not)",
         ),
@@ -149,7 +148,7 @@ def retry(
     from nightlab.records import Verdict
     from nightlab.trial import check_retryable
 
-    places = Places.find()
+    places, study = Places.find(), validated_settings({"study": study}).study
     if remote is None:
         check_retryable(existing_ledger(study).record(trial))
     ledger = Ledger(places.root, study)
@@ -167,7 +166,8 @@ def retry(
 def confirm(
     study: Study,
     replicates: Annotated[
-        int | None, typer.Option(min=1, help="Fresh trainings of each code (default: 3)")
+        int | None,
+        typer.Option(min=1, help="Fresh trainings of each code (default: the study's, else 3)"),
     ] = None,
     remote: Annotated[str | None, typer.Option(help="Git remote of the study")] = None,
 ) -> None:
@@ -175,7 +175,7 @@ def confirm(
     from nightlab.confirmation import check_confirmable
     from nightlab.ledger import Ledger, refuse_if_busy
 
-    places = Places.find()
+    places, study = Places.find(), validated_settings({"study": study}).study
     if remote is None:
         check_confirmable(study, existing_ledger(study).records())
     ledger = Ledger(places.root, study)

@@ -31,6 +31,8 @@ class ConfirmationRecord(Frozen):
     """The trial that made the incumbent."""
     wanted: int
     """Scored replicates of each code that it is to rest on."""
+    carried: int = 0
+    """How many of them an earlier confirmation of the same two codes had made."""
     baseline_replicates: tuple[Replicate, ...] = ()
     """Scored on ``holdout``. Without logs and curves."""
     incumbent_replicates: tuple[Replicate, ...] = ()

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from nightlab.ledger.store import Ledger
-from nightlab.records import Frozen, Reason, Verdict
+from nightlab.records import Frozen, Verdict
+from nightlab.scores import evidence_bpb, find_baseline, standing_record
 
 
 class StudySummary(Frozen):
@@ -16,9 +17,9 @@ class StudySummary(Frozen):
     verdicts: dict[Verdict, int]
     """How many trials have each verdict; all verdicts stand in it."""
     baseline_bpb: float | None
-    """Score of the trial that was kept as the baseline."""
+    """Mean score of the baseline, by all its trainings: later trials add some."""
     incumbent_bpb: float | None
-    """Score of the trial that was kept last."""
+    """The incumbent's, likewise."""
     incumbent_trial: int | None
     incumbent_commit: str
     started_at: datetime | None
@@ -36,16 +37,14 @@ def study_summary(ledger: Ledger) -> StudySummary:
     """
     incumbent = ledger.incumbent()
     records = ledger.records()
-    kept = [record for record in records if record.verdict is Verdict.KEEP]
-    baseline = next((record for record in kept if record.reason is Reason.BASELINE), None)
-    standing = next((record for record in reversed(kept) if record.commit == incumbent), None)
+    baseline, standing = find_baseline(records), standing_record(records)
     return StudySummary(
         study=ledger.study,
         branch=ledger.branch,
         trials=len(records),
         verdicts={v: sum(record.verdict is v for record in records) for v in Verdict},
-        baseline_bpb=baseline.val_bpb if baseline else None,
-        incumbent_bpb=standing.val_bpb if standing else None,
+        baseline_bpb=evidence_bpb(records, baseline.commit) if baseline else None,
+        incumbent_bpb=evidence_bpb(records, standing.commit) if standing else None,
         incumbent_trial=standing.number if standing else None,
         incumbent_commit=incumbent,
         started_at=min((record.started_at for record in records), default=None),

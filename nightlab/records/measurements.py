@@ -113,6 +113,13 @@ class Replicate(Frozen):
         return self.evaluation.failure if self.evaluation is not None else None
 
     @property
+    def failure_message(self) -> str:
+        """The sentence on what went wrong first; empty where nothing did."""
+        if self.training.failure is not None or self.evaluation is None:
+            return self.training.message
+        return self.evaluation.message
+
+    @property
     def val_bpb(self) -> float | None:
         """The score, or None."""
         return self.evaluation.val_bpb if self.evaluation is not None else None

@@ -17,6 +17,8 @@ from nightlab.proposers.command import CommandProposer
 from nightlab.records import Frozen, Reason, TrialRecord, Verdict
 from nightlab.scores import (
     counted_scores,
+    evidence_bpb,
+    find_baseline,
     incumbent_evidence,
     mean_bpb,
     measure_noise,
@@ -160,8 +162,8 @@ def read_arm(ledger: ComparedLedger, confirmed: Sequence[ConfirmationRecord] = (
         UsageError: it has no scored baseline.
     """
     records = ledger.records()
-    baseline = next((each for each in records if each.reason is Reason.BASELINE), None)
-    score = mean_bpb(incumbent_evidence(records, baseline.commit)) if baseline else None
+    baseline = find_baseline(records)
+    score = evidence_bpb(records, baseline.commit) if baseline else None
     if baseline is None or score is None:
         raise UsageError(
             f"Study {ledger.study!r} has no scored baseline yet, so there is nothing to compare: "

@@ -105,7 +105,7 @@ def confirmation_rows(study: Study) -> list[tuple[str, str, str, str]]:
     if again is None or study.baseline is None or study.incumbent is None:
         return []
     claimed = (
-        "claimed, on val",
+        "claimed, by the trainings that chose it, on val",
         format_bpb(study.baseline.val_bpb),
         format_bpb(study.incumbent.val_bpb),
         format_bpb(again.claimed_gain_bpb),

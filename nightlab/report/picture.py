@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nightlab.records import TrialRecord, Verdict
+from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.study import Study, running_best
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ FEWEST_LETTERS = 20
 LETTER_SHARE = 0.0084
 """Width of a letter of a label, about, as a share of the axis."""
 LABEL_GAP = 0.04
+"""Labels closer than this, as a share of the axis, would run into each other."""
 ARROWS = "→←↔−–…×≤≥"
 """Beyond Latin-1, what titles often hold and the font has."""
-"""Labels closer than this, as a share of the axis, would run into each other."""
 OUTLIER_SPANS = 0.6
 """How far above the baseline the axis may reach, in units of the span below it."""
 CONFIRMATION_OFFSET = 0.3
@@ -78,7 +78,7 @@ DARK = Theme(
 
 def draw_png(study: Study, path: Path, theme: Theme = LIGHT) -> None:
     """Write the picture as a PNG file."""
-    _draw(study, theme).savefig(path, dpi=PIXELS_AN_INCH, format="png")
+    draw_figure(study, theme).savefig(path, dpi=PIXELS_AN_INCH, format="png")
 
 
 def draw_svg(study: Study, theme: Theme) -> bytes:
@@ -88,11 +88,12 @@ def draw_svg(study: Study, theme: Theme) -> bytes:
     content = io.BytesIO()
     # Letters as outlines, so that the picture does not depend on the reader's fonts.
     with rc_context({"svg.hashsalt": study.name, "svg.fonttype": "path"}):
-        _draw(study, theme).savefig(content, format="svg", metadata={"Date": None})
+        draw_figure(study, theme).savefig(content, format="svg", metadata={"Date": None})
     return content.getvalue()
 
 
-def _draw(study: Study, theme: Theme) -> "Figure":
+def draw_figure(study: Study, theme: Theme = LIGHT) -> "Figure":
+    """Draw a study's trials, what was kept, what was confirmed and what has no score."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -193,10 +194,8 @@ def _draw_best(axes: "Axes", study: Study, theme: Theme) -> None:
     numbers = [number for number, _ in steps] + [study.records[-1].number + 0.4]
     best = [score for _, score in steps] + [steps[-1][1]]
     axes.step(numbers, best, where="post", color=theme.keep, linewidth=2, label="running best")
-    if study.baseline is not None and study.baseline.val_bpb is not None:
-        axes.axhline(
-            study.baseline.val_bpb, color=theme.muted, linewidth=0.9, linestyle=(0, (4, 4))
-        )
+    if study.baseline_bpb is not None:
+        axes.axhline(study.baseline_bpb, color=theme.muted, linewidth=0.9, linestyle=(0, (4, 4)))
 
 
 def _draw_scores(axes: "Axes", study: Study, theme: Theme, high: float) -> None:
@@ -239,15 +238,15 @@ def _draw_scores(axes: "Axes", study: Study, theme: Theme, high: float) -> None:
 
 def _draw_confirmation(axes: "Axes", study: Study, theme: Theme) -> None:
     """The confirmed gain, below the baseline's score, beside the incumbent that claims it."""
-    again, baseline, incumbent = study.confirmation, study.baseline, study.incumbent
+    again, baseline, incumbent = study.confirmation, study.baseline_bpb, study.incumbent
     if again is None or again.gain_bpb is None or again.interval_bpb is None:
         return
-    if baseline is None or incumbent is None or baseline.val_bpb is None:
+    if baseline is None or incumbent is None:
         return
     low, high = again.interval_bpb
     axes.errorbar(
         [incumbent.number + CONFIRMATION_OFFSET],
-        [baseline.val_bpb - again.gain_bpb],
+        [baseline - again.gain_bpb],
         yerr=[[high - again.gain_bpb], [again.gain_bpb - low]],
         fmt="D",
         elinewidth=1.6,
@@ -261,7 +260,7 @@ def _draw_confirmation(axes: "Axes", study: Study, theme: Theme) -> None:
 
 
 def _draw_unscored(axes: "Axes", study: Study, theme: Theme) -> None:
-    stopped = [r.number for r in study.records if _was_stopped(r)]
+    stopped = [r.number for r in study.records if r.reason is Reason.PRUNED]
     if stopped:
         axes.plot(
             stopped,
@@ -293,27 +292,24 @@ def _draw_unscored(axes: "Axes", study: Study, theme: Theme) -> None:
 def _name_keeps(axes: "Axes", study: Study, theme: Theme) -> None:
     """Name keeps where nothing else is drawn: below the running best, left of their point.
 
-    A title is cut to the room there. Where the axis begins too close, right of the point
-    up to the next keep; where that is too close as well, only the score. The latest keep
-    is sure of its label.
+    A title is cut to the room there. Where the axis begins too close only the score stands, right
+    of the point, where other trials are drawn too: below them. The latest keep is sure of its
+    label.
     """
     left, right = axes.get_xlim()
     low, high = axes.get_ylim()
     kept = [record for record in study.kept() if record.val_bpb is not None]
     taken: list[float] = []
-    following = right
     for record in reversed(kept):
         first = record is kept[0]
         height = (_score(record) - low) / (high - low)
         room_left = (record.number - left) / (right - left)
-        room_right = (following - record.number) / (right - left)
-        following = record.number
         if not first and any(abs(height - other) < LABEL_GAP for other in taken):
             continue
         to_the_left = not first and _letters(room_left) >= FEWEST_LETTERS
-        letters = LABEL_LENGTH if first else _letters(room_left if to_the_left else room_right)
         text = f"{_score(record):.4f}"
-        if letters >= FEWEST_LETTERS:
+        if to_the_left or first:
+            letters = LABEL_LENGTH if first else _letters(room_left)
             text = f"{text}  {_label(record.title, letters - len(text) - 2)}"
         taken.append(height)
         axes.annotate(
@@ -326,13 +322,8 @@ def _name_keeps(axes: "Axes", study: Study, theme: Theme) -> None:
             fontsize=9,
             parse_math=False,
             bbox={"facecolor": theme.background, "edgecolor": "none", "alpha": 0.8, "pad": 1},
-            zorder=6,
+            zorder=2.5,
         )
-
-
-def _was_stopped(record: TrialRecord) -> bool:
-    """Whether its training was ended before the budget was, as hopeless."""
-    return record.verdict is Verdict.DISCARD and record.val_bpb is None
 
 
 def _score(record: TrialRecord) -> float:

@@ -7,12 +7,12 @@ from typing import Protocol, TypeVar
 
 from nightlab.arms import ArmSummary, summarise_arms
 from nightlab.ledger.confirmations import ConfirmationRecord
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import TrialRecord, Verdict
 from nightlab.scores import (
     counted_scores,
-    incumbent_evidence,
+    evidence_bpb,
+    find_baseline,
     is_better,
-    mean_bpb,
     measure_noise,
     standing_record,
 )
@@ -116,7 +116,7 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
     records = ledger.records()
     noise = measure_noise(records)
     arms = summarise_arms(records)
-    baseline = next((record for record in records if record.reason is Reason.BASELINE), None)
+    baseline = find_baseline(records)
     incumbent = standing_record(records)
     return Study(
         name=ledger.study,
@@ -141,7 +141,7 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
 
 
 def _score_of(record: TrialRecord | None, records: Sequence[TrialRecord]) -> float | None:
-    return mean_bpb(incumbent_evidence(records, record.commit)) if record is not None else None
+    return evidence_bpb(records, record.commit) if record is not None else None
 
 
 def running_best(records: Sequence[TrialRecord]) -> tuple[tuple[int, float], ...]:

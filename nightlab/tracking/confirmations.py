@@ -2,6 +2,7 @@
 
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Replicate
+from nightlab.scores import mean_bpb
 from nightlab.tracking.content import (
     FINISHED,
     KIND_TAG,
@@ -53,9 +54,10 @@ def describe_confirmation(record: ConfirmationRecord) -> RunContent:
 
 
 def _scores(whose: str, replicates: tuple[Replicate, ...]) -> dict[str, float]:
-    """The mean, and every seed's score, on the holdout split."""
-    scores = [each.val_bpb for each in replicates if each.val_bpb is not None]
-    if not scores:
+    """The mean of those that count, and every seed's score, on the holdout split."""
+    mean = mean_bpb(replicates)
+    if mean is None:
         return {}
+    scores = [each.val_bpb for each in replicates if each.val_bpb is not None]
     every = {f"{whose}_holdout_bpb_{index}": score for index, score in enumerate(scores)}
-    return {f"{whose}_holdout_bpb": sum(scores) / len(scores), **every}
+    return {f"{whose}_holdout_bpb": mean, **every}

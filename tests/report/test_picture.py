@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.records import Verdict
-from nightlab.report.picture import DARK, LIGHT, draw_png, draw_svg
+from nightlab.ledger import ConfirmationRecord
+from nightlab.records import Reason, Verdict
+from nightlab.report.picture import DARK, LIGHT, draw_figure, draw_png, draw_svg
 from nightlab.report.study import read_study
-from tests.report.samples import FixedStudy, baseline, long_study, trial
+from tests.report.samples import BEGAN, FixedStudy, baseline, long_study, trial
 
 STUDIES = {
     "empty": FixedStudy(),
@@ -49,6 +50,81 @@ def test_the_picture_has_no_script_and_no_link() -> None:
     svg = draw_svg(read_study(long_study(20, chance=0.3)), LIGHT).decode()
     assert "<script" not in svg
     assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', svg))
+
+
+def legend(study: FixedStudy, *confirmed: ConfirmationRecord) -> set[str]:
+    (axes,) = draw_figure(read_study(study, confirmed)).axes
+    return {text.get_text() for text in axes.get_legend().get_texts()}
+
+
+def test_it_shows_what_became_of_every_trial() -> None:
+    records = [
+        baseline(),
+        trial(1, scores=(1.99,)),
+        trial(2, Verdict.KEEP, (1.9,), title="Deeper"),
+        trial(3, scores=(9.0,)),
+        trial(4, reason=Reason.PRUNED),
+        trial(5, Verdict.CRASH),
+        trial(6, Verdict.FAILED),
+    ]
+    study = FixedStudy(all_records=records)
+    assert legend(study) == {
+        "kept (95 % interval)",
+        "discarded (95 % interval)",
+        "running best",
+        "worse than shown",
+        "stopped early",
+        "crashed",
+        "failed (machinery)",
+    }
+    (axes,) = draw_figure(read_study(study)).axes
+    (cross,) = [line for line in axes.lines if line.get_label() == "stopped early"]
+    assert list(cross.get_xdata()) == [4]
+    (triangle,) = [line for line in axes.lines if line.get_label() == "worse than shown"]
+    assert list(triangle.get_xdata()) == [3]
+
+
+def test_a_confirmation_stands_below_the_baseline_by_what_it_found() -> None:
+    study = FixedStudy(all_records=[baseline(2.0), trial(1, Verdict.KEEP, (1.9,))])
+    for holds, label in ((True, "confirmed on holdout"), (False, "NOT confirmed on holdout")):
+        again = confirmed(gain=0.06, holds=holds)
+        assert label in legend(study, again)
+        (axes,) = draw_figure(read_study(study, [again])).axes
+        (point,) = [each for each in axes.containers if each.get_label() == label]
+        assert point.lines[0].get_ydata()[0] == pytest.approx(2.0 - 0.06)
+    other = confirmed(gain=0.06, holds=True).model_copy(update={"incumbent_commit": "b" * 40})
+    assert not any("confirmed" in label for label in legend(study, other))
+
+
+def confirmed(*, gain: float, holds: bool) -> ConfirmationRecord:
+    return ConfirmationRecord(
+        study="first-light",
+        number=0,
+        baseline_commit=f"{0:040x}",
+        incumbent_commit=f"{1:040x}",
+        incumbent_trial=1,
+        wanted=3,
+        claimed_gain_bpb=0.1,
+        gain_bpb=gain,
+        interval_bpb=(gain - 0.02, gain + 0.02),
+        holds=holds,
+        started_at=BEGAN,
+        finished_at=BEGAN,
+    )
+
+
+def test_keeps_are_named_and_no_label_hides_a_point() -> None:
+    records = [baseline(), trial(1, Verdict.KEEP, (1.95,), title="An early one")]
+    records += [trial(number, scores=(1.96,)) for number in range(2, 9)]
+    records += [trial(9, Verdict.KEEP, (1.9,), title="A late one")]
+    (axes,) = draw_figure(read_study(FixedStudy(all_records=records))).axes
+    assert [text.get_text() for text in axes.texts] == [
+        "1.9000  A late one",
+        "1.9500",
+        "2.0000  baseline",
+    ]
+    drawn = [line.get_zorder() for line in axes.lines if line.get_marker() == "o"]
+    assert max(text.get_zorder() for text in axes.texts) < min(drawn)
 
 
 def test_no_window_system_is_touched() -> None:
