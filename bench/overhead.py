@@ -13,11 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from pathlib import Path
 
+from wall_clock import WallClock
+
 from nightlab.ledger import Ledger
-from nightlab.records import TrialRecord
 from nightlab.settings import Places
 
 STUDY = "overhead"
@@ -36,13 +36,14 @@ def main() -> None:
         if not records:
             sys.exit(f"overhead: study {arguments.study!r} has no trial: `nightlab studies`.")
         wall = (records[-1].finished_at - records[0].started_at).total_seconds()
-        print_table(records, wall)
+        WallClock(name=arguments.study, records=records, wall_seconds=wall).print_table()
         return
     with tempfile.TemporaryDirectory(prefix="nightlab-bench-") as folder:
         clone = Path(folder) / "clone"
         subprocess.run(["git", "clone", "--quiet", str(root), str(clone)], check=True)
         wall = run_session(clone, arguments.trials, arguments.budget_seconds)
-        print_table(Ledger(clone, STUDY).records(), wall)
+        records = Ledger(clone, STUDY).records()
+        WallClock(name=STUDY, records=records, wall_seconds=wall).print_table()
 
 
 def run_session(clone: Path, trials: int, budget_seconds: float) -> float:
@@ -52,27 +53,6 @@ def run_session(clone: Path, trials: int, budget_seconds: float) -> float:
     began = time.monotonic()
     subprocess.run(command, cwd=clone, check=True)
     return time.monotonic() - began
-
-
-def print_table(records: tuple[TrialRecord, ...], wall_seconds: float) -> None:
-    """Print the share of training, then seconds per replicate and trial by step."""
-    steps: defaultdict[str, float] = defaultdict(float)
-    for record in records:
-        for step, seconds in record.step_seconds.items():
-            steps[step] += seconds
-    inside = steps.pop("total")
-    steps["within trials, other"] = inside - sum(steps.values())
-    steps["outside trials"] = wall_seconds - inside
-    training = steps.pop("train", 0.0)
-    print(f"trials                 {len(records)}")
-    print(f"trainings              {sum(len(record.replicates) for record in records)}")
-    print(f"wall clock             {wall_seconds:8.1f} s")
-    print(
-        f"training               {training:8.1f} s   {training / wall_seconds:6.1%} of wall clock"
-    )
-    print("\nanything else          seconds a trial     share of wall clock")
-    for step, seconds in sorted(steps.items(), key=lambda item: -item[1]):
-        print(f"  {step:<22} {seconds / len(records):10.2f} {seconds / wall_seconds:18.1%}")
 
 
 if __name__ == "__main__":

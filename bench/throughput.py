@@ -17,15 +17,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from model_endpoint import edit, model_endpoint
+from wall_clock import WallClock
 
 from nightlab.ledger import Ledger
-from nightlab.records import TrialRecord
 from nightlab.settings import Places
 
 STUDY = "throughput"
@@ -72,25 +70,6 @@ if __name__ == "__main__":
 '''
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Arm:
-    """One session: its records, and its wall clock."""
-
-    name: str
-    records: tuple[TrialRecord, ...]
-    wall_seconds: float
-
-    @property
-    def training_seconds(self) -> float:
-        """Of all trainings, the incumbent's fresh ones among them."""
-        return sum(record.step_seconds.get("train", 0.0) for record in self.records)
-
-    @property
-    def share(self) -> float:
-        """Of training in the wall clock."""
-        return self.training_seconds / self.wall_seconds
-
-
 def main() -> None:
     """Run both sessions and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -105,7 +84,7 @@ def main() -> None:
         if arguments.only in (None, name):
             with model_endpoint(worse_models(), arguments.answer_seconds) as address:
                 arms.append(run_session(name, option, address, arguments))
-            print_table(arms[-1])
+            arms[-1].print_table()
     if len(arms) == 2:
         print(f"\nwall clock, ahead / in turn: {arms[0].wall_seconds / arms[1].wall_seconds:.3f}")
     if arguments.picture is not None:
@@ -119,7 +98,7 @@ def worse_models() -> Iterator[str]:
         yield edit(f"Spread {spread}", "SPREAD = 0.10", f"SPREAD = {spread}")
 
 
-def run_session(name: str, option: str, address: str, arguments: argparse.Namespace) -> Arm:
+def run_session(name: str, option: str, address: str, arguments: argparse.Namespace) -> WallClock:
     """Run a session on the stub in a throw-away clone."""
     with tempfile.TemporaryDirectory(prefix="nightlab-bench-") as folder:
         clone = Path(folder) / "clone"
@@ -137,46 +116,22 @@ def run_session(name: str, option: str, address: str, arguments: argparse.Namesp
         began = time.monotonic()
         subprocess.run(command, cwd=clone, env=environment, check=True)
         wall = time.monotonic() - began
-        return Arm(name=name, records=Ledger(clone, STUDY).records(), wall_seconds=wall)
+        records = Ledger(clone, STUDY).records()
+        told = f"ideas asked for {name}"
+        return WallClock(name=told, records=records, wall_seconds=wall)
 
 
-def other_seconds(arm: Arm) -> dict[str, float]:
-    """Seconds of the session on anything but training, the longest first."""
-    steps: defaultdict[str, float] = defaultdict(float)
-    for record in arm.records:
-        for step, seconds in record.step_seconds.items():
-            steps[step] += seconds
-    inside = steps.pop("total")
-    steps["within trials, other"] = inside - sum(steps.values())
-    steps["outside trials"] = arm.wall_seconds - inside
-    del steps["train"]
-    return dict(sorted(steps.items(), key=lambda item: -item[1]))
-
-
-def print_table(arm: Arm) -> None:
-    """Print the share of training, then where the rest goes."""
-    trainings = sum(len(each.replicates) + len(each.incumbent_replicates) for each in arm.records)
-    trials = len(arm.records) - 1
-    print(f"\nideas asked for {arm.name}: {trials} trials and a baseline, {trainings} trainings")
-    print(f"  wall clock {arm.wall_seconds:.1f} s, training {arm.share:.1%} of it")
-    rest = (arm.wall_seconds - arm.training_seconds) / trainings
-    print(f"  the rest is {rest:.1f} s a training: at a budget of 300 s {300 / (300 + rest):.1%}")
-    for step, seconds in other_seconds(arm).items():
-        share = seconds / arm.wall_seconds
-        print(f"  {step:<22} {seconds / trainings:8.2f} s a training {share:8.1%}")
-
-
-def draw(arms: list[Arm], file: Path) -> None:
+def draw(arms: list[WallClock], file: Path) -> None:
     """Draw what is not training, in seconds a trial, a bar for each session."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 1.2 + 0.9 * len(arms)), layout="constrained")
     axes = figure.subplots()
-    names = list(dict.fromkeys(step for arm in arms for step in other_seconds(arm)))
+    names = list(dict.fromkeys(step for arm in arms for step in arm.other_seconds()))
     left = [0.0] * len(arms)
     for name in names:
-        widths = [max(0.0, other_seconds(arm).get(name, 0.0)) / len(arm.records) for arm in arms]
-        axes.barh([f"ideas asked for {arm.name}" for arm in arms], widths, left=left, label=name)
+        widths = [max(0.0, arm.other_seconds().get(name, 0.0)) / len(arm.records) for arm in arms]
+        axes.barh([arm.name for arm in arms], widths, left=left, label=name)
         left = [start + width for start, width in zip(left, widths, strict=True)]
     for place, arm in enumerate(arms):
         axes.text(left[place], place, f"  training {arm.share:.1%}", va="center", fontsize=9)
