@@ -66,7 +66,7 @@ class SimulatedStudy:
         """Try code that is better than the incumbent by ``gain``."""
         mean, candidate, before = self.incumbent_mean - gain, list[Replicate](), len(self.incumbent)
         while True:
-            judged = judge(self._case(candidate))
+            judged = judge(self._case(candidate, before))
             if isinstance(judged, Decision):
                 break
             if judged is Subject.CANDIDATE:
@@ -83,7 +83,7 @@ class SimulatedStudy:
             self.selected = len(candidate)
         return outcome
 
-    def _case(self, candidate: Sequence[Replicate]) -> Case:
+    def _case(self, candidate: Sequence[Replicate], before: int) -> Case:
         noise = None
         if self.degrees:
             sigma = math.sqrt(self.squares / self.degrees)
@@ -91,6 +91,8 @@ class SimulatedStudy:
         return Case(
             candidate=candidate,
             incumbent=self.incumbent,
+            incumbent_anew=self.incumbent[before:],
+            reference_bpb=self.incumbent_mean,
             other_noise=noise,
             earlier_trials=self.trials,
             earlier_against=self.against,

@@ -56,7 +56,7 @@ from nightlab.pruning import (
     pair_of,
 )
 from nightlab.records import CurvePoint, Evaluation, Forecast, Replicate, TrainingResult
-from nightlab.scores import Noise
+from nightlab.scores import Noise, mean_bpb
 
 RECORDED = Path(__file__).with_name("curves.json")
 STUDIES = 200
@@ -190,6 +190,8 @@ def replay(
         case = Case(
             candidate=(),
             incumbent=standing,
+            incumbent_anew=(),
+            reference_bpb=mean_bpb(standing) or 0.0,
             other_noise=noise,
             earlier_trials=0,
             earlier_against=0,

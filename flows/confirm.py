@@ -18,9 +18,11 @@ from nightlab.confirmation import (
     scored,
 )
 from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
+from nightlab.records import utc_now
 from nightlab.report import log_report, write_report
 from nightlab.session import Session, open_session
-from nightlab.settings import Places, SessionSettings
+from nightlab.settings import Places, SessionSettings, recorded_settings
+from nightlab.steering import Steering, stop_asked_since
 from tasks.confirm import confirm as confirm_code
 from tasks.prepare import prepare
 
@@ -29,9 +31,17 @@ from tasks.prepare import prepare
 def confirmation(
     session: Annotated[Session, SkipValidation], study: str, wanted: int
 ) -> ConfirmationRecord:
-    """Train and score both codes in turn until there is enough, or go on where a kill cut in."""
+    """Train and score both codes in turn until there is enough, or go on where a kill cut in.
+
+    Where a person asks the session to stop, it is left under way.
+    """
+    began = utc_now()
     record = begin_confirmation(session, wanted)
     while (code := next_code(record)) is not None:
+        if stop_asked_since(session, began):
+            text = f"Asked to stop: `nightlab confirm {study}` goes on with the confirmation."
+            events.publish(events.Notice(text=text))
+            return record
         events.publish(
             events.StepBegun(
                 study=study,
@@ -41,6 +51,7 @@ def confirmation(
             )
         )
         record = confirm_code(session, record, code)
+        push_or_say(session)
     record = finish_confirmation(session, record)
     session.tracker.confirmed(record)
     events.publish(events.Notice(text=record.sentence))
@@ -66,7 +77,7 @@ def confirm(
         Remote(places.root, remote, study).fetch()
     records = Ledger(places.root, study).records()
     check_confirmable(study, records)
-    settings = SessionSettings.model_validate(records[-1].settings)
+    settings = recorded_settings(records[-1].settings)
     # No model is asked for anything here, so none has to be reachable.
     without_ideas = {"proposer": "knobs", "model": None, "command": None}
     settings = settings.model_copy(update={**without_ideas, "remote": remote or settings.remote})
@@ -84,4 +95,5 @@ def confirm(
         log_report(session.tracker, files)
         session.tracker.flush(timeout_seconds=60)
         push_or_say(session)
+        Steering(session).end()
         return record

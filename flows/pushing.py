@@ -7,7 +7,12 @@ from tasks.record import push
 
 
 def push_or_say(session: Session) -> None:
-    """Push the study; a push that fails is said and loses nothing: the next one carries it."""
+    """Push the study; a push that fails is said and loses nothing: the next one carries it.
+
+    What is under way goes along: a worker's clone may be gone with the worker.
+    """
+    if session.remote is None:
+        return
     try:
         push(session)
     except RemoteError as error:

@@ -78,6 +78,7 @@ def _session(session: Session) -> SessionSummary:
         stopped = _trials(session, limits, prefetch, steering)
         keep_unanswered(session)
         _say_ideas_in_hand(session)
+        push_or_say(session)
         _confirm_or_say(session)
         summary = _summary(session, stopped)
         steering.end()
@@ -121,6 +122,7 @@ def _run_and_ask_ahead(session: Session, number: int, limits: Limits, prefetch: 
         _run(session, number, prefetch=prefetch if another and begun and not in_hand else None)
     except NightlabError:
         prefetch.wait()  # What is being answered is paid for.
+        push_or_say(session)
         raise
     prefetch.wait()
 

@@ -11,7 +11,7 @@ from flows.trial import record_of, trial
 from nightlab.ledger import Ledger, Remote
 from nightlab.records import TrialRecord
 from nightlab.session import open_session
-from nightlab.settings import Places, SessionSettings
+from nightlab.settings import Places, recorded_settings
 from nightlab.trial import check_retryable, number_of_retry, retry_proposal
 from tasks.prepare import prepare
 from tasks.report import show_trials
@@ -30,7 +30,7 @@ def retry(study: str, number: int, remote: str | None = None) -> TrialRecord:
         Remote(places.root, remote, study).fetch()
     earlier = Ledger(places.root, study).record(number)
     check_retryable(earlier)
-    settings = SessionSettings.model_validate(earlier.settings)
+    settings = recorded_settings(earlier.settings)
     settings = settings.model_copy(update={"remote": remote or settings.remote, "trials": 1})
     key = read_api_key(settings.api_key_secret)
     identifier = flow_run.get_id() or ""

@@ -7,6 +7,7 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 from pydantic import SkipValidation
 
+from flows.pushing import push_or_say
 from nightlab import events
 from nightlab.decision import Subject
 from nightlab.errors import BudgetReached, EvaluationError, ModelError, SandboxError
@@ -24,11 +25,11 @@ from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecor
 from nightlab.session import Session
 from nightlab.step_clock import StepClock
 from nightlab.trial import (
-    MAX_ATTEMPTS,
     apply_proposal,
     begin_trial,
     current_mark,
     is_applied,
+    is_given_up,
     put_back,
     track_start,
     with_unanswered,
@@ -60,7 +61,7 @@ def trial(
     """
     mark = begin_trial(session, number, proposal, retry_of)
     clock = StepClock(mark)
-    if mark.attempts > MAX_ATTEMPTS:
+    if is_given_up(mark):
         return _recorded(session, mark, interrupted(mark), clock)
     try:
         mark = _proposed(session, mark, clock)
@@ -91,6 +92,7 @@ def _proposed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
             _say(mark, "propose", session.proposer.name)
             idea = mark.proposal or propose(session, mark)
             mark = apply_proposal(session, mark, idea)
+        push_or_say(session)
     track_start(session, mark)
     return mark
 
@@ -107,6 +109,7 @@ def _rehearsed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
         with clock("propose"):
             _say(mark, "repair", session.proposer.name)
             mark = apply_repair(session, mark, repair(session, mark))
+        push_or_say(session)
 
 
 def _measured(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
@@ -115,6 +118,7 @@ def _measured(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
     while (subject := next_subject(session, mark)) is not None:
         replicate = _replicate(session, mark, subject, clock)
         mark = add_replicate(session, mark, subject, replicate)
+        push_or_say(session)
     return mark
 
 

@@ -6,8 +6,8 @@ from collections import Counter
 from nightlab.arms import Arm, arm_of
 from nightlab.ledger import Ledger, suggestions_for
 from nightlab.program import read_program
-from nightlab.proposers import Brief, NearMiss, TriedChange
-from nightlab.records import InFlight, TrialRecord, Verdict
+from nightlab.proposers import Brief, NearMiss, TriedChange, UnderWay
+from nightlab.records import InFlight, Reason, TrialRecord, Verdict
 from nightlab.scores import standing_record
 from nightlab.session import Session, study_noise_bpb
 
@@ -20,7 +20,11 @@ MAX_RESCUES = 2
 
 
 def brief(
-    session: Session, mark: InFlight, ledger: Ledger | None = None, *, under_way: str = ""
+    session: Session,
+    mark: InFlight,
+    ledger: Ledger | None = None,
+    *,
+    under_way: UnderWay | None = None,
 ) -> Brief:
     """What a proposer is told.
 
@@ -28,7 +32,7 @@ def brief(
         session: the session.
         mark: the trial that the idea is for.
         ledger: the study's, where the calling thread has its own.
-        under_way: the title of a trial that trains meanwhile.
+        under_way: a trial that trains meanwhile.
     """
     ledger = ledger or session.ledger
     records = ledger.records()
@@ -75,6 +79,8 @@ def near_misses(ledger: Ledger, records: tuple[TrialRecord, ...]) -> tuple[NearM
             continue
         if difference is None or noise is None or difference > NEAR_NOISES * noise:
             continue
+        if record.reason is Reason.PRUNED:
+            continue  # never scored: the difference is a forecast, and says no more than "behind"
         if rescues[record.number] >= MAX_RESCUES:
             continue
         edits = ledger.evidence(record.number).proposal.edits

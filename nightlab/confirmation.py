@@ -21,13 +21,14 @@ from nightlab.ledger import (
     write_confirmation,
 )
 from nightlab.measurement import train_code, training_order
-from nightlab.records import Evaluation, Replicate, TrialRecord, utc_now
+from nightlab.records import Evaluation, Reason, Replicate, TrialRecord, utc_now
 from nightlab.scores import (
     Noise,
     counted_scores,
     find_baseline,
     incumbent_evidence,
     measure_noise,
+    no_finer_than_audits,
     pool_noise,
     standing_record,
 )
@@ -38,7 +39,7 @@ from nightlab.session import (
     flat_settings,
     seed_from,
 )
-from nightlab.settings import SessionSettings
+from nightlab.settings import recorded_settings
 
 MAX_FAILURES = 2
 """Failed trainings of one code after which a confirmation gives up."""
@@ -74,11 +75,11 @@ def check_confirmable(
     """Return the baseline's and the incumbent's record.
 
     Raises:
-        UsageError: there is no baseline, or nothing better than it.
+        UsageError: there is no baseline, or nothing that was kept as better than it.
     """
     gain = _gain(records)
     if gain is None:
-        what = "kept nothing beyond its baseline" if records else "no trials"
+        what = "kept nothing as better than its baseline" if records else "no trials"
         raise UsageError(
             f"Study {study!r} has {what}, so there is no gain to "
             f"confirm: `nightlab research --study {study}` goes on with it."
@@ -87,9 +88,13 @@ def check_confirmable(
 
 
 def _gain(records: tuple[TrialRecord, ...]) -> tuple[TrialRecord, TrialRecord] | None:
-    """The baseline's and the incumbent's record, or None where they are the same or missing."""
+    """The baseline's and the incumbent's record; None where they are missing, or no gain between.
+
+    Code that was kept because it is shorter claims none.
+    """
     baseline, standing = find_baseline(records), standing_record(records)
-    if baseline is None or standing is None or standing.number == baseline.number:
+    improved = any(record.reason is Reason.IMPROVED for record in records)
+    if baseline is None or standing is None or not improved:
         return None
     return baseline, standing
 
@@ -106,11 +111,14 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
             it.
 
     Raises:
-        UsageError: there is no baseline, or nothing better than it.
+        UsageError: there is no baseline, or nothing that was kept as better than it.
     """
     ledger = session.ledger
     baseline, standing = check_confirmable(ledger.study, ledger.records())
     left = latest_confirmation(session)
+    # What another engine measured does not compare: such a confirmation is left as it is.
+    if left is not None and left.engine_version != session.engine_version:
+        left = None
     if left is not None and left.finished_at is None:
         if left.carried + wanted <= left.wanted:
             return left
@@ -140,10 +148,9 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
 def _with_earlier(record: ConfirmationRecord, earlier: ConfirmationRecord) -> ConfirmationRecord:
     """Add the trainings of a finished confirmation of the same codes.
 
-    Not those that another engine measured, which do not compare; nor where a code failed, which
-    is tried anew.
+    Not where one of them failed: it is tried anew.
     """
-    if earlier.gain_bpb is None or earlier.engine_version != record.engine_version:
+    if earlier.gain_bpb is None:
         return record
     carried = min(scored(earlier, code) for code in Code)
     return record.model_copy(
@@ -202,7 +209,7 @@ def fresh_seed(record: ConfirmationRecord, code: Code) -> int:
 
     Of the session that began it: another one, which goes on with it, may have another seed.
     """
-    begun = SessionSettings.model_validate(record.settings)
+    begun = recorded_settings(record.settings)
     return seed_from(begun.seed, "confirm", record.number, len(replicates(record, code)))
 
 
@@ -228,14 +235,14 @@ def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRe
     failure = _failure(record)
     if failure is not None:
         return record.model_copy(update={"holds": False, "sentence": failure})
-    baseline = counted_scores(record.baseline_replicates)
-    incumbent = counted_scores(record.incumbent_replicates)
-    pooled = pool_noise([baseline, incumbent], noise)
+    baseline, incumbent = record.baseline_replicates, record.incumbent_replicates
+    pooled = pool_noise(map(counted_scores, (baseline, incumbent)), noise)
     if pooled is None:
         raise EvaluationError(
             f"Study {record.study!r} knows no noise to set the gain against: confirm with at least "
             "two replicates."
         )
+    pooled = no_finer_than_audits(pooled, incumbent, baseline)
     comparison = decision.compare(incumbent, baseline, pooled)
     holds = comparison.interval[0] > 0
     return record.model_copy(
@@ -250,11 +257,17 @@ def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRe
 
 def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -> str:
     low, high = comparison.interval
+    claimed = record.claimed_gain_bpb
     head = "Confirmed on holdout" if holds else "NOT confirmed on holdout"
-    claim = f"{record.claimed_gain_bpb:.4f} were claimed by the trainings that chose it"
+    claim = f"{claimed:.4f} were claimed by the trainings that chose it"
     earlier = f", {record.carried} of them from an earlier confirmation" if record.carried else ""
-    if holds and high < record.claimed_gain_bpb:
+    if holds and high < claimed:
         claim += ", which is more than the interval holds"
+    if not holds and claimed <= high:
+        claim += (
+            ", which so few seeds neither bear out nor rule out: "
+            f"`nightlab confirm {record.study}` adds more"
+        )
     return (
         f"{head}: the gain is {comparison.gain:.4f} bpb (95 % interval {low:+.4f} to {high:+.4f}, "
         f"{comparison.candidate_count} fresh seeds against {comparison.incumbent_count}{earlier}); "

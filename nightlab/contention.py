@@ -7,7 +7,9 @@ code, as the engine's clock and the candidate's reports give them:
 - *With the other replicates*: its tokens per second against their median. Departures count
   only where they stand out: in a record that wanders anyhow, the noise floor, which is measured
   on the same machine, holds the wandering already. Of two that disagree nobody can say which is
-  usual; but contention only slows, so the slower is taken for contended.
+  usual; but contention only slows, so the slower is taken for contended. Where the latest few
+  all lie apart from what was before, on one side, the machine has changed: they are the record
+  now, and the earlier ones depart from it.
 - *With itself*: the rate in each quarter of its time against the median of the four. This needs
   no other replicate. It asks the same of every quarter, so a trainer that warms up for a few
   steps is not touched; one whose steps become dearer (a longer sequence, say) falls in all of
@@ -19,6 +21,7 @@ worth to it stands in docs/security.md.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
@@ -33,6 +36,9 @@ PAIR_SHARE = 0.20
 
 OUTLYING_SPREADS = 3.0
 """How many typical deviations from the median stand out."""
+
+CHANGED_AFTER = 3
+"""Trainings in a row that lie apart from all before, after which the machine is another one."""
 
 MAD_TO_SIGMA = 1.4826
 """Of normal noise, the standard deviation in median absolute deviations (Hampel, "The Influence
@@ -55,7 +61,8 @@ def mark_contended(
     one beside two.
 
     Args:
-        replicates: all of one commit, in any order; those that failed are left as they are.
+        replicates: all of one commit, in the order in which they were trained; those that failed
+            are left as they are.
         counts_tokens: whether the study has a token budget: then throughput does not enter
             scores, and nothing is marked.
 
@@ -65,28 +72,34 @@ def mark_contended(
     trained = [each for each in replicates if each.failure is None]
     marked: set[int] = set()
     if not counts_tokens:
-        marked = _departing(trained) | _falling(trained)
+        marked = _departing(trained)
+        marked |= _falling([each for each in trained if each.seed not in marked])
     return tuple(
         each.model_copy(update={"contended": each.seed in marked}) if each.failure is None else each
         for each in replicates
     )
 
 
-def contention_sentence(replicates: Sequence[Replicate], seed: int) -> str | None:
+def contention_sentence(
+    replicates: Sequence[Replicate], seed: int, *, counts: bool = False
+) -> str | None:
     """What to tell people of the replicate with ``seed``; None where it is not contended.
 
     Args:
         replicates: all of its commit, as ``mark_contended`` returned them.
         seed: of the replicate that was trained last.
+        counts: whether its score counts all the same, since too many others are contended too.
     """
     found = next((each for each in replicates if each.seed == seed and each.contended), None)
     if found is None:
         return None
     why = _departure_clause(found, replicates) or _fall_clause(found)
+    outcome = "It decides nothing, and another takes its place"
+    if counts:
+        outcome = "It counts all the same, as most of this code's trainings are like it"
     return (
-        f"The training with seed {seed} was contended: {why}. It decides nothing, and another "
-        "takes its place; close what else uses this machine, or begin a study that counts tokens "
-        "(--budget-tokens)."
+        f"The training with seed {seed} was contended: {why}. {outcome}; close what else uses this "
+        "machine, or begin a study that counts tokens (--budget-tokens)."
     )
 
 
@@ -112,13 +125,42 @@ def _departing(trained: Sequence[Replicate]) -> set[int]:
     rates = _rates(trained)
     if len(rates) < 2:
         return set()
+    usual = _usual_rate(list(rates.values()))
+    return {seed for seed, rate in rates.items() if usual.departs(rate)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Usual:
+    """The rate of a code on its machine, and how far from it is no departure."""
+
+    rate: float
+    below: float
+    above: float
+
+    def departs(self, rate: float) -> bool:
+        return not self.rate - self.below <= rate <= self.rate + self.above
+
+
+def _usual_rate(rates: Sequence[float]) -> _Usual:
+    """What two or more rates, in the order of their trainings, say is usual."""
     if len(rates) == 2:
-        slower, faster = sorted(rates.values())
-        return {seed for seed, rate in rates.items() if rate == slower < (1 - PAIR_SHARE) * faster}
-    usual = median(rates.values())
-    spread = MAD_TO_SIGMA * median(abs(rate - usual) for rate in rates.values())
+        faster = max(rates)
+        return _Usual(faster, below=PAIR_SHARE * faster, above=0.0)
+    earlier, latest = rates[:-CHANGED_AFTER], rates[-CHANGED_AFTER:]
+    if len(earlier) >= CHANGED_AFTER:
+        before = _middle(earlier)
+        is_slower = all(rate < before.rate - before.below for rate in latest)
+        is_faster = all(rate > before.rate + before.above for rate in latest)
+        if is_slower or is_faster:
+            return _middle(latest)
+    return _middle(rates)
+
+
+def _middle(rates: Sequence[float]) -> _Usual:
+    usual = median(rates)
+    spread = MAD_TO_SIGMA * median(abs(rate - usual) for rate in rates)
     allowed = max(DEPARTURE_SHARE * usual, OUTLYING_SPREADS * spread)
-    return {seed for seed, rate in rates.items() if abs(rate - usual) > allowed}
+    return _Usual(usual, below=allowed, above=allowed)
 
 
 def _falling(trained: Sequence[Replicate]) -> set[int]:
@@ -157,7 +199,7 @@ def _departure_clause(found: Replicate, replicates: Sequence[Replicate]) -> str:
     rates = _rates(trained)
     if found.seed not in _departing(trained):
         return ""
-    usual = max(rates.values()) if len(rates) == 2 else median(rates.values())
+    usual = _usual_rate(list(rates.values())).rate
     word = "slower" if rates[found.seed] < usual else "faster"
     share = abs(rates[found.seed] - usual) / usual
     return (

@@ -9,6 +9,10 @@ PROFILE_BINS = 20
 """Equal shares of the budget in which reported losses are averaged: each of many steps, so that
 a profile shows the code and not the batch that a single point happened to have."""
 
+LARGEST_LOSS = 1e6
+"""Nats per token beyond which a report says nothing: honest ones end far below, and sums of
+larger ones leave the range of numbers."""
+
 _LOSS_DECIMALS = 5
 
 
@@ -37,7 +41,7 @@ class Curve:
         """
         self.last = point
         self.share = max(self.share, share)
-        if point.loss is not None and math.isfinite(point.loss):
+        if point.loss is not None and abs(point.loss) <= LARGEST_LOSS:
             # A step that ends on a bin's bound was trained within it.
             at = min(max(math.ceil(share * PROFILE_BINS) - 1, 0), PROFILE_BINS - 1)
             self._sums[at] += point.loss
@@ -55,14 +59,13 @@ class Curve:
         return kept if self.last is None or kept[-1] is self.last else (*kept, self.last)
 
     def profile(self) -> tuple[float | None, ...]:
-        """Mean loss in nats per token in each bin so far; None where no finite one was reported,
-        or the sum of them is none.
+        """Mean loss in nats per token in each bin so far; None where no usable one was reported.
 
         Empty where none was reported at all.
         """
         if not any(self._counts):
             return ()
         return tuple(
-            round(total / count, _LOSS_DECIMALS) if count and math.isfinite(total) else None
+            round(total / count, _LOSS_DECIMALS) if count else None
             for total, count in zip(self._sums, self._counts, strict=True)
         )

@@ -7,10 +7,12 @@ pictures:
    is known well enough to say so.
 2. What survives is trained again with fresh seeds, and the incumbent too while its own
    evidence is no thicker, until the candidate falls behind, or the evidence for it suffices,
-   or ``REPLICATE_LIMIT`` is reached.
+   or ``REPLICATE_LIMIT`` is reached. Nothing is kept before the incumbent was trained once
+   beside it: a machine that has changed since would pass for a gain.
 3. The evidence (``sequential_test``) that a keep needs grows with the number of trials, so
    that the false keeps of a whole study stay bounded.
-4. Code that is no worse within noise and shorter is kept as ``simpler``.
+4. Code that is no worse within noise and shorter is kept as ``simpler``, as long as all that was
+   kept so since the last improvement has not lost more than noise together.
 """
 
 import math
@@ -19,8 +21,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
 
+from nightlab import verdict_sentence
+from nightlab.crashes import first_crash
 from nightlab.records import Decision, Reason, Replicate, Verdict
-from nightlab.scores import Noise, counted_scores, mean_bpb, pool_noise
+from nightlab.scores import (
+    CONTENDED_LIMIT,
+    Noise,
+    counted_scores,
+    mean_bpb,
+    no_finer_than_audits,
+    pool_noise,
+)
 from nightlab.sequential_test import Comparison
 
 BASELINE_REPLICATES = 3
@@ -69,6 +80,11 @@ class Case:
 
     candidate: Sequence[Replicate]
     incumbent: Sequence[Replicate]
+    incumbent_anew: Sequence[Replicate]
+    """Those of them that were trained for this very trial."""
+    reference_bpb: float
+    """Mean score of the code that was last kept as an improvement, or of the baseline: of the
+    incumbent itself, unless shorter code was kept since."""
     other_noise: Noise | None
     """Of all other code of the study that was trained more than once."""
     earlier_trials: int
@@ -98,7 +114,7 @@ def is_baseline_complete(replicates: Sequence[Replicate]) -> bool:
 
 def decide_baseline(replicates: Sequence[Replicate]) -> Decision:
     """The baseline is kept when every replicate was scored."""
-    failed = first_failure(replicates)
+    failed = first_crash(replicates)
     if failed is not None:
         return failed
     score = mean_bpb(replicates)
@@ -121,31 +137,28 @@ def judge(case: Case) -> Decision | Subject:
     Raises:
         ValueError: no code of the study was scored twice, though the incumbent was often enough.
     """
-    failed = _pruned(case) or first_failure(case.candidate)
+    failed = _pruned(case) or first_crash(case.candidate)
     if failed is not None:
         return failed
-    scores = counted_scores(case.candidate)
-    if not scores:
+    if not counted_scores(case.candidate):
         return Subject.CANDIDATE
     if len(counted_scores(case.incumbent)) < BASELINE_REPLICATES:
         return Subject.INCUMBENT
-    comparison = _compare(case)
+    comparison = compare(case.candidate, case.incumbent, noise_of(case))
     tried = comparison.candidate_count
     if tried > 1 and comparison.evidence() >= 1 / alpha_at(case.earlier_trials):
-        return _verdict(case, comparison, Verdict.KEEP, Reason.IMPROVED)
-    if case.saves_code and tried >= SIMPLER_REPLICATES and _still_simpler(comparison):
-        if comparison.incumbent_count >= SIMPLER_REPLICATES:
-            return _verdict(case, comparison, Verdict.KEEP, Reason.SIMPLER)
-        return Subject.INCUMBENT
-    gains = comparison.gain_in_sigmas >= LEAST_GAIN
-    if not gains and not (case.saves_code and _still_simpler(comparison)):
+        return _kept(case, comparison, Reason.IMPROVED)
+    simpler = case.saves_code and _still_simpler(case, comparison)
+    if simpler and tried >= SIMPLER_REPLICATES:
+        return _kept(case, comparison, Reason.SIMPLER)
+    if comparison.gain_in_sigmas < LEAST_GAIN and not simpler:
         if _is_in_doubt(case, comparison):
             return Subject.INCUMBENT
-        reason = Reason.REGRESSION if -comparison.gain > comparison.noise else Reason.WITHIN_NOISE
-        return _verdict(case, comparison, Verdict.DISCARD, reason)
+        return _discarded(case, comparison)
     if tried >= REPLICATE_LIMIT:
-        return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE)
-    thin = comparison.incumbent_count <= tried
+        why = verdict_sentence.too_little_evidence(comparison, 1 / alpha_at(case.earlier_trials))
+        return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
+    thin = comparison.incumbent_count <= tried and not _is_crowded_out(case)
     return Subject.INCUMBENT if thin and tried > 1 else Subject.CANDIDATE
 
 
@@ -169,23 +182,6 @@ def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:
     return wanted * (len(scores) + 1) - math.fsum(scores) if scores else wanted
 
 
-def first_failure(replicates: Sequence[Replicate]) -> Decision | None:
-    """The crash that a failed replicate, or an ignored seed, makes of its trial; or None."""
-    for replicate in replicates:
-        reason = replicate.failure
-        if reason is None:
-            continue
-        return Decision(verdict=Verdict.CRASH, reason=reason, sentence=replicate.failure_message)
-    if _ignores_seed(replicates):
-        return Decision(
-            verdict=Verdict.CRASH,
-            reason=Reason.CONTRACT,
-            sentence="Trainings with different seeds gave identical losses, so the seed is "
-            "ignored: the trainer must draw its randomness from run.seed.",
-        )
-    return None
-
-
 def _pruned(case: Case) -> Decision | None:
     """The verdict on a candidate whose training was stopped on the way; None for others."""
     standing = mean_bpb(case.incumbent)
@@ -202,42 +198,31 @@ def _pruned(case: Case) -> Decision | None:
     return None
 
 
-def _compare(case: Case) -> Comparison:
-    candidate, incumbent = counted_scores(case.candidate), counted_scores(case.incumbent)
-    return compare(candidate, incumbent, noise_of(case))
-
-
-def compare(candidate: Sequence[float], incumbent: Sequence[float], noise: Noise) -> Comparison:
-    """Set the scores of two codes against each other; neither may be empty."""
+def compare(
+    candidate: Sequence[Replicate], incumbent: Sequence[Replicate], noise: Noise
+) -> Comparison:
+    """Set the scores of two codes against each other; both were scored."""
+    scores, standing = counted_scores(candidate), counted_scores(incumbent)
     return Comparison(
-        gain=fmean(incumbent) - fmean(candidate),
+        gain=fmean(standing) - fmean(scores),
         sigma=noise.sigma_bpb,
         degrees_of_freedom=noise.degrees_of_freedom,
-        candidate_count=len(candidate),
-        incumbent_count=len(incumbent),
+        candidate_count=len(scores),
+        incumbent_count=len(standing),
     )
 
 
 def noise_of(case: Case) -> Noise:
-    """The noise of one score: from all replicates, and no less than its audit's error.
+    """The noise of one score: from all replicates, and no less than their audits' errors.
 
     Raises:
         ValueError: no code of the study was scored twice.
     """
-    noise = pool_noise(
-        [counted_scores(case.candidate), counted_scores(case.incumbent)], case.other_noise
-    )
+    groups = [counted_scores(case.candidate), counted_scores(case.incumbent)]
+    noise = pool_noise(groups, case.other_noise)
     if noise is None:
         raise ValueError("a decision needs some code of the study to be scored twice")
-    errors = [
-        replicate.evaluation.standard_error**2
-        for replicate in (*case.candidate, *case.incumbent)
-        if replicate.evaluation is not None and replicate.evaluation.standard_error is not None
-    ]
-    # Scores vary by training and by the audit's draw of positions together; a few scores
-    # that lie close by luck are still no closer than the audit can tell.
-    least = math.sqrt(fmean(errors)) if errors else 0.0
-    return Noise(sigma_bpb=max(noise.sigma_bpb, least), degrees_of_freedom=noise.degrees_of_freedom)
+    return no_finer_than_audits(noise, case.candidate, case.incumbent)
 
 
 def _is_in_doubt(case: Case, comparison: Comparison) -> bool:
@@ -253,8 +238,9 @@ def _is_in_doubt(case: Case, comparison: Comparison) -> bool:
 
 
 def _is_settled(case: Case) -> bool:
+    """Whether the incumbent is known as well as it pays, or as well as the machine lets it."""
     enough = min(SETTLED_AT_LAST, SETTLED_AT_FIRST + case.earlier_against)
-    return len(counted_scores(case.incumbent)) >= enough
+    return len(counted_scores(case.incumbent)) >= enough or _is_crowded_out(case)
 
 
 def _unknown_in_sigmas(incumbent_count: int, degrees_of_freedom: int) -> float:
@@ -265,60 +251,64 @@ def _unknown_in_sigmas(incumbent_count: int, degrees_of_freedom: int) -> float:
     return math.sqrt(1 / incumbent_count + LEAST_GAIN**2 / (2 * degrees_of_freedom))
 
 
-def _still_simpler(comparison: Comparison) -> bool:
-    return -comparison.gain_in_sigmas <= _at(SIMPLER_LOSSES, comparison.candidate_count)
+def _is_crowded_out(case: Case) -> bool:
+    """Whether other work on the machine keeps the incumbent from being measured now."""
+    return sum(each.contended for each in case.incumbent_anew) >= CONTENDED_LIMIT
+
+
+def _still_simpler(case: Case, comparison: Comparison) -> bool:
+    """Whether shorter code has lost little, on the incumbent and on what simplifications began at.
+
+    Without the second, each of a row of them could lose as much again.
+    """
+    most = _at(SIMPLER_LOSSES, comparison.candidate_count) * comparison.sigma
+    score = fmean(counted_scores(case.candidate))
+    return -comparison.gain <= most and score - case.reference_bpb <= most
 
 
 def _at(thresholds: Sequence[float], count: int) -> float:
     return thresholds[min(count, len(thresholds)) - 1]
 
 
-def _verdict(case: Case, comparison: Comparison, verdict: Verdict, reason: Reason) -> Decision:
+def _kept(case: Case, comparison: Comparison, reason: Reason) -> Decision | Subject:
+    """Keep a candidate, once the incumbent was trained beside it."""
+    fresh = bool(counted_scores(case.incumbent_anew)) or _is_crowded_out(case)
+    known = reason is Reason.IMPROVED or comparison.incumbent_count >= SIMPLER_REPLICATES
+    if not (fresh and known):
+        return Subject.INCUMBENT
+    why = "no worse within noise, and fewer lines of code"
+    if reason is Reason.IMPROVED:
+        needed = 1 / alpha_at(case.earlier_trials)
+        why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials)
+    return _verdict(case, comparison, Verdict.KEEP, reason, why)
+
+
+def _discarded(case: Case, comparison: Comparison) -> Decision:
+    """Discard a candidate that gains too little to go on."""
+    reason, why = Reason.WITHIN_NOISE, verdict_sentence.too_little_gain(comparison, LEAST_GAIN)
+    if -comparison.gain > comparison.noise:
+        reason, why = Reason.REGRESSION, verdict_sentence.worse_than_noise(comparison)
+    return _verdict(case, comparison, Verdict.DISCARD, reason, why)
+
+
+def _verdict(
+    case: Case, comparison: Comparison, verdict: Verdict, reason: Reason, why: str
+) -> Decision:
     low, high = comparison.interval
-    needed = 1 / alpha_at(case.earlier_trials)
+    score, standing = fmean(counted_scores(case.candidate)), fmean(counted_scores(case.incumbent))
     return Decision(
         verdict=verdict,
         reason=reason,
-        sentence=_sentence(case, comparison, reason, needed),
+        sentence=verdict_sentence.verdict_sentence(
+            score, standing, comparison, is_kept=verdict is Verdict.KEEP, why=why
+        ),
         difference_bpb=-comparison.gain,
         threshold_bpb=comparison.noise,
         noise_bpb=comparison.sigma,
         interval_bpb=(-high, -low),
         evidence=comparison.evidence(),
-        evidence_needed=needed,
+        evidence_needed=1 / alpha_at(case.earlier_trials),
         replicates=comparison.candidate_count,
         incumbent_replicates=comparison.incumbent_count,
         degrees_of_freedom=comparison.degrees_of_freedom,
     )
-
-
-def _sentence(case: Case, comparison: Comparison, reason: Reason, needed: float) -> str:
-    score, standing = mean_bpb(case.candidate), mean_bpb(case.incumbent)
-    better = "better" if comparison.gain >= 0 else "worse"
-    low, high = comparison.interval
-    kept = reason in (Reason.IMPROVED, Reason.SIMPLER)
-    seeds = f"{comparison.candidate_count} seed{'s' if comparison.candidate_count > 1 else ''}"
-    before = f"{case.earlier_trials} trial{'' if case.earlier_trials == 1 else 's'}"
-    ends = {
-        Reason.IMPROVED: f"{comparison.evidence():,.0f} times likelier if it is better than if "
-        f"not, and {needed:,.0f} were needed, with {before} judged before it",
-        Reason.SIMPLER: "no worse within noise, and fewer lines of code",
-        Reason.REGRESSION: "worse by more than noise",
-        Reason.WITHIN_NOISE: f"too little for noise of ±{comparison.noise:.4f}",
-    }
-    return (
-        f"{'Kept' if kept else 'Discarded'}: {score:.4f} bpb against {standing:.4f}, {better} by "
-        f"{abs(comparison.gain):.4f} (95 % interval of the gain {low:+.4f} to {high:+.4f}, "
-        f"{seeds} against {comparison.incumbent_count}): {ends[reason]}."
-    )
-
-
-def _ignores_seed(replicates: Sequence[Replicate]) -> bool:
-    seen: dict[tuple[float, float], int] = {}
-    for replicate in replicates:
-        loss, score = replicate.training.final_loss, replicate.val_bpb
-        if loss is None or score is None:
-            continue
-        if seen.setdefault((loss, score), replicate.seed) != replicate.seed:
-            return True
-    return False

@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
-from nightlab import decision, events, pruning
+from nightlab import crashes, decision, events, pruning
 from nightlab.code_size import code_lines
 from nightlab.contention import contention_sentence, mark_contended
 from nightlab.decision import Case, Subject
@@ -24,7 +24,7 @@ from nightlab.records import (
     Verdict,
 )
 from nightlab.schedule import touched_schedule
-from nightlab.scores import incumbent_evidence, measure_noise
+from nightlab.scores import counted, incumbent_evidence, measure_noise, reference_bpb
 from nightlab.session import Session, device_turn, replicate_seed
 from nightlab.training import TrainingOrder, train_replicate
 
@@ -43,7 +43,7 @@ def next_subject(session: Session, mark: InFlight) -> Subject | None:
         EvaluationError: the incumbent, which has trained before, does not train any more.
     """
     if is_baseline(mark):
-        failed = decision.first_failure(mark.replicates) is not None
+        failed = crashes.first_crash(mark.replicates) is not None
         enough = decision.is_baseline_complete(mark.replicates)
         return None if failed or enough else Subject.CANDIDATE
     broken = [each for each in mark.incumbent_replicates if each.failure is not None]
@@ -67,9 +67,14 @@ def judged_case(session: Session, mark: InFlight) -> Case:
         if record.verdict in (Verdict.KEEP, Verdict.DISCARD)
         and record.reason is not Reason.BASELINE
     ]
+    incumbent = _of_subject(session, mark, Subject.INCUMBENT)
+    anew = incumbent[len(incumbent) - len(mark.incumbent_replicates) :]
+    reference = reference_bpb(records, mark.parent)
     return Case(
         candidate=mark.replicates,
-        incumbent=_of_subject(session, mark, Subject.INCUMBENT),
+        incumbent=incumbent,
+        incumbent_anew=anew,
+        reference_bpb=math.inf if reference is None else reference,
         other_noise=measure_noise(records, without={mark.parent, mark.commit}),
         earlier_trials=len(judged),
         earlier_against=sum(record.parent == mark.parent for record in judged),
@@ -270,7 +275,8 @@ def add_replicate(
         name, own = "replicates", (*mark.replicates, replicate)
     grown = mark.model_copy(update={name: own})
     marked = _of_subject(session, grown, subject)
-    said = contention_sentence(marked, replicate.seed)
+    counts = any(each.seed == replicate.seed for each in counted(marked))
+    said = contention_sentence(marked, replicate.seed, counts=counts)
     if said is not None:
         events.publish(events.Notice(text=said))
     grown = grown.model_copy(update={name: marked[-len(own) :]})

@@ -12,6 +12,7 @@ from nightlab import events
 from nightlab.briefing import brief
 from nightlab.errors import NightlabError
 from nightlab.ledger import Ledger
+from nightlab.proposers import UnderWay
 from nightlab.records import InFlight
 from nightlab.session import Session
 from nightlab.trial import new_mark
@@ -33,9 +34,8 @@ class Prefetch:
         """
         if not self._session.proposer.reads or self._thread is not None:
             return
-        title = under_way.proposal.title if under_way.proposal is not None else ""
         self._thread = threading.Thread(
-            target=self._run, args=(number, title), name="nightlab-prefetch", daemon=True
+            target=self._run, args=(number, under_way), name="nightlab-prefetch", daemon=True
         )
         self._thread.start()
 
@@ -45,13 +45,16 @@ class Prefetch:
             self._thread.join()
             self._thread = None
 
-    def _run(self, number: int, under_way: str) -> None:
+    def _run(self, number: int, under_way: InFlight) -> None:
         session = self._session
         try:
             # Git's helpers serve one thread each, so this one has its own.
             ledger = Ledger(session.places.root, session.ledger.study)
             mark = new_mark(session, number, ledger)
-            told = brief(session, mark, ledger, under_way=under_way)
+            title = under_way.proposal.title if under_way.proposal is not None else ""
+            change = ledger.candidate_diff(under_way.parent, under_way.commit)
+            meanwhile = UnderWay(number=under_way.number, title=title, diff=change)
+            told = brief(session, mark, ledger, under_way=meanwhile)
             with session.tracker.model_calls(number):
                 idea = session.proposer.propose(told)
             ledger.mark(mark.model_copy(update={"proposal": idea}), is_new=True)

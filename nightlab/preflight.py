@@ -39,9 +39,6 @@ GRACE_SECONDS = 20.0
 PREFLIGHT_INDEX = 2_000
 """Of the seed: no replicate has it."""
 
-LATE = (Reason.TIMEOUT, Reason.STARTUP_TIMEOUT)
-"""What a dry run is too short to judge."""
-
 
 def preflight_due(session: Session, mark: InFlight) -> bool:
     """Whether the trial's candidate is to have a dry run that it has not had."""
@@ -59,10 +56,11 @@ def run_preflight(session: Session, mark: InFlight) -> PreflightResult:
         SandboxError: the sandbox broke; nothing is said about the candidate.
     """
     seed = replicate_seed(session.settings.seed, mark.number, PREFLIGHT_INDEX)
+    seconds = session.settings.sizes.preflight_seconds
     order = training_order(session, seed).model_copy(
         update={
-            "budget_seconds": session.settings.sizes.preflight_seconds,
-            "budget_tokens": None,
+            "budget_seconds": seconds,
+            "rehearsal_seconds": seconds,
             "startup_free_seconds": None,
             "grace_seconds": GRACE_SECONDS,
             "compiles": False,
@@ -166,5 +164,6 @@ def _random_tokens(session: Session, order: TrainingOrder) -> TokenFile:
 
 
 def _left_to_the_training(reason: Reason, session: Session) -> bool:
-    # Without a compiler a model takes more of a GPU's memory than in its training.
-    return reason in LATE or (reason is Reason.OOM and session.device.kind == "cuda")
+    # A dry run is too short to say what is late. Without a compiler a model takes more of a GPU's
+    # memory than in its training.
+    return reason is Reason.TIMEOUT or (reason is Reason.OOM and session.device.kind == "cuda")

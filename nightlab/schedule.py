@@ -9,9 +9,10 @@ An edit touches the schedule where a changed line of code, or a function or clas
 bears a name with one of ``SCHEDULE_WORDS`` in it (``warm_up``, ``run.fraction``,
 ``"peak_lr"``); where a changed line reads a count of steps; and where it sets a constant that a
 function of the schedule reads (``schedule`` reads ``FINAL_LEARNING_RATE_SHARE``). The values of
-learning rates, sizes and shapes are no schedule. ``LOSS_WORDS`` are for the loss: dropout and
-label smoothing raise what is reported, and not the score. Comments, docstrings and layout are
-not looked at.
+learning rates, sizes and shapes are no schedule; what is saved instead of the weights that
+trained (an average of them) is, for its gain comes at the end. ``LOSS_WORDS`` are for the loss:
+dropout, label smoothing and whatever else asks whether it trains raise what is reported, and not
+the score. Comments, docstrings and layout are not looked at.
 """
 
 import ast
@@ -28,19 +29,26 @@ SCHEDULE_WORDS = frozenset(
         "annealing",
         "average",
         "averaged",
+        "averager",
         "averaging",
+        "avg",
         "cool",
         "cooldown",
         "elapsed",
         "ema",
         "fraction",
+        "lookahead",
         "peak",
+        "polyak",
         "progress",
         "ramp",
         "remaining",
+        "save",
+        "saved",
         "schedule",
         "scheduled",
         "scheduler",
+        "shadow",
         "swa",
         "warm",
         "warmdown",
@@ -50,15 +58,19 @@ SCHEDULE_WORDS = frozenset(
 LOSS_WORDS = frozenset(
     {
         "auxiliary",
+        "drop",
         "dropout",
+        "droppath",
         "entropy",
         "loss",
         "losses",
         "nll",
+        "noise",
         "penalty",
         "report",
         "reporter",
         "smoothing",
+        "training",
     }
 )
 COUNTERS = frozenset({"batch_number", "iteration", "share", "step", "steps"})

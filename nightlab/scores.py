@@ -121,5 +121,38 @@ def pool_noise(groups: Iterable[Sequence[float]], other: Noise | None) -> Noise 
     return Noise(sigma_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
 
 
+def no_finer_than_audits(
+    noise: Noise, candidate: Sequence[Replicate], incumbent: Sequence[Replicate]
+) -> Noise:
+    """The noise, or what the audits of two codes' scores leave uncertain if that is more.
+
+    Scores vary by training and by the audit's draw of positions together; a few that lie close
+    by luck are still no closer than the audits can tell. Each code's own error counts by how few
+    scores it has, so that many exact ones of the incumbent hide no inexact one of the candidate.
+    """
+    total, weights = 0.0, 0.0
+    for replicates in (candidate, incumbent):
+        scored = counted(replicates)
+        errors = [
+            each.evaluation.standard_error or 0.0 for each in scored if each.evaluation is not None
+        ]
+        if errors:
+            weights += 1 / len(errors)
+            total += fmean(error**2 for error in errors) / len(errors)
+    least = math.sqrt(total / weights) if weights else 0.0
+    return Noise(sigma_bpb=max(noise.sigma_bpb, least), degrees_of_freedom=noise.degrees_of_freedom)
+
+
+def reference_bpb(records: Sequence[TrialRecord], commit: str) -> float | None:
+    """Mean score of the code that a commit was simplified from: the last that was no ``simpler``.
+
+    Of the commit itself where it is none; None where that code was never scored.
+    """
+    kept = {record.commit: record for record in records if record.verdict is Verdict.KEEP}
+    while commit in kept and kept[commit].reason is Reason.SIMPLER:
+        commit = kept[commit].parent
+    return evidence_bpb(records, commit)
+
+
 def _is_baseline(record: TrialRecord, commit: str) -> bool:
     return record.commit == commit and record.reason is Reason.BASELINE

@@ -24,7 +24,7 @@ from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer,
 from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.scores import find_baseline, measure_noise
-from nightlab.settings import TRAINER_FILE, Places, SessionSettings
+from nightlab.settings import TRAINER_FILE, Places, SessionSettings, recorded_settings
 from nightlab.token_file import TokenFile
 from nightlab.tracking import Tracker
 from nightlab.work_folder import work_folder
@@ -178,7 +178,7 @@ def continue_settings(
     settings = settings.model_copy(update=resolved)
     if beginning is None:
         return settings
-    begun = SessionSettings.model_validate(beginning.settings)
+    begun = recorded_settings(beginning.settings)
     for name in MEASURE:
         was, now = getattr(begun, name), getattr(settings, name)
         if name in given and now is not None and now != was:

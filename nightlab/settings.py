@@ -9,11 +9,11 @@ parameters, so keys come from the environment or a Prefect Secret block.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from nightlab.errors import UsageError
 from nightlab.records import Frozen
@@ -130,6 +130,22 @@ PRESETS: dict[str, Preset] = {
         },
     ),
 }
+
+
+def recorded_settings(values: Mapping[str, Any]) -> "SessionSettings":
+    """The settings that a record names.
+
+    Raises:
+        UsageError: a newer Nightlab wrote it, with settings that this one does not know.
+    """
+    try:
+        return SessionSettings.model_validate(values)
+    except ValidationError as error:
+        names = ", ".join(str(each["loc"][0]) for each in error.errors() if each["loc"])
+        raise UsageError(
+            f"Study {values.get('study')!r} was recorded by another version of Nightlab, whose "
+            f"settings this one does not understand ({names}): update this clone."
+        ) from None
 
 
 class SessionSettings(BaseModel):

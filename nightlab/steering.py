@@ -1,10 +1,34 @@
 """What a person asks of a session while it runs: ideas for the proposer, and its end."""
 
+from datetime import datetime
+
 from nightlab import events
 from nightlab.errors import LedgerError, RemoteError
-from nightlab.ledger import forget_stop, hear_stop, settle_suggestions, waiting_suggestions
+from nightlab.ledger import (
+    forget_stop,
+    hear_stop,
+    settle_suggestions,
+    stop_request,
+    waiting_suggestions,
+)
 from nightlab.proposers import KnobProposer
 from nightlab.session import Session
+
+NOT_HEARD = "Suggestions and stops that were sent from elsewhere are not heard now"
+
+
+def stop_asked_since(session: Session, moment: datetime) -> bool:
+    """Whether a person asked, here or on the study's remote, that the session ends, since a moment.
+
+    A wish that came before ended the trials; what follows them then goes on.
+    """
+    if session.remote is not None:
+        try:
+            hear_stop(session.ledger, session.remote, session.identifier)
+        except (RemoteError, LedgerError) as error:
+            events.publish(events.Notice(text=f"{NOT_HEARD}: {error}"))
+    wish = stop_request(session.ledger, session.identifier)
+    return wish is not None and wish.asked_at > moment
 
 
 class Steering:
@@ -52,5 +76,4 @@ class Steering:
             self._say(error)
 
     def _say(self, error: Exception) -> None:
-        text = f"Suggestions and stops that were sent from elsewhere are not heard now: {error}"
-        events.publish(events.Notice(text=text))
+        events.publish(events.Notice(text=f"{NOT_HEARD}: {error}"))

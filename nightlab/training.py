@@ -50,6 +50,8 @@ class TrainingOrder(Frozen):
     """Cap on start-up."""
     startup_free_seconds: float | None = None
     """Start-up that is outside the budget; None for all of it."""
+    rehearsal_seconds: float | None = None
+    """When the batches end at the latest, whatever the budget counts: for a dry run."""
     grace_seconds: float = 0.0
     """How much longer than it says the host waits: for a dry run, whose end is to be seen."""
     compiles: bool = True
@@ -215,6 +217,7 @@ class _Training:
             "num_tokens": tokens.num_tokens,
             "budget_seconds": budget,
             "budget_tokens": self._order.budget_tokens,
+            "rehearsal_seconds": self._order.rehearsal_seconds,
         }
         try:
             self._channel.send(go, deadline, tokens.fileno())

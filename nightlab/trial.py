@@ -19,7 +19,8 @@ from nightlab.session import Session, flat_settings
 from nightlab.tracking import TrialFacts
 
 MAX_ATTEMPTS = 3
-"""A trial that was interrupted this often is recorded as failed: it may be its own fault."""
+"""A trial that was interrupted this often without getting any further is recorded as failed: it may
+be its own fault."""
 
 
 def begin_trial(
@@ -101,6 +102,12 @@ def current_mark(session: Session, number: int) -> InFlight | None:
         if mark.number == number:
             return mark
     return None
+
+
+def is_given_up(mark: InFlight) -> bool:
+    """Whether a trial was interrupted so often that it is not taken up again."""
+    trained = len(mark.replicates) + len(mark.incumbent_replicates)
+    return mark.attempts > MAX_ATTEMPTS + trained
 
 
 def put_back(session: Session, number: int) -> None:

@@ -131,10 +131,25 @@ def test_both_codes_get_the_same_fresh_seeds_whoever_goes_on() -> None:
 
 def test_only_a_gain_can_be_confirmed() -> None:
     baseline = sample_record(0, scores=(2.0,), verdict=Verdict.KEEP, reason=Reason.BASELINE)
-    with pytest.raises(UsageError, match="nothing beyond its baseline"):
+    with pytest.raises(UsageError, match="nothing as better than its baseline"):
         check_confirmable("night", (baseline,))
     better = sample_record(1, scores=(1.9,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
     assert check_confirmable("night", (baseline, better)) == (baseline, better)
+
+
+def test_shorter_code_alone_claims_no_gain() -> None:
+    baseline = sample_record(0, scores=(2.0,), verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    shorter = sample_record(1, scores=(2.001,), verdict=Verdict.KEEP, reason=Reason.SIMPLER)
+    with pytest.raises(UsageError, match="nothing as better than its baseline"):
+        check_confirmable("night", (baseline, shorter))
+
+
+def test_seeds_too_few_to_tell_are_said_to_be() -> None:
+    unclear = concluded(confirmation((2.00, 2.06, 1.94), (1.96, 2.01, 1.91)), None)
+    assert "neither bear out nor rule out: `nightlab confirm night` adds more" in unclear.sentence
+    refuted = concluded(confirmation((2.00, 2.01, 1.99), (2.05, 2.06, 2.04)), None)
+    assert refuted.holds is False
+    assert "rule out" not in refuted.sentence
 
 
 def test_one_that_is_under_way_can_be_made_longer_and_not_shorter(tmp_path: Path) -> None:
@@ -175,6 +190,10 @@ def test_trainings_of_another_engine_or_of_a_code_that_failed_are_not_gone_on_wi
     tmp_path: Path,
 ) -> None:
     session = studied(tmp_path)
+    session.engine_version = "0"
+    assert begin_confirmation(session, 9).number == 0
+    session.engine_version = "1"
+    assert (begin_confirmation(session, 2).number, begin_confirmation(session, 2).wanted) == (1, 2)
     scores = {"baseline_replicates": trained(2.0, 2.1), "incumbent_replicates": trained(2.0, 2.1)}
     first = concluded(begin_confirmation(session, 2).model_copy(update=scores), None)
     first = first.model_copy(update={"finished_at": first.started_at})

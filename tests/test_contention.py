@@ -85,6 +85,19 @@ def test_a_machine_that_always_wanders_has_nothing_that_stands_out() -> None:
     assert marked(record(60.0, 80.0, 100.0, 120.0, 90.0, 70.0)) == []
 
 
+def test_after_some_in_a_row_that_lie_apart_the_machine_is_another_one() -> None:
+    calm = (100.0, 101.0, 99.0, 100.5, 99.5)
+    assert marked(record(*calm, 70.0, 71.0)) == [5, 6]
+    assert marked(record(*calm, 70.0, 71.0, 70.5)) == [0, 1, 2, 3, 4]
+    # Three and three as well, which together are no record at all.
+    assert marked(record(100.0, 101.0, 99.0, 70.0, 71.0, 70.5)) == [0, 1, 2]
+    # A single calm one among them is no change, and neither are some on both sides.
+    assert marked(record(*calm, 70.0, 100.0, 70.5)) == [5, 7]
+    assert marked(record(*calm, 70.0, 130.0, 70.5)) == [5, 6, 7]
+    # It may change back.
+    assert marked(record(*calm, 70.0, 71.0, 70.5, 100.0, 99.0, 101.0)) == [5, 6, 7]
+
+
 def test_a_mark_is_taken_back_when_the_record_says_otherwise() -> None:
     first = mark_contended(record(75.0, 100.0))
     assert first[0].contended
@@ -147,6 +160,9 @@ def test_people_are_told_which_record_it_departs_from() -> None:
     pair = contention_sentence(mark_contended(record(60.0, 100.0)), 0)
     assert pair is not None
     assert "40% slower than the 100 of" in pair
+    said = contention_sentence(replicates, 2, counts=True)
+    assert said is not None
+    assert "It counts all the same" in said
     fell = mark_contended((replicate(4, 100.0, quarters=FALLEN),))
     alone = contention_sentence(fell, 4)
     assert alone is not None

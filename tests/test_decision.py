@@ -5,7 +5,7 @@ from statistics import fmean
 
 import pytest
 
-from nightlab import decision
+from nightlab import decision, verdict_sentence
 from nightlab.decision import Case, Subject, alpha_at, decide_baseline, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
 from nightlab.scores import Noise
@@ -21,10 +21,13 @@ WELL_KNOWN = (2.0,) * decision.SETTLED_AT_FIRST
 
 
 def case(*candidate: float, incumbent: tuple[float, ...] = STANDING, **more) -> Case:
-    """A case of scores; noise 0.01 with many degrees of freedom."""
+    """A case of scores; noise 0.01 with many degrees of freedom, the incumbent trained anew."""
+    standing = [replicate(score, 100 + seed) for seed, score in enumerate(incumbent)]
     values = {
         "candidate": [replicate(score, seed) for seed, score in enumerate(candidate)],
-        "incumbent": [replicate(score, 100 + seed) for seed, score in enumerate(incumbent)],
+        "incumbent": standing,
+        "incumbent_anew": standing[-1:],
+        "reference_bpb": fmean(incumbent or [2.0]),
         "other_noise": Noise(sigma_bpb=0.01, degrees_of_freedom=60),
         "earlier_trials": 0,
         "earlier_against": 0,
@@ -75,6 +78,22 @@ def test_what_survives_is_kept_as_soon_as_the_evidence_suffices() -> None:
     assert "2 seeds against 3" in kept.sentence
 
 
+def test_nothing_is_kept_before_the_incumbent_was_trained_beside_it() -> None:
+    # Twenty old trainings, and a machine that is another one since.
+    old = (2.05, 2.051, 2.049, 2.05) * 5
+    for found in (
+        case(1.9, 1.91, incumbent=old),
+        case(*[2.05] * 4, incumbent=old, saves_code=True),
+    ):
+        assert judge(found).verdict is Verdict.KEEP
+        assert judge(dataclasses.replace(found, incumbent_anew=())) is Subject.INCUMBENT
+        slowed = [each.model_copy(update={"contended": True}) for each in found.incumbent[:3]]
+        again = dataclasses.replace(found, incumbent_anew=slowed[:2])
+        assert judge(again) is Subject.INCUMBENT
+        # Where other work does not let it be measured, that is not waited for.
+        assert judge(dataclasses.replace(found, incumbent_anew=slowed)).verdict is Verdict.KEEP
+
+
 def test_what_falls_behind_later_is_discarded_then() -> None:
     assert judge(case(1.985)) is Subject.CANDIDATE
     assert verdict(judge(case(1.985, 2.01, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
@@ -87,10 +106,25 @@ def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:
     assert judge(case(1.985, incumbent=(2.0, 2.0))) is Subject.INCUMBENT
 
 
-def test_a_trial_ends_at_the_limit() -> None:
-    weak = [1.99 + (-1) ** index * 0.02 for index in range(decision.REPLICATE_LIMIT)]
-    strong = (2.0, 2.02, 1.98) * 6
-    assert verdict(judge(case(*weak, incumbent=strong))) is Reason.WITHIN_NOISE
+def test_a_trial_ends_at_the_limit_and_says_what_was_missing() -> None:
+    weak = [1.99 + (-1) ** index * 0.01 for index in range(decision.REPLICATE_LIMIT)]
+    strong = (1.99, 2.01) * 9
+    ended = judge(case(*weak, incumbent=strong))
+    assert verdict(ended) is Reason.WITHIN_NOISE
+    found = f"{verdict_sentence.times(ended.evidence)} times likelier if it is better than if not"
+    assert f"after so many seeds only {found}, and 101 were needed" in ended.sentence
+
+
+def test_a_sentence_names_what_decided() -> None:
+    screened = judge(case(1.999, incumbent=WELL_KNOWN))
+    asked = decision.LEAST_GAIN * screened.noise_bpb
+    assert f"a gain of {asked:.4f} is asked for to go on" in screened.sentence
+    assert "worse by more than noise of ±" in judge(case(2.02)).sentence
+    assert "101 were needed, with 0 trials judged before it" in judge(case(1.9, 1.91)).sentence
+    late = judge(case(1.9, 1.91, earlier_trials=1))
+    assert "with 1 trial judged before it" in late.sentence
+    clear = judge(case(*[1.5] * 4, incumbent=WELL_KNOWN))
+    assert "more than 1,000,000 times likelier" in clear.sentence
 
 
 def test_later_trials_need_more_evidence_and_all_shares_add_up() -> None:
@@ -108,6 +142,17 @@ def test_shorter_code_that_is_no_worse_is_kept() -> None:
     assert (kept.verdict, kept.reason) == (Verdict.KEEP, Reason.SIMPLER)
     assert verdict(judge(case(2.03, saves_code=True))) is Reason.REGRESSION
     assert verdict(judge(case(2.005, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
+
+
+def test_simplifications_in_a_row_may_lose_no_more_than_one_alone() -> None:
+    # Each is no worse than the one before it, and together they are.
+    found = case(*[2.004] * 4, incumbent=(*STANDING, 2.0), saves_code=True)
+    assert verdict(judge(found)) is Reason.SIMPLER
+    begun_at = dataclasses.replace(found, reference_bpb=1.996)
+    assert judge(begun_at) is not Verdict.KEEP
+    settled = case(*[2.004] * 4, incumbent=WELL_KNOWN, saves_code=True)
+    lost = dataclasses.replace(settled, reference_bpb=1.996)
+    assert verdict(judge(lost)) is Reason.WITHIN_NOISE
 
 
 def test_contended_replicates_decide_nothing() -> None:
@@ -140,6 +185,22 @@ def test_scores_that_lie_closer_than_the_audit_can_tell_are_no_closer() -> None:
     )
     assert verdict(judged) is Reason.WITHIN_NOISE
     assert judged.noise_bpb == pytest.approx(0.01)
+
+
+def test_many_exact_audits_of_the_incumbent_hide_no_inexact_one_of_the_candidate() -> None:
+    def audited(score: float, error: float, seed: int) -> Replicate:
+        evaluation = Evaluation(val_bpb=score, standard_error=error)
+        return Replicate(seed=seed, training=TrainingResult(), evaluation=evaluation)
+
+    exact = [audited(2.0 + (-1) ** seed / 1000, 1e-9, 100 + seed) for seed in range(20)]
+    inexact = [audited(1.95, 0.05, seed) for seed in range(2)]
+    found = dataclasses.replace(
+        case(), candidate=inexact, incumbent=exact, incumbent_anew=exact[-1:], other_noise=None
+    )
+    # Two such scores have a mean of the error 0.05 / sqrt(2), and the difference no less.
+    comparison = decision.compare(inexact, exact, decision.noise_of(found))
+    assert comparison.standard_error == pytest.approx(0.05 / math.sqrt(2))
+    assert judge(found) is Subject.CANDIDATE
 
 
 def test_what_could_be_kept_is_what_passes_the_screen() -> None:
@@ -194,6 +255,23 @@ def test_a_crash_names_the_first_thing_that_failed() -> None:
     assert made.difference_bpb is None
 
 
+def test_a_failure_that_other_work_may_bring_about_is_tried_once_more_after_a_score() -> None:
+    def failing(reason: Reason, seed: int) -> Replicate:
+        return Replicate(seed=seed, training=TrainingResult(failure=reason, message="It failed."))
+
+    late, again = failing(Reason.TIMEOUT, 8), failing(Reason.OOM, 9)
+    scored = case(1.985, incumbent=WELL_KNOWN)
+    with_one = dataclasses.replace(scored, candidate=[*scored.candidate, late])
+    assert judge(with_one) is judge(scored) is Subject.CANDIDATE
+    with_two = dataclasses.replace(scored, candidate=[*with_one.candidate, again])
+    assert verdict(judge(with_two)) is Reason.OOM
+    first = dataclasses.replace(scored, candidate=[late, *scored.candidate])
+    assert verdict(judge(first)) is Reason.TIMEOUT
+    for reason in (Reason.AUDIT, Reason.EXCEPTION, Reason.NONFINITE):
+        broken = dataclasses.replace(scored, candidate=[*scored.candidate, failing(reason, 8)])
+        assert verdict(judge(broken)) is reason
+
+
 def test_an_evaluation_that_fails_is_a_crash_too() -> None:
     broken = Replicate(
         seed=1,
@@ -223,7 +301,8 @@ def test_seeds_that_change_nothing_break_the_contract() -> None:
         return Replicate(
             seed=seed,
             training=TrainingResult(final_loss=loss),
-            evaluation=Evaluation(val_bpb=2.0),
+            # Scores vary with the audit's draw, even of the same weights.
+            evaluation=Evaluation(val_bpb=2.0 + seed * 1e-9, claimed_bpb=2.0),
         )
 
     made = decide_baseline([trained(1, 3.5), trained(2, 3.4), trained(3, 3.5)])

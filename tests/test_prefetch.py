@@ -24,7 +24,9 @@ def test_an_idea_waits_in_the_next_trials_mark(tmp_path: Path) -> None:
     assert mark.proposal is not None
     assert mark.proposal.title == "Idea for 2"
     assert is_prefetched(mark)
-    assert session.proposer.told[0].under_way == "Under way"
+    told = session.proposer.told[0].under_way
+    assert told is not None
+    assert (told.number, told.title, told.diff) == (1, "Under way", "")
 
 
 def test_an_idea_that_comes_late_leaves_a_begun_trial_as_it_is(tmp_path: Path) -> None:

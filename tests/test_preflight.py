@@ -55,12 +55,14 @@ def sandbox():
 def dry_run(sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("nightlab.preflight.GRACE_SECONDS", 5.0)
 
-    def run(change: tuple[str, str] = ("", "")) -> PreflightResult:
+    def run(change: tuple[str, str] = ("", ""), **settings: object) -> PreflightResult:
         old, new = change
         assert old in HONEST
         source = HONEST.replace(old, new, 1) if old else HONEST
         session = SimpleNamespace(
-            settings=SessionSettings(preflight_seconds=1.0, startup_seconds=60.0),
+            settings=SessionSettings.model_validate(
+                {"preflight_seconds": 1.0, "startup_seconds": 60.0, **settings}
+            ),
             device=Device(name="cpu", description="test", threads=1),
             ledger=SimpleNamespace(source=lambda commit: source),
             ready_corpus=SimpleNamespace(vocab_size=64),
@@ -108,6 +110,20 @@ def test_what_would_break_at_the_end_breaks_in_seconds(dry_run, change, reason, 
 def test_a_first_step_that_takes_long_is_left_to_the_training(dry_run) -> None:
     result = dry_run(("        time.sleep(0.01)", "        time.sleep(3600)"))
     assert result.failure is None
+
+
+def test_a_start_up_that_hangs_is_found_before_the_training(dry_run) -> None:
+    hangs = ("    run = runtime.connect()", "    time.sleep(3600)\n    run = runtime.connect()")
+    result = dry_run(hangs, startup_seconds=3.0)
+    assert result.failure is Reason.STARTUP_TIMEOUT
+
+
+def test_where_tokens_are_the_budget_the_candidate_is_told_so_and_ends_in_seconds(dry_run) -> None:
+    # Far more than a second brings; without the number the division would fail.
+    counts = ("    run.save(model)", "    assert run.budget_tokens // 2 > 0\n    run.save(model)")
+    result = dry_run(counts, budget_tokens=10**9)
+    assert (result.failure, result.message) == (None, "")
+    assert result.seconds < 60
 
 
 def test_it_is_due_once_for_each_candidate_and_never_without_one() -> None:

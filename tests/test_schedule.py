@@ -55,6 +55,22 @@ def test_rates_sizes_and_windows_are_no_schedule(knob: str, value: float) -> Non
             "run.save(ema_of(model))\n    return model",
             "ema_of",
         ),
+        (
+            "run.save(model)\n    return model",
+            "polyak.copy_to(model)\n    run.save(model)\n    return model",
+            "polyak",
+        ),
+        ("run.save(model)\n    return model", "run.save(slow)\n    return slow", "save"),
+        (
+            "F.relu(self.expand(stream)).square()",
+            "drop_path(F.relu(self.expand(stream)).square())",
+            "drop_path",
+        ),
+        (
+            "F.relu(self.expand(stream)).square()",
+            "F.relu(self.expand(stream)).square() * keep(self.training)",
+            "training",
+        ),
         ("loss_of(inputs, targets) / accumulation", "loss_of(inputs, targets)", "loss"),
     ],
 )

@@ -13,10 +13,12 @@ from nightlab.records import (
     Verdict,
 )
 from nightlab.scores import (
+    counted_scores,
     incumbent_evidence,
     is_better,
     mean_bpb,
     measure_noise,
+    reference_bpb,
     standing_record,
 )
 from tests.samples import sample_record
@@ -62,6 +64,32 @@ def test_all_trainings_of_a_commit_are_its_evidence() -> None:
     assert noise is not None
     assert noise.degrees_of_freedom == 2
     assert measure_noise(records, without={baseline.parent}) is None
+
+
+def test_contended_scores_count_only_where_they_are_many_and_the_most() -> None:
+    def slow(seed: int) -> Replicate:
+        return replicate(3.0, seed).model_copy(update={"contended": True})
+
+    calm = [replicate(2.0, seed) for seed in range(16)]
+    assert counted_scores([*calm, *map(slow, range(20, 24))]) == [2.0] * 16
+    assert counted_scores([*calm[:2], *map(slow, range(20, 23))]) == [2.0] * 2
+    assert counted_scores([*calm[:2], *map(slow, range(20, 24))]) == [2.0] * 2 + [3.0] * 4
+
+
+def test_what_was_simplified_is_compared_with_where_that_began() -> None:
+    def kept(number: int, parent: TrialRecord, score: float, reason: Reason) -> TrialRecord:
+        record = sample_record(number, scores=(score,), verdict=Verdict.KEEP, reason=reason)
+        return record.model_copy(update={"parent": parent.commit})
+
+    baseline = sample_record(0, scores=(2.0,), verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    better = kept(1, baseline, 1.9, Reason.IMPROVED)
+    shorter = kept(2, better, 1.91, Reason.SIMPLER)
+    shortest = kept(3, shorter, 1.92, Reason.SIMPLER)
+    records = (baseline, better, shorter, shortest)
+    assert reference_bpb(records, shortest.commit) == 1.9
+    assert reference_bpb(records, better.commit) == 1.9
+    assert reference_bpb(records, baseline.commit) == 2.0
+    assert reference_bpb((), "f" * 40) is None
 
 
 def test_a_missing_score_is_never_zero() -> None:

@@ -20,9 +20,11 @@ from nightlab.records import (
     utc_now,
 )
 from nightlab.trial import (
+    MAX_ATTEMPTS,
     apply_proposal,
     begin_trial,
     current_mark,
+    is_given_up,
     keep_unanswered,
     new_mark,
     number_of_retry,
@@ -209,3 +211,13 @@ def test_a_retry_that_was_cut_off_keeps_its_number(session: Any) -> None:
     begin_trial(session, 1, DEEPER, retry_of=0)
     assert number_of_retry(session, 0) == 1
     assert number_of_retry(session, 5) == 2
+
+
+def test_a_trial_is_given_up_only_where_it_gets_no_further(session: Any) -> None:
+    mark = begin_trial(session, 1, Proposal(title="Deeper", proposer="llm"))
+    mark = mark.model_copy(update={"attempts": MAX_ATTEMPTS})
+    assert not is_given_up(mark)
+    mark = mark.model_copy(update={"attempts": MAX_ATTEMPTS + 1})
+    assert is_given_up(mark)
+    trained = Replicate(seed=1, training=TrainingResult(), evaluation=Evaluation(val_bpb=2.0))
+    assert not is_given_up(mark.model_copy(update={"incumbent_replicates": (trained,)}))

@@ -29,7 +29,8 @@ ignore fields that they do not know. Training:
            budget_tokens (null where the study counts seconds), startup_seconds (longest
            wait for ready), checkpoint (path to save to)
     ready  nothing else
-    go     num_tokens, budget_seconds (what a long start-up has left of it), budget_tokens;
+    go     num_tokens, budget_seconds (what a long start-up has left of it), budget_tokens,
+           rehearsal_seconds (null but in a dry run: the batches end then at the latest);
            with the frame's first byte comes, by SCM_RIGHTS, one descriptor of a file of
            exactly num_tokens little-endian uint16 training tokens
     step   step, loss (number or null), tokens (so far), and maybe learning_rate,
@@ -214,6 +215,7 @@ class Run:
         self._save_seconds = MIN_SAVE_SECONDS
         self._started: float | None = None
         self._exhausted = False
+        self._rehearsal_seconds: float | None = None
         self._tokens_given = 0
         self._warm_up = torch.Generator().manual_seed(self.seed)
 
@@ -271,6 +273,7 @@ class Run:
                 recent.append(now - previous)
                 previous = now
                 self._exhausted = now + STEP_TIME_FACTOR * max(recent) > self._last_moment()
+            self._exhausted = self._exhausted or self._is_rehearsed()
             if self._exhausted:
                 return
 
@@ -350,9 +353,15 @@ class Run:
         self._started = time.monotonic()
         self.budget_seconds = message.get("budget_seconds", self.budget_seconds)
         self.budget_tokens = message.get("budget_tokens", self.budget_tokens)
+        self._rehearsal_seconds = message.get("rehearsal_seconds")
         view = mmap.mmap(descriptor, 2 * message["num_tokens"], access=mmap.ACCESS_COPY)
         os.close(descriptor)
         return np.frombuffer(view, dtype="<u2")
+
+    def _is_rehearsed(self) -> bool:
+        if self._rehearsal_seconds is None or self._started is None:
+            return False
+        return time.monotonic() - self._started >= self._rehearsal_seconds
 
     def _last_moment(self) -> float:
         if self._started is None:

@@ -184,7 +184,8 @@ def confirm(
         from flows.confirm import confirm as confirm_flow
 
         record = confirm_flow(study=study, replicates=replicates, remote=remote)
-    console.print(record.sentence, markup=False, highlight=False, soft_wrap=True)
+    if record.finished_at is not None:
+        console.print(record.sentence, markup=False, highlight=False, soft_wrap=True)
 
 
 def _run_session(settings: SessionSettings, places: Places) -> None:

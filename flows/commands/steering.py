@@ -75,7 +75,10 @@ def suggest(
 
 
 def stop(study: Study, remote: RemoteName = None) -> None:
-    """End the session of a study after its current trial, as it would end by itself."""
+    """End the session of a study after its current trial, as it would end by itself.
+
+    Asked while a gain is confirmed, after the training under way: `nightlab confirm` goes on then.
+    """
     from nightlab.ledger import Ledger, Remote, ask_remote_to_stop, ask_to_stop
 
     root, study = Places.find().root, validated_settings({"study": study}).study

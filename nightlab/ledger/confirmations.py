@@ -75,7 +75,9 @@ def write_confirmation(ledger: Ledger, record: ConfirmationRecord) -> None:
 
 
 def confirmations(ledger: Ledger) -> tuple[ConfirmationRecord, ...]:
-    """All confirmations, in order; the last may be under way.
+    """All confirmations, in order.
+
+    The last may be under way, and earlier ones unfinished that another engine had begun.
 
     Raises:
         LedgerError: one is unreadable, or was written by a newer Nightlab.

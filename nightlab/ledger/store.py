@@ -116,7 +116,11 @@ class Ledger:
 
     def diff(self, record: TrialRecord) -> str:
         """Return the unified diff of a trial's candidate against its parent."""
-        return candidates.diff(self.plumbing, record.parent, record.commit, TRAINER_FILE)
+        return self.candidate_diff(record.parent, record.commit)
+
+    def candidate_diff(self, parent: str, commit: str) -> str:
+        """Return the unified diff of ``trainer/train.py`` between two commits."""
+        return candidates.diff(self.plumbing, parent, commit, TRAINER_FILE)
 
     def line_counts(self, parent: str, commit: str) -> LineCounts:
         """Count the lines of ``trainer/train.py`` that changed between two commits."""

@@ -1,6 +1,6 @@
 """Where ideas come from: language models, Optuna over the declared knobs, or both."""
 
-from nightlab.proposers.brief import Brief, NearMiss, Proposer, TriedChange
+from nightlab.proposers.brief import Brief, NearMiss, Proposer, TriedChange, UnderWay
 from nightlab.proposers.choose import ChosenProposer, choose_proposer
 from nightlab.proposers.contract import check_source
 from nightlab.proposers.edits import apply_edits, edit_between, parse_edits
@@ -22,6 +22,7 @@ __all__ = [
     "Proposer",
     "Spending",
     "TriedChange",
+    "UnderWay",
     "apply_edits",
     "check_source",
     "choose_proposer",

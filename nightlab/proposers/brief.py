@@ -13,6 +13,15 @@ class TriedChange(Frozen):
     """Unified."""
 
 
+class UnderWay(Frozen):
+    """A trial that trains while the next one's idea is asked for: no record tells of it yet."""
+
+    number: int
+    title: str
+    diff: str
+    """What it changes, unified."""
+
+
 class NearMiss(Frozen):
     """An edit that was measured and set aside, but not by far."""
 
@@ -61,8 +70,8 @@ class Brief(Frozen):
     """What finished trials had changed, in their order."""
     near_misses: tuple[NearMiss, ...] = ()
     """Told to a proposer that tries them again."""
-    under_way: str = ""
-    """Title of a trial that trains meanwhile, whose outcome no record tells yet."""
+    under_way: UnderWay | None = None
+    """A trial that trains meanwhile."""
 
 
 class Proposer(Protocol):

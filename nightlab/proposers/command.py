@@ -270,5 +270,5 @@ def _note(brief: Brief, done: _Try, title: str) -> str:
         notes.append(f"It also touched, and this was dropped: {done.touched}.")
     near = near_trial(brief, done.source, title) if done.error is None else None
     if near is not None:
-        notes.append(f"It is near trial {near.record.number} by its {near.by}.")
+        notes.append(f"It is near trial {near.number} by its {near.by}.")
     return " ".join(notes)

@@ -15,6 +15,9 @@ from nightlab.settings import TRAINER_FILE
 ALLOWED_PACKAGES = ("torch", "numpy", "runtime")
 """Besides the standard library."""
 REQUIRED_FUNCTIONS = ("build_model", "main")
+DEEPEST = 100
+"""Levels of a syntax tree: written code has a few dozen, and Python's own tools recurse over them
+several frames a level."""
 
 
 def parse_source(source: str) -> ast.Module:
@@ -42,6 +45,12 @@ def check_source(source: str) -> str | None:
         tree = parse_source(source)
     except ValueError as error:
         return f"{TRAINER_FILE} would not parse: {error}."
+    depth = _depth(tree)
+    if depth > DEEPEST:
+        return (
+            f"{TRAINER_FILE} is nested too deeply: an expression or block has {depth} levels, and "
+            f"{DEEPEST} are the most."
+        )
     defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     for name in REQUIRED_FUNCTIONS:
         if name not in defined:
@@ -56,6 +65,16 @@ def check_source(source: str) -> str | None:
                 f"only, and would import {module}."
             )
     return None
+
+
+def _depth(tree: ast.AST) -> int:
+    """Levels of a syntax tree, without recursion."""
+    deepest, waiting = 0, [(tree, 1)]
+    while waiting:
+        node, level = waiting.pop()
+        deepest = max(deepest, level)
+        waiting += [(child, level + 1) for child in ast.iter_child_nodes(node)]
+    return deepest
 
 
 def _is_guard(node: ast.stmt) -> bool:

@@ -113,7 +113,7 @@ class LlmProposer:
         near = near_trial(talk.brief, draft.source, draft.title) if problem is None else None
         if near is None:
             return talk.proposal(draft, problem)
-        tried = f"near trial {near.record.number} by its {near.by}"
+        tried = f"near trial {near.number} by its {near.by}"
         talk.say(near_message(near))
         try:
             second, unusable = talk.ask_until_usable(0)
@@ -126,7 +126,7 @@ class LlmProposer:
         again = near_trial(talk.brief, second.source, second.title)
         note = f"The model's first answer was {tried}, so another was asked for"
         if again is not None:
-            note += f"; this one is near trial {again.record.number} by its {again.by}"
+            note += f"; this one is near trial {again.number} by its {again.by}"
         return talk.proposal(second, None, f"{note}.")
 
     def _repair_in(

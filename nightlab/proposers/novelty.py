@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nightlab.proposers.brief import Brief
-from nightlab.records import TrialRecord, Verdict
+from nightlab.records import Verdict
 
 NEAR_LINES = 0.9
 """Share of changed lines in common, from which two changes are near."""
@@ -33,9 +33,12 @@ a an and by for from in of on the to with use using try add make set more less s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Near:
-    """A finished trial that an idea is too near to."""
+    """A trial that an idea is too near to."""
 
-    record: TrialRecord
+    number: int
+    title: str
+    outcome: str
+    """What came of it, as a sentence."""
     by: str
     """``change`` or ``intent``."""
 
@@ -49,7 +52,7 @@ class _Change:
 
 
 def near_trial(brief: Brief, source: str, title: str) -> Near | None:
-    """The newest finished trial that an idea is too near to, or None.
+    """The newest trial that an idea is too near to, the one under way among them, or None.
 
     Args:
         brief: with what finished trials changed.
@@ -60,15 +63,28 @@ def near_trial(brief: Brief, source: str, title: str) -> Near | None:
     change = _read_change(list(lines))
     tried = {each.number: each for each in brief.tried}
     words = _words(title)
+    other = brief.under_way
+    if other is not None:
+        by = _nearness(change, words, other.diff, other.title)
+        if by is not None:
+            outcome = "It is training now."
+            return Near(number=other.number, title=other.title, outcome=outcome, by=by)
     for record in reversed(brief.records):
         # What the machinery broke was not tried.
         if record.verdict is Verdict.FAILED or record.number not in tried:
             continue
-        if _is_near_change(change, _read_change(tried[record.number].diff.splitlines())):
-            return Near(record=record, by="change")
-        if record.verdict is not Verdict.KEEP and _is_near_title(words, _words(record.title)):
-            return Near(record=record, by="intent")
+        by = _nearness(change, words, tried[record.number].diff, record.title)
+        if by == "change" or (by == "intent" and record.verdict is not Verdict.KEEP):
+            outcome = record.decision.sentence
+            return Near(number=record.number, title=record.title, outcome=outcome, by=by)
     return None
+
+
+def _nearness(change: _Change, words: frozenset[str], diff: str, title: str) -> str | None:
+    """By what an idea is near another trial's: ``change``, ``intent``, or not at all."""
+    if _is_near_change(change, _read_change(diff.splitlines())):
+        return "change"
+    return "intent" if _is_near_title(words, _words(title)) else None
 
 
 def _read_change(diff: Sequence[str]) -> _Change:

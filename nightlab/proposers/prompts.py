@@ -30,7 +30,7 @@ from nightlab.proposers.texts import fenced, one_line
 from nightlab.records import Mode, TrialRecord, Verdict
 from nightlab.settings import TRAINER_FILE
 
-PROMPT_VERSION = "2"
+PROMPT_VERSION = "3"
 """Of all texts here: records and MLflow name it, so that versions compare by what they gained."""
 
 PROGRAM_CHARACTERS = 20_000
@@ -162,7 +162,7 @@ def question(brief: Brief) -> str:
     if brief.under_way:
         parts.append(
             "A trial is under way whose outcome is not known yet; propose something else than "
-            f"this: {one_line(brief.under_way, TITLE_CHARACTERS)}"
+            f"this: {one_line(brief.under_way.title, TITLE_CHARACTERS)}"
         )
     if mode_of(brief) is Mode.EXPLORE:
         parts.append(
@@ -236,12 +236,11 @@ def _program(program: str) -> str:
 
 def near_message(near: Near) -> dict[str, str]:
     """The message that sends an idea back once because it was tried."""
-    record = near.record
     what = "changes nearly the same lines as" if near.by == "change" else "seems to be the idea of"
-    said = fenced(one_line(f"{record.title}: {record.decision.sentence}", 500))
+    said = fenced(one_line(f"{near.title}: {near.outcome}", 500))
     return {
         "role": "user",
-        "content": f"Your edit applies, but it {what} trial {record.number}, whose outcome is "
-        f"known:\n\n{said}\n\nPropose something else, in the same form. If it does differ in what "
+        "content": f"Your edit applies, but it {what} trial {near.number}, of which is known:"
+        f"\n\n{said}\n\nPropose something else, in the same form. If it does differ in what "
         "matters, answer with it again in full and say in HYPOTHESIS what is different.",
     }

@@ -24,7 +24,7 @@ from nightlab.scores import (
     measure_noise,
     standing_record,
 )
-from nightlab.settings import SessionSettings
+from nightlab.settings import recorded_settings
 
 MEASURED_BY = (
     "budget_seconds",
@@ -170,7 +170,7 @@ def read_arm(ledger: ComparedLedger, confirmed: Sequence[ConfirmationRecord] = (
             f"`nightlab research --study {ledger.study}` makes one."
         )
     moments, ends = _moments(records, baseline.commit, score)
-    sizes = SessionSettings.model_validate(baseline.settings).sizes
+    sizes = recorded_settings(baseline.settings).sizes
     return Arm(
         name=ledger.study,
         moments=moments,

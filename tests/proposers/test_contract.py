@@ -3,7 +3,8 @@
 import pytest
 
 from nightlab.candidate import MAX_SOURCE_BYTES, oversized
-from nightlab.proposers.contract import check_source
+from nightlab.code_size import code_lines
+from nightlab.proposers.contract import DEEPEST, check_source
 from tests.conftest import ROOT
 from tests.proposers.trainer_sample import SOURCE
 
@@ -27,6 +28,8 @@ def test_a_trainer_that_keeps_it_passes(source: str) -> None:
         ("import math", "import requests.sessions", "would import requests.sessions"),
         ("import math", "from . import runtime", "would import .runtime"),
         ("    run = ", "    import prefect\n    run = ", "would import prefect"),
+        ("DEPTH = 4", "DEPTH = 1" + " + 1" * 400, "nested too deeply"),
+        ("DEPTH = 4", "DEPTH = " + "[" * 150 + "]" * 150, "nested too deeply"),
         ("DEPTH = 4", "#" * MAX_SOURCE_BYTES + "\nDEPTH = 4", f"may have {MAX_SOURCE_BYTES}"),
     ],
 )
@@ -43,6 +46,20 @@ def test_a_breach_is_one_sentence(old: str, new: str, words: str) -> None:
 )
 def test_the_guard_may_be_written_in_other_ways(guard: str) -> None:
     assert check_source(SOURCE.replace('if __name__ == "__main__":', guard)) is None
+
+
+def test_what_passes_can_be_laid_out_from_deep_within_the_engine() -> None:
+    deepest = next(
+        SOURCE.replace("DEPTH = 4", "DEPTH = 1" + " + 1" * count)
+        for count in range(DEEPEST, 0, -1)
+        if check_source(SOURCE.replace("DEPTH = 4", "DEPTH = 1" + " + 1" * count)) is None
+    )
+
+    def under(frames: int) -> int:
+        return under(frames - 1) if frames else code_lines(deepest)
+
+    # A trial's steps stand some 150 frames deep in Prefect's.
+    assert under(250) == code_lines(SOURCE)
 
 
 def test_warnings_of_the_source_stay_quiet(recwarn: pytest.WarningsRecorder) -> None:

@@ -4,7 +4,7 @@ import difflib
 
 import pytest
 
-from nightlab.proposers.brief import Brief, TriedChange
+from nightlab.proposers.brief import Brief, TriedChange, UnderWay
 from nightlab.proposers.novelty import near_trial
 from nightlab.records import Reason, Verdict
 from tests.proposers.trainer_sample import SOURCE, sample_brief
@@ -53,7 +53,7 @@ def test_changes_are_compared_without_comments_space_and_small_steps(
     found = near_trial(brief, changed("DEPTH = 4  #", now.replace("DEPTH = 4 ", "DEPTH = 7 ")), "x")
     assert (found is not None) is near
     if found is not None:
-        assert (found.record.number, found.by) == (1, "change")
+        assert (found.number, found.by) == (1, "change")
 
 
 def test_a_change_of_comments_alone_is_near_to_nothing() -> None:
@@ -90,3 +90,17 @@ def test_a_kept_idea_may_be_taken_further() -> None:
     )
     other = changed("def main", "def other(): ...\n\n\ndef main")
     assert near_trial(brief, other, "Rotary position embeddings") is None
+
+
+def test_the_trial_under_way_counts_though_nothing_is_known_of_it() -> None:
+    (change,) = tried("DEPTH = 4  #", "DEPTH = 5  #").tried
+    meanwhile = UnderWay(number=2, title="Rotary position embeddings", diff=change.diff)
+    brief = sample_brief(under_way=meanwhile)
+    found = near_trial(brief, changed("DEPTH = 4  #", "DEPTH = 5  #"), "x")
+    assert found is not None
+    assert (found.number, found.by, found.outcome) == (2, "change", "It is training now.")
+    other = changed("def main", "def other(): ...\n\n\ndef main")
+    named = near_trial(brief, other, "Rotary position embeddings")
+    assert named is not None
+    assert named.by == "intent"
+    assert near_trial(brief, other, "Another title altogether") is None

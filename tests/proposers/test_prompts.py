@@ -2,6 +2,7 @@
 
 import hashlib
 
+from nightlab.proposers.brief import UnderWay
 from nightlab.proposers.history import HISTORY_CHARACTERS, LESSONS_CHARACTERS, STALL_TRIALS
 from nightlab.proposers.novelty import Near
 from nightlab.proposers.prompts import (
@@ -101,18 +102,23 @@ def test_suggestions_are_shown_one_at_a_time_in_their_order() -> None:
     assert shown_suggestions(sample_brief()) == ()
 
 
+UNDER_WAY = UnderWay(number=12, title="x", diff="")
+
+
 def test_another_text_is_another_version() -> None:
     """Who changes what a model reads raises PROMPT_VERSION, and then the digest here."""
     records = history(12)
     suggestion = Suggestion(study="s", number=0, text="Try it.", made_at=utc_now())
     messages = [
-        *opening_messages(sample_brief(records=records, suggestions=(suggestion,), under_way="x")),
+        *opening_messages(
+            sample_brief(records=records, suggestions=(suggestion,), under_way=UNDER_WAY)
+        ),
         *opening_messages(sample_brief(records=records), Room.LEAST),
         repair_message("It does not match."),
         crash_message("RuntimeError: shape"),
-        near_message(Near(record=records[1], by="change")),
-        near_message(Near(record=records[1], by="intent")),
+        near_message(Near(number=1, title="Deeper", outcome="Worse.", by="change")),
+        near_message(Near(number=1, title="Deeper", outcome="Worse.", by="intent")),
     ]
     text = "\n".join(message["content"] for message in messages)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    assert (PROMPT_VERSION, digest) == ("2", "307269f3acbb")
+    assert (PROMPT_VERSION, digest) == ("3", "814fc5a3c717")

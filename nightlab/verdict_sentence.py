@@ -1,0 +1,73 @@
+"""The sentence of a verdict: what was measured, and what of it decided."""
+
+from nightlab.sequential_test import Comparison
+
+MOST_TIMES = 1e6
+"""Evidence beyond this is said to be more: how much more tells nothing."""
+
+
+def verdict_sentence(
+    score: float, standing: float, comparison: Comparison, *, is_kept: bool, why: str
+) -> str:
+    """Say what came out.
+
+    Args:
+        score: the candidate's mean, bits per byte.
+        standing: the incumbent's.
+        comparison: of the two.
+        is_kept: whether the candidate is.
+        why: what decided, as the functions below say it.
+    """
+    better = "better" if comparison.gain >= 0 else "worse"
+    low, high = comparison.interval
+    return (
+        f"{'Kept' if is_kept else 'Discarded'}: {score:.4f} bpb against {standing:.4f}, {better} "
+        f"by {abs(comparison.gain):.4f} (95 % interval of the gain {low:+.4f} to {high:+.4f}, "
+        f"{_plural(comparison.candidate_count, 'seed')} against {comparison.incumbent_count}): "
+        f"{why}."
+    )
+
+
+def enough_evidence(comparison: Comparison, needed: float, earlier_trials: int) -> str:
+    """Why a candidate is kept as an improvement."""
+    return (
+        f"{times(comparison.evidence())} times likelier if it is better than if not, and "
+        f"{needed:,.0f} were needed, with {_plural(earlier_trials, 'trial')} judged before it"
+    )
+
+
+def too_little_evidence(comparison: Comparison, needed: float) -> str:
+    """Why a candidate is discarded that gains after as many trainings as it may have."""
+    return (
+        f"after so many seeds only {times(comparison.evidence())} times likelier if it is better "
+        f"than if not, and {needed:,.0f} were needed"
+    )
+
+
+def too_little_gain(comparison: Comparison, least_gain: float) -> str:
+    """Why a candidate is not trained any further.
+
+    Args:
+        comparison: of it and the incumbent.
+        least_gain: that is asked for, in standard deviations of one training.
+    """
+    return (
+        f"a gain of {least_gain * comparison.sigma:.4f} is asked for to go on, {least_gain:g} of "
+        f"the noise of one training"
+    )
+
+
+def worse_than_noise(comparison: Comparison) -> str:
+    """Why a candidate is a regression."""
+    return f"worse by more than noise of ±{comparison.noise:.4f}"
+
+
+def times(evidence: float) -> str:
+    """How many times likelier, as a person says it."""
+    if evidence > MOST_TIMES:
+        return f"more than {MOST_TIMES:,.0f}"
+    return f"{evidence:,.0f}" if evidence >= 10 else f"{evidence:.2g}"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
