@@ -6,7 +6,9 @@
 Simulated studies with the engine's own ``judge``: normal scores, the noise known from three
 trainings of the baseline only, as for real. *Null*: a hundred trials of identical code.
 *Gain*: one trial of a study is better by so many standard deviations of one training. Beside
-it the rule "keep if lower", which trains every candidate once.
+it the rule "keep if lower", which trains every candidate once. *Shorter*: trials whose code is
+shorter and worse by so much, one alone and thirty in a row. Not simulated: pruning, contention,
+the error of audits, and that a candidate's first training shares a seed with an incumbent's.
 """
 
 import argparse
@@ -22,13 +24,15 @@ from statistics import fmean, variance
 from typing import TypeVar
 
 from nightlab.decision import BASELINE_REPLICATES, Case, Subject, judge
-from nightlab.records import Decision, Evaluation, Replicate, TrainingResult, Verdict
-from nightlab.scores import Noise
+from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
+from nightlab.scores import Noise, counted_scores
 
 TRIALS = 100
 GAINS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 PLACES = (0, 50)
 """Earlier trials of the study at which a gain is tried."""
+LOSSES = (0.25, 0.5, 1.0, 1.5)
+SHORTER_TRIALS = 30
 GAIN_SHARE = 0.5
 """Studies for each gain, as a share of those without."""
 TRAINED = TrainingResult()
@@ -51,6 +55,8 @@ class SimulatedStudy:
     draw: random.Random
     incumbent_mean: float = 0.0
     incumbent: list[Replicate] = field(default_factory=list)
+    reference: list[Replicate] = field(default_factory=list)
+    """Trainings of the code that was last kept as an improvement."""
     selected: int = 0
     """How many of the incumbent's trainings won it its place, and so tell nothing of noise."""
     squares: float = 0.0
@@ -61,12 +67,13 @@ class SimulatedStudy:
     def begin(self) -> None:
         """Train the baseline."""
         self.incumbent = [self._train(0.0) for _ in range(BASELINE_REPLICATES)]
+        self.reference = self.incumbent
 
-    def trial(self, gain: float) -> Outcome:
-        """Try code that is better than the incumbent by ``gain``."""
+    def trial(self, gain: float, *, saves_code: bool = False) -> Outcome:
+        """Try code that is better than the incumbent by ``gain``, and maybe shorter."""
         mean, candidate, before = self.incumbent_mean - gain, list[Replicate](), len(self.incumbent)
         while True:
-            judged = judge(self._case(candidate, before))
+            judged = judge(self._case(candidate, before, saves_code))
             if isinstance(judged, Decision):
                 break
             if judged is Subject.CANDIDATE:
@@ -80,10 +87,12 @@ class SimulatedStudy:
         if outcome.kept:
             self._pool(self.incumbent[self.selected :])
             self.incumbent, self.incumbent_mean, self.against = candidate, mean, 0
+            if judged.reason is Reason.IMPROVED:
+                self.reference = candidate
             self.selected = len(candidate)
         return outcome
 
-    def _case(self, candidate: Sequence[Replicate], before: int) -> Case:
+    def _case(self, candidate: Sequence[Replicate], before: int, saves_code: bool) -> Case:
         noise = None
         if self.degrees:
             sigma = math.sqrt(self.squares / self.degrees)
@@ -92,11 +101,11 @@ class SimulatedStudy:
             candidate=candidate,
             incumbent=self.incumbent,
             incumbent_anew=self.incumbent[before:],
-            reference_bpb=self.incumbent_mean,
+            reference_bpb=fmean(counted_scores(self.reference)),
             other_noise=noise,
             earlier_trials=self.trials,
             earlier_against=self.against,
-            saves_code=False,
+            saves_code=saves_code,
         )
 
     def _train(self, mean: float) -> Replicate:
@@ -129,6 +138,16 @@ def gain_study(gain: float, place: int, seed: int) -> Outcome:
     return study.trial(gain)
 
 
+def shorter_study(loss: float, seed: int) -> list[float]:
+    """How much worse the incumbent is, by its true mean, after each of thirty shorter trials."""
+    study, lost = SimulatedStudy(random.Random(seed)), []
+    study.begin()
+    for _ in range(SHORTER_TRIALS):
+        study.trial(-loss, saves_code=True)
+        lost.append(study.incumbent_mean)
+    return lost
+
+
 def lower_null_study(seed: int) -> int:
     """Keeps in a hundred trials of identical code under "keep if lower"."""
     draw, kept = random.Random(seed), 0
@@ -159,6 +178,7 @@ def main() -> None:
         lower = run_studies(pool, lower_null_study, range(studies))
         _print_nulls(nulls, lower)
         curves = _print_gains(pool, few)
+        _print_shorter(pool, few)
     if arguments.pictures is not None:
         _draw(curves, nulls, lower, arguments.pictures)
 
@@ -205,6 +225,22 @@ def _print_gains(pool: Executor, few: int) -> dict[int, list[tuple[float, float,
             )
             sys.stdout.flush()
     return curves
+
+
+def _print_shorter(pool: Executor, few: int) -> None:
+    write = sys.stdout.write
+    write(
+        "\n| shorter, and worse in sigma by | kept, the first | lost by thirty in a row | by 19 of "
+    )
+    write("20 studies at most |\n|-|-|-|-|\n")
+    for loss in LOSSES:
+        seeds = range(2 * 10**6, 2 * 10**6 + few)
+        studies = run_studies(pool, partial(shorter_study, loss), seeds)
+        ends = sorted(lost[-1] for lost in studies)
+        first = fmean(lost[0] > 0 for lost in studies)
+        write(
+            f"| {loss:g} | {first:.0%} | {fmean(ends):.2f} | {ends[int(0.95 * len(ends))]:.2f} |\n"
+        )
 
 
 def _draw(

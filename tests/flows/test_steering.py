@@ -73,6 +73,8 @@ def test_a_session_hears_ideas_and_stops_when_it_is_asked_to(
     session = started(clone, shared_cache, told, prefect_api, "--remote", "origin")
     branch = ledger.refs.branch
     await_that(lambda: branch in git(address, "for-each-ref"), session, told)
+    # What is under way stands there too, before any trial has its record.
+    await_that(lambda: ledger.refs.inflight(0) in git(address, "for-each-ref"), session, told)
     away = run_nightlab(
         elsewhere, shared_cache, "suggest", "night", "from afar", "--remote", "origin"
     )

@@ -9,9 +9,20 @@ import pytest
 
 from flows import research, trial
 from flows.trial import record_of
+from nightlab.decision import Subject
 from nightlab.errors import SandboxError
 from nightlab.prefetch import Prefetch
-from nightlab.records import Decision, Proposal, Reason, Verdict
+from nightlab.records import (
+    Decision,
+    Edit,
+    Evaluation,
+    InFlight,
+    Proposal,
+    Reason,
+    Replicate,
+    TrainingResult,
+    Verdict,
+)
 from nightlab.step_clock import StepClock
 from nightlab.trial import begin_trial, current_mark
 from tests.session_samples import finish_trial, hold_answers, lose_an_answer, sample_session
@@ -69,3 +80,33 @@ def test_calls_without_an_answer_stand_in_what_is_recorded_however_often_it_is_t
     verdict = Decision(verdict=Verdict.FAILED, reason=Reason.MODEL, sentence="None answers.")
     trial._recorded(session, mark, verdict, StepClock(mark))
     assert [each.cost.calls for each in recorded[0].set_aside] == [1]
+
+
+def test_what_is_under_way_is_pushed_as_it_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = sample_session(tmp_path / "clone")
+    edits = (Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
+    idea = Proposal(title="Deeper", proposer="llm", edits=edits)
+    pushed: list[tuple[str, int]] = []
+
+    def note(session: Any) -> None:
+        mark = current_mark(session, 1)
+        assert mark is not None
+        assert mark.proposal is not None
+        pushed.append((mark.proposal.title, len(mark.replicates)))
+
+    def replicate(session: Any, mark: InFlight, *_: Any) -> Replicate:
+        seed = len(mark.replicates)
+        return Replicate(seed=seed, training=TrainingResult(), evaluation=Evaluation(val_bpb=2.0))
+
+    wanted = [Subject.CANDIDATE, Subject.CANDIDATE, None]
+    monkeypatch.setattr(trial, "push_or_say", note)
+    monkeypatch.setattr(trial, "propose", lambda session, mark: idea)
+    monkeypatch.setattr(trial, "track_start", lambda session, mark: None)
+    monkeypatch.setattr(trial, "next_subject", lambda session, mark: wanted.pop(0))
+    monkeypatch.setattr(trial, "_replicate", replicate)
+    mark = begin_trial(session, 1)
+    mark = trial._proposed(session, mark, StepClock(mark))
+    trial._measured(session, mark, StepClock(mark))
+    assert pushed == [("Deeper", 0), ("Deeper", 1), ("Deeper", 2)]
