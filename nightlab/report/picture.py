@@ -30,6 +30,8 @@ CONFIRMATION_OFFSET = 0.3
 """Trials to the right of the incumbent where its confirmation is drawn."""
 TICK_HEIGHT = 0.035
 """Of the marks that stand for trials without a score, as a share of the picture's height."""
+LEGEND_COLUMNS = 5
+"""More in a row would be wider than the picture, which would shrink what is drawn."""
 LEGEND_ORDER = (
     "kept",
     "confirmed",
@@ -166,7 +168,7 @@ def _explain(axes: "Axes", theme: Theme) -> None:
             [label for _, label in known],
             loc="upper center",
             bbox_to_anchor=(0.5, -0.12),
-            ncols=len(known),
+            ncols=min(len(known), LEGEND_COLUMNS),
             frameon=False,
             fontsize=9.5,
             labelcolor=theme.muted,

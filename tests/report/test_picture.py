@@ -77,7 +77,10 @@ def test_it_shows_what_became_of_every_trial() -> None:
         "crashed",
         "failed (machinery)",
     }
-    (axes,) = draw_figure(read_study(study)).axes
+    figure = draw_figure(read_study(study))
+    (axes,) = figure.axes
+    figure.canvas.draw()
+    assert axes.get_position().width > 0.8, "the legend leaves room for what is drawn"
     (cross,) = [line for line in axes.lines if line.get_label() == "stopped early"]
     assert list(cross.get_xdata()) == [4]
     (triangle,) = [line for line in axes.lines if line.get_label() == "worse than shown"]
