@@ -179,6 +179,8 @@ def _replicate_table(record: TrialRecord) -> Table:
 def _outcome(replicate: Replicate) -> str:
     if replicate.failure is not None:
         return replicate.failure.value
+    if replicate.outdated:
+        return "scored, outdated"
     return "scored, contended" if replicate.contended else "scored"
 
 

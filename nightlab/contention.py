@@ -7,9 +7,9 @@ code, as the engine's clock and the candidate's reports give them:
 - *With the other replicates*: its tokens per second against their median. Departures count
   only where they stand out: in a record that wanders anyhow, the noise floor, which is measured
   on the same machine, holds the wandering already. Of two that disagree nobody can say which is
-  usual; but contention only slows, so the slower is taken for contended. Where the latest few
-  all lie apart from what was before, on one side, the machine has changed: they are the record
-  now, and the earlier ones depart from it.
+  usual; but contention only slows, so the slower is taken for contended. Where a few in a row
+  all lie apart from those before, on one side, the machine has changed: the record begins with
+  them, and what departs from it and is older is outdated rather than contended.
 - *With itself*: the rate in each quarter of its time against the median of the four. This needs
   no other replicate. It asks the same of every quarter, so a trainer that warms up for a few
   steps is not touched; one whose steps become dearer (a longer sequence, say) falls in all of
@@ -67,17 +67,21 @@ def mark_contended(
             scores, and nothing is marked.
 
     Returns:
-        The same replicates in the same order, with ``contended`` set or cleared.
+        The same replicates in the same order, with ``contended`` and ``outdated`` set or cleared.
     """
     trained = [each for each in replicates if each.failure is None]
-    marked: set[int] = set()
+    contended: set[int] = set()
+    outdated: set[int] = set()
     if not counts_tokens:
-        marked = _departing(trained)
-        marked |= _falling([each for each in trained if each.seed not in marked])
-    return tuple(
-        each.model_copy(update={"contended": each.seed in marked}) if each.failure is None else each
-        for each in replicates
-    )
+        contended, outdated = _departing(trained)
+        departed = contended | outdated
+        contended |= _falling([each for each in trained if each.seed not in departed])
+
+    def marked(each: Replicate) -> Replicate:
+        marks = {"contended": each.seed in contended, "outdated": each.seed in outdated}
+        return each.model_copy(update=marks)
+
+    return tuple(marked(each) if each.failure is None else each for each in replicates)
 
 
 def contention_sentence(
@@ -120,13 +124,34 @@ def slowest_quarter(curve: Sequence[CurvePoint]) -> float | None:
     return min(gains) / usual if usual > 0 else None
 
 
-def _departing(trained: Sequence[Replicate]) -> set[int]:
-    """Seeds of the replicates whose rate stands out from the others'."""
+def _departing(trained: Sequence[Replicate]) -> tuple[set[int], set[int]]:
+    """Seeds of the replicates whose rate stands out: from the others', and of another machine."""
     rates = _rates(trained)
     if len(rates) < 2:
-        return set()
-    usual = _usual_rate(list(rates.values()))
-    return {seed for seed, rate in rates.items() if usual.departs(rate)}
+        return set(), set()
+    since = _last_change(list(rates.values()))
+    usual = _usual_rate(list(rates.values())[since:])
+    departed = [usual.departs(rate) for rate in rates.values()]
+    seeds = list(rates)
+    return (
+        {seed for seed, departs in zip(seeds[since:], departed[since:], strict=True) if departs},
+        {seed for seed, departs in zip(seeds[:since], departed[:since], strict=True) if departs},
+    )
+
+
+def _last_change(rates: Sequence[float]) -> int:
+    """Where the record begins: after the last change of the machine, or at the first rate."""
+    since = 0
+    for end in range(2 * CHANGED_AFTER, len(rates) + 1):
+        earlier, latest = rates[since : end - CHANGED_AFTER], rates[end - CHANGED_AFTER : end]
+        if len(earlier) < CHANGED_AFTER:
+            continue
+        before = _middle(earlier)
+        is_slower = all(rate < before.rate - before.below for rate in latest)
+        is_faster = all(rate > before.rate + before.above for rate in latest)
+        if is_slower or is_faster:
+            since = end - CHANGED_AFTER
+    return since
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,17 +167,10 @@ class _Usual:
 
 
 def _usual_rate(rates: Sequence[float]) -> _Usual:
-    """What two or more rates, in the order of their trainings, say is usual."""
+    """What two or more rates of one machine say is usual."""
     if len(rates) == 2:
         faster = max(rates)
         return _Usual(faster, below=PAIR_SHARE * faster, above=0.0)
-    earlier, latest = rates[:-CHANGED_AFTER], rates[-CHANGED_AFTER:]
-    if len(earlier) >= CHANGED_AFTER:
-        before = _middle(earlier)
-        is_slower = all(rate < before.rate - before.below for rate in latest)
-        is_faster = all(rate > before.rate + before.above for rate in latest)
-        if is_slower or is_faster:
-            return _middle(latest)
     return _middle(rates)
 
 
@@ -197,9 +215,9 @@ def _tokens_at(points: Sequence[tuple[float, int]], moment: float) -> float:
 def _departure_clause(found: Replicate, replicates: Sequence[Replicate]) -> str:
     trained = [each for each in replicates if each.failure is None]
     rates = _rates(trained)
-    if found.seed not in _departing(trained):
+    if found.seed not in _departing(trained)[0]:
         return ""
-    usual = _usual_rate(list(rates.values())).rate
+    usual = _usual_rate(list(rates.values())[_last_change(list(rates.values())) :]).rate
     word = "slower" if rates[found.seed] < usual else "faster"
     share = abs(rates[found.seed] - usual) / usual
     return (

@@ -292,7 +292,7 @@ def _is_whole(replicate: Replicate) -> bool:
     return (
         replicate.failure is None
         and replicate.val_bpb is not None
-        and not replicate.contended
+        and not (replicate.contended or replicate.outdated)
         and len(replicate.training.loss_profile) == PROFILE_BINS
         and replicate.evaluation is not None
         and bool(replicate.evaluation.num_tokens)

@@ -28,10 +28,10 @@ def is_better(score: float, other: float) -> bool:
 def counted(replicates: Sequence[Replicate]) -> list[Replicate]:
     """Return those whose scores count.
 
-    Contended ones do only where they are too many to be replaced, and more than the others:
-    then the machine is just so.
+    Outdated ones never do. Contended ones do only where they are too many to be replaced, and more
+    than the others: then the machine is just so.
     """
-    scored = [each for each in replicates if each.val_bpb is not None]
+    scored = [each for each in replicates if each.val_bpb is not None and not each.outdated]
     calm = [each for each in scored if not each.contended]
     contended = len(scored) - len(calm)
     return scored if contended > max(CONTENDED_LIMIT, len(calm)) else calm
@@ -100,12 +100,18 @@ def measure_noise(records: Iterable[TrialRecord], without: Container[str] = ()) 
         None while no code has two such scores.
     """
     groups: dict[str, list[Replicate]] = {}
+    counts_tokens = False
     for record in records:
+        counts_tokens = counts_tokens or record.budget_tokens is not None
         if record.reason is Reason.BASELINE:
             groups.setdefault(record.commit, []).extend(record.replicates)
         groups.setdefault(record.parent, []).extend(record.incumbent_replicates)
-    scores = [counted_scores(group) for commit, group in groups.items() if commit not in without]
-    return pool_noise(scores, None)
+    marked = [
+        mark_contended(group, counts_tokens=counts_tokens)
+        for commit, group in groups.items()
+        if commit not in without
+    ]
+    return pool_noise(map(counted_scores, marked), None)
 
 
 def pool_noise(groups: Iterable[Sequence[float]], other: Noise | None) -> Noise | None:

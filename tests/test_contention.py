@@ -86,16 +86,24 @@ def test_a_machine_that_always_wanders_has_nothing_that_stands_out() -> None:
 
 
 def test_after_some_in_a_row_that_lie_apart_the_machine_is_another_one() -> None:
-    calm = (100.0, 101.0, 99.0, 100.5, 99.5)
-    assert marked(record(*calm, 70.0, 71.0)) == [5, 6]
-    assert marked(record(*calm, 70.0, 71.0, 70.5)) == [0, 1, 2, 3, 4]
+    def marks(*rates: float) -> tuple[list[int], list[int]]:
+        found = mark_contended(record(*rates))
+        contended = [each.seed for each in found if each.contended]
+        return contended, [each.seed for each in found if each.outdated]
+
+    calm, changed = (100.0, 101.0, 99.0, 100.5, 99.5), (70.0, 71.0, 70.5)
+    assert marks(*calm, *changed[:2]) == ([5, 6], [])
+    assert marks(*calm, *changed) == ([], [0, 1, 2, 3, 4])
     # Three and three as well, which together are no record at all.
-    assert marked(record(100.0, 101.0, 99.0, 70.0, 71.0, 70.5)) == [0, 1, 2]
+    assert marks(*calm[:3], *changed) == ([], [0, 1, 2])
     # A single calm one among them is no change, and neither are some on both sides.
-    assert marked(record(*calm, 70.0, 100.0, 70.5)) == [5, 7]
-    assert marked(record(*calm, 70.0, 130.0, 70.5)) == [5, 6, 7]
-    # It may change back.
-    assert marked(record(*calm, 70.0, 71.0, 70.5, 100.0, 99.0, 101.0)) == [5, 6, 7]
+    assert marks(*calm, 70.0, 100.0, 70.5) == ([5, 7], [])
+    assert marks(*calm, 70.0, 130.0, 70.5) == ([5, 6, 7], [])
+    # Once it has changed, one that stands out is contended and changes nothing back.
+    assert marks(*calm, *changed, 50.0) == ([8], [0, 1, 2, 3, 4])
+    assert marks(*calm, *changed, 100.0) == ([8], [0, 1, 2, 3, 4])
+    # It may change back, and then what was before counts again.
+    assert marks(*calm, *changed, 100.0, 99.0, 101.0) == ([], [5, 6, 7])
 
 
 def test_a_mark_is_taken_back_when_the_record_says_otherwise() -> None:
@@ -173,7 +181,7 @@ def test_people_are_told_which_record_it_departs_from() -> None:
     st.lists(
         st.tuples(st.one_of(st.none(), st.floats(1.0, 1e6)), st.sampled_from((STEADY, FALLEN))),
         min_size=3,
-        max_size=7,
+        max_size=12,
     )
 )
 def test_of_three_or_more_one_at_least_always_stands(
@@ -183,7 +191,7 @@ def test_of_three_or_more_one_at_least_always_stands(
         replicate(seed, rate, quarters=quarters) for seed, (rate, quarters) in enumerate(drawn)
     )
     once = mark_contended(replicates)
-    assert not all(each.contended for each in once)
+    assert not all(each.contended or each.outdated for each in once)
     assert mark_contended(once) == once
 
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from nightlab.contention import mark_contended
 from nightlab.records import (
     Evaluation,
     Reason,
@@ -74,6 +75,25 @@ def test_contended_scores_count_only_where_they_are_many_and_the_most() -> None:
     assert counted_scores([*calm, *map(slow, range(20, 24))]) == [2.0] * 16
     assert counted_scores([*calm[:2], *map(slow, range(20, 23))]) == [2.0] * 2
     assert counted_scores([*calm[:2], *map(slow, range(20, 24))]) == [2.0] * 2 + [3.0] * 4
+
+
+def test_a_faster_machine_is_no_better_code() -> None:
+    """What a real session met: another job ended, and identical code scored 0.08 bpb lower."""
+
+    def at(rate: float, score: float, seed: int) -> Replicate:
+        found = replicate(score, seed)
+        return found.model_copy(update={"training": TrainingResult(tokens_per_second=rate)})
+
+    slow = [(6696, 2.1851), (6789, 2.1835), (6493, 2.1866), (6707, 2.1899), (6563, 2.1826)]
+    fast = [(9286, 2.0751), (9500, 2.0792), (8809, 2.0889)]
+    rates = [at(rate, score, seed) for seed, (rate, score) in enumerate([*slow, *fast])]
+    assert counted_scores(mark_contended(rates)) == [score for _, score in fast]
+    baseline = sample_record(0, verdict=Verdict.KEEP, reason=Reason.BASELINE).model_copy(
+        update={"replicates": tuple(rates)}
+    )
+    noise = measure_noise((baseline,))
+    assert noise is not None
+    assert noise.sigma_bpb < 0.01
 
 
 def test_what_was_simplified_is_compared_with_where_that_began() -> None:

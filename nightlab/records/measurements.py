@@ -104,6 +104,8 @@ class Replicate(Frozen):
     contended: bool = False
     """Whether its throughput departed from that of the same code's other replicates, so that
     it decides nothing."""
+    outdated: bool = False
+    """Whether the machine's speed has changed for good since, so that it decides nothing more."""
 
     @property
     def failure(self) -> Reason | None:

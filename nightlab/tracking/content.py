@@ -205,6 +205,8 @@ def _describe_replicate(
     tags["subject"] = subject
     if replicate.contended:
         tags["contended"] = "yes"
+    if replicate.outdated:
+        tags["outdated"] = "yes"
     if replicate.failure is not None:
         tags["reason"] = replicate.failure.value
     said = [replicate.training.message]
