@@ -33,7 +33,7 @@ PLACES = (0, 50)
 """Earlier trials of the study at which a gain is tried."""
 LOSSES = (0.25, 0.5, 1.0, 1.5)
 SHORTER_TRIALS = 30
-GAIN_SHARE = 0.5
+GAIN_SHARE = 0.2
 """Studies for each gain, as a share of those without."""
 TRAINED = TrainingResult()
 Result = TypeVar("Result")

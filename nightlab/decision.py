@@ -46,7 +46,7 @@ HALF_SPENT_AFTER = 100
 better with a probability of at most 0.5 by this bound; what is measured lies far below it
 (bench/decisions.py)."""
 
-LEAST_GAIN = 0.96
+LEAST_GAIN = 0.97
 """Mean gain, in standard deviations of one training, that a candidate has to show after every
 replicate to be trained again: about half of the gain that the rule is made to find. Below it the
 scores are likelier without any gain than with one of two (Wald, "Sequential tests of
@@ -169,13 +169,14 @@ def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:
         case: without that replicate.
         in_doubt: whether further trainings of the incumbent may yet let it.
     """
-    scores, standing = counted_scores(case.candidate), mean_bpb(case.incumbent)
-    if standing is None:
+    scores, known = counted_scores(case.candidate), counted_scores(case.incumbent)
+    if not known:
         return math.inf
+    standing = fmean(known)
     noise = noise_of(case)
     slack = SIMPLER_LOSSES[0] if case.saves_code else -LEAST_GAIN
-    if in_doubt and not _is_settled(case):
-        error = _unknown_in_sigmas(len(counted_scores(case.incumbent)), noise.degrees_of_freedom)
+    if in_doubt and not _is_settled(case, len(known)):
+        error = _unknown_in_sigmas(len(known), noise.degrees_of_freedom)
         slack = max(slack, DOUBT * error - LEAST_GAIN)
     wanted = standing + slack * noise.sigma_bpb
     # What the others already lost, the next one may make up for.
@@ -234,13 +235,14 @@ def _is_in_doubt(case: Case, comparison: Comparison) -> bool:
     error = _unknown_in_sigmas(comparison.incumbent_count, comparison.degrees_of_freedom)
     missing = LEAST_GAIN - comparison.gain_in_sigmas
     # Without any spread (a trainer that does nothing) nothing is in doubt.
-    return comparison.sigma > 0 and missing < DOUBT * error and not _is_settled(case)
+    is_settled = _is_settled(case, comparison.incumbent_count)
+    return comparison.sigma > 0 and missing < DOUBT * error and not is_settled
 
 
-def _is_settled(case: Case) -> bool:
+def _is_settled(case: Case, incumbent_count: int) -> bool:
     """Whether the incumbent is known as well as it pays, or as well as the machine lets it."""
     enough = min(SETTLED_AT_LAST, SETTLED_AT_FIRST + case.earlier_against)
-    return len(counted_scores(case.incumbent)) >= enough or _is_crowded_out(case)
+    return incumbent_count >= enough or _is_crowded_out(case)
 
 
 def _unknown_in_sigmas(incumbent_count: int, degrees_of_freedom: int) -> float:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, variance
+from statistics import fmean
 
 from nightlab.contention import mark_contended
 from nightlab.records import Reason, Replicate, TrialRecord, Verdict
@@ -31,10 +31,11 @@ def counted(replicates: Sequence[Replicate]) -> list[Replicate]:
     Outdated ones never do. Contended ones do only where they are too many to be replaced, and more
     than the others: then the machine is just so.
     """
-    scored = [each for each in replicates if each.val_bpb is not None and not each.outdated]
-    calm = [each for each in scored if not each.contended]
-    contended = len(scored) - len(calm)
-    return scored if contended > max(CONTENDED_LIMIT, len(calm)) else calm
+    scored = [each for each in replicates if not each.outdated and each.val_bpb is not None]
+    contended = sum(each.contended for each in scored)
+    if not contended or contended > max(CONTENDED_LIMIT, len(scored) - contended):
+        return scored
+    return [each for each in scored if not each.contended]
 
 
 def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
@@ -120,7 +121,8 @@ def pool_noise(groups: Iterable[Sequence[float]], other: Noise | None) -> Noise 
     squares = other.sigma_bpb**2 * degrees if other is not None else 0.0
     for scores in groups:
         if len(scores) > 1:
-            squares += variance(scores) * (len(scores) - 1)
+            mean = fmean(scores)
+            squares += math.fsum((score - mean) ** 2 for score in scores)
             degrees += len(scores) - 1
     if not degrees:
         return None
