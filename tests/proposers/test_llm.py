@@ -397,7 +397,7 @@ def test_a_tried_idea_is_sent_back_once() -> None:
     assert proposal.title == "Twice as deep"
     assert "near trial 1 by its change" in proposal.note
     asked = endpoint.requests[1].messages[-1]["content"]
-    assert "trial 1, whose outcome is known" in asked
+    assert "trial 1, of which is known" in asked
     assert "One more block" in asked
 
 
