@@ -273,10 +273,14 @@ def _at(thresholds: Sequence[float], count: int) -> float:
 
 
 def _kept(case: Case, comparison: Comparison, reason: Reason) -> Decision | Subject:
-    """Keep a candidate, once the incumbent was trained beside it."""
-    fresh = bool(counted_scores(case.incumbent_anew)) or _is_crowded_out(case)
+    """Keep a candidate, once the incumbent was trained beside it; without that, none is kept."""
     known = reason is Reason.IMPROVED or comparison.incumbent_count >= SIMPLER_REPLICATES
-    if not (fresh and known):
+    if not counted_scores(case.incumbent_anew):
+        if not _is_crowded_out(case):
+            return Subject.INCUMBENT
+        why = verdict_sentence.NOTHING_BESIDE_IT
+        return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
+    if not known:
         return Subject.INCUMBENT
     why = "no worse within noise, and fewer lines of code"
     if reason is Reason.IMPROVED:

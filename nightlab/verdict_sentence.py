@@ -6,6 +6,12 @@ MOST_TIMES = 1e6
 """Evidence beyond this is said to be more: how much more tells nothing."""
 
 
+NOTHING_BESIDE_IT = (
+    "other work on the machine kept the incumbent from being measured beside it, so nothing can be "
+    "told from its earlier scores"
+)
+
+
 def verdict_sentence(
     score: float, standing: float, comparison: Comparison, *, is_kept: bool, why: str
 ) -> str:

@@ -90,8 +90,10 @@ def test_nothing_is_kept_before_the_incumbent_was_trained_beside_it() -> None:
         slowed = [each.model_copy(update={"contended": True}) for each in found.incumbent[:3]]
         again = dataclasses.replace(found, incumbent_anew=slowed[:2])
         assert judge(again) is Subject.INCUMBENT
-        # Where other work does not let it be measured, that is not waited for.
-        assert judge(dataclasses.replace(found, incumbent_anew=slowed)).verdict is Verdict.KEEP
+        # Where other work does not let it be measured, that is not waited for, and nothing kept.
+        ended = judge(dataclasses.replace(found, incumbent_anew=slowed))
+        assert (ended.verdict, ended.reason) == (Verdict.DISCARD, Reason.WITHIN_NOISE)
+        assert "kept the incumbent from being measured" in ended.sentence
 
 
 def test_what_falls_behind_later_is_discarded_then() -> None:
@@ -148,8 +150,6 @@ def test_simplifications_in_a_row_may_lose_no_more_than_one_alone() -> None:
     # Each is no worse than the one before it, and together they are.
     found = case(*[2.004] * 4, incumbent=(*STANDING, 2.0), saves_code=True)
     assert verdict(judge(found)) is Reason.SIMPLER
-    begun_at = dataclasses.replace(found, reference_bpb=1.996)
-    assert judge(begun_at) is not Verdict.KEEP
     settled = case(*[2.004] * 4, incumbent=WELL_KNOWN, saves_code=True)
     lost = dataclasses.replace(settled, reference_bpb=1.996)
     assert verdict(judge(lost)) is Reason.WITHIN_NOISE
