@@ -6,9 +6,9 @@ pictures:
 1. One training of the candidate screens it: what gains too little is discarded, once the incumbent
    is known well enough to say so.
 2. What survives is trained again with fresh seeds, and the incumbent too while its own
-   evidence is no thicker, until the candidate falls behind, or the evidence for it suffices,
-   or ``REPLICATE_LIMIT`` is reached. Nothing is kept before the incumbent was trained once
-   beside it: a machine that has changed since would pass for a gain.
+   evidence is thin or no thicker, until the candidate falls behind, or the evidence for it
+   suffices, or ``REPLICATE_LIMIT`` is reached. Nothing is kept before the incumbent was
+   trained once beside it: a machine that has changed since would pass for a gain.
 3. The evidence (``sequential_test``) that a keep needs grows with the number of trials, so
    that the false keeps of a whole study stay bounded.
 4. Code that is no worse within noise and shorter is kept as ``simpler``, as long as all that was
@@ -46,19 +46,23 @@ HALF_SPENT_AFTER = 100
 better with a probability of at most 0.5 by this bound; what is measured lies far below it
 (bench/decisions.py)."""
 
-LEAST_GAIN = 0.97
+LEAST_GAIN = 0.96
 """Mean gain, in standard deviations of one training, that a candidate has to show after every
 replicate to be trained again: about half of the gain that the rule is made to find. Below it the
 scores are likelier without any gain than with one of two (Wald, "Sequential tests of
 statistical hypotheses", Annals of Mathematical Statistics 1945)."""
 
 DOUBT = 3.0
-"""A candidate is in doubt while it falls short by less than this many standard errors of what is
-known of the incumbent and of the noise."""
+"""A candidate is in doubt while its gain is closer to the least one than so many standard errors of
+what is known of the incumbent and of the noise."""
 SETTLED_AT_FIRST = 16
 """Replicates of the incumbent that settle every doubt; one more for each trial judged against it,
 since the longer it stands the more it pays to know it."""
-SETTLED_AT_LAST = 40
+SETTLED_AT_LAST = 64
+
+LEAST_KNOWN = 10
+"""Replicates that the incumbent has before a candidate that passes is trained a second time, unless
+it passes beyond doubt: they serve all later trials, where the candidate's serve this one only."""
 
 SIMPLER_REPLICATES = 4
 """Replicates of a candidate and of the incumbent without which none is kept as ``simpler``."""
@@ -158,8 +162,7 @@ def judge(case: Case) -> Decision | Subject:
     if tried >= REPLICATE_LIMIT:
         why = verdict_sentence.too_little_evidence(comparison, 1 / alpha_at(case.earlier_trials))
         return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    thin = comparison.incumbent_count <= tried and not _is_crowded_out(case)
-    return Subject.INCUMBENT if thin and tried > 1 else Subject.CANDIDATE
+    return Subject.INCUMBENT if _is_thin(case, comparison) else Subject.CANDIDATE
 
 
 def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:
@@ -232,11 +235,22 @@ def _is_in_doubt(case: Case, comparison: Comparison) -> bool:
     Few and lucky trainings of the incumbent would screen out whatever comes. One more of them
     serves all later trials, where one of the candidate serves this one only.
     """
+    return _is_close(comparison) and not _is_settled(case, comparison.incumbent_count)
+
+
+def _is_thin(case: Case, comparison: Comparison) -> bool:
+    """Whether to know the incumbent better before a candidate that passes is trained again."""
+    tried, known = comparison.candidate_count, comparison.incumbent_count
+    if _is_crowded_out(case):
+        return False
+    return (tried > 1 and known <= tried) or (known < LEAST_KNOWN and _is_close(comparison))
+
+
+def _is_close(comparison: Comparison) -> bool:
+    """Whether a gain and the least one lie too close to each other to tell which is larger."""
     error = _unknown_in_sigmas(comparison.incumbent_count, comparison.degrees_of_freedom)
-    missing = LEAST_GAIN - comparison.gain_in_sigmas
     # Without any spread (a trainer that does nothing) nothing is in doubt.
-    is_settled = _is_settled(case, comparison.incumbent_count)
-    return comparison.sigma > 0 and missing < DOUBT * error and not is_settled
+    return comparison.sigma > 0 and abs(comparison.gain_in_sigmas - LEAST_GAIN) < DOUBT * error
 
 
 def _is_settled(case: Case, incumbent_count: int) -> bool:

@@ -45,7 +45,7 @@ def test_one_training_screens() -> None:
     assert judge(case()) is Subject.CANDIDATE
     assert verdict(judge(case(1.999, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
     assert verdict(judge(case(2.1))) is Reason.REGRESSION
-    assert judge(case(1.985)) is Subject.CANDIDATE
+    assert judge(case(1.985, incumbent=WELL_KNOWN)) is Subject.CANDIDATE
     assert judge(case(1.9)) is Subject.CANDIDATE, "one seed never keeps"
 
 
@@ -55,7 +55,7 @@ def test_before_a_candidate_in_doubt_is_discarded_the_incumbent_is_known_better(
     assert verdict(judge(case(2.02))) is Reason.REGRESSION, "too far behind for any doubt"
     lucky = (1.99, 1.995, 1.99)
     assert judge(case(1.985, incumbent=lucky)) is Subject.INCUMBENT
-    assert judge(case(1.985, incumbent=(*lucky, 2.01, 2.01))) is Subject.CANDIDATE
+    assert judge(case(1.985, incumbent=(*lucky, *[2.01] * 7))) is Subject.CANDIDATE
     # The longer it stands the more trainings settle it, up to a limit.
     assert judge(case(1.995, incumbent=WELL_KNOWN, earlier_against=1)) is Subject.INCUMBENT
     most = (2.0,) * decision.SETTLED_AT_LAST
@@ -63,6 +63,17 @@ def test_before_a_candidate_in_doubt_is_discarded_the_incumbent_is_known_better(
     assert verdict(judge(late)) is Reason.WITHIN_NOISE
     # Later replicates of a candidate that falls back are treated alike.
     assert judge(case(1.985, 2.0)) is Subject.INCUMBENT
+
+
+def test_before_a_candidate_in_doubt_goes_on_the_incumbent_is_known_better() -> None:
+    known = (2.0,) * decision.LEAST_KNOWN
+    assert judge(case(1.985, incumbent=known[1:])) is Subject.INCUMBENT
+    assert judge(case(1.985, incumbent=known)) is Subject.CANDIDATE
+    assert judge(case(1.9)) is Subject.CANDIDATE, "ahead too far for any doubt"
+    # Where other work does not let it be measured, that is not waited for.
+    slowed = [replicate(2.3, seed).model_copy(update={"contended": True}) for seed in range(3)]
+    crowded = dataclasses.replace(case(1.985, incumbent=known[1:]), incumbent_anew=slowed)
+    assert judge(crowded) is Subject.CANDIDATE
 
 
 def test_what_survives_is_kept_as_soon_as_the_evidence_suffices() -> None:
@@ -97,14 +108,16 @@ def test_nothing_is_kept_before_the_incumbent_was_trained_beside_it() -> None:
 
 
 def test_what_falls_behind_later_is_discarded_then() -> None:
-    assert judge(case(1.985)) is Subject.CANDIDATE
+    assert judge(case(1.985, incumbent=WELL_KNOWN)) is Subject.CANDIDATE
     assert verdict(judge(case(1.985, 2.01, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
 
 
 def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:
-    assert judge(case(1.985, 1.985)) is Subject.CANDIDATE
-    assert judge(case(1.985, 1.985, 1.985)) is Subject.INCUMBENT
-    assert judge(case(1.985, 1.985, 1.985, incumbent=(*STANDING, 2.0))) is Subject.CANDIDATE
+    tried = [1.99, 1.98] * 5
+    known = (1.99, 2.01) * 5
+    assert judge(case(*tried[1:], incumbent=known, earlier_trials=10**6)) is Subject.CANDIDATE
+    assert judge(case(*tried, incumbent=known, earlier_trials=10**6)) is Subject.INCUMBENT
+    assert judge(case(1.95, 1.95, incumbent=(1.99, 2.0, 2.01))).verdict is Verdict.KEEP
     assert judge(case(1.985, incumbent=(2.0, 2.0))) is Subject.INCUMBENT
 
 
@@ -138,7 +151,8 @@ def test_later_trials_need_more_evidence_and_all_shares_add_up() -> None:
 
 def test_shorter_code_that_is_no_worse_is_kept() -> None:
     four = (*STANDING, 2.0)
-    assert judge(case(2.005, saves_code=True)) is Subject.CANDIDATE
+    assert judge(case(2.005, saves_code=True)) is Subject.INCUMBENT
+    assert judge(case(2.005, incumbent=WELL_KNOWN, saves_code=True)) is Subject.CANDIDATE
     assert judge(case(2.0, 2.0, 2.0, 2.001, saves_code=True)) is Subject.INCUMBENT
     kept = judge(case(2.0, 2.0, 2.0, 2.001, incumbent=four, saves_code=True))
     assert (kept.verdict, kept.reason) == (Verdict.KEEP, Reason.SIMPLER)
@@ -204,7 +218,7 @@ def test_many_exact_audits_of_the_incumbent_hide_no_inexact_one_of_the_candidate
 
 
 def test_what_could_be_kept_is_what_passes_the_screen() -> None:
-    for known in (STANDING, WELL_KNOWN):
+    for known in ((2.0,) * decision.LEAST_KNOWN, WELL_KNOWN):
         bound = decision.could_be_kept_below_bpb(case(incumbent=known))
         assert judge(case(bound - 1e-4, incumbent=known)) is Subject.CANDIDATE
         assert judge(case(bound + 1e-3, incumbent=known)) is not Subject.CANDIDATE
