@@ -13,9 +13,9 @@ The trainer as it stands is well tuned, so few edits of it go on. The second tab
 takes each edit in turn for the incumbent, and all other codes for its candidates: then many are
 better, and what pruning does to good ones shows.
 
-A candidate that the judge would know the incumbent better for (Subject.INCUMBENT) counts as
-discarded on both sides: further trainings of the incumbent are not recorded, and pruning asks
-whether a candidate goes on by what is known.
+A candidate that the judge would know the incumbent better for (Subject.INCUMBENT) counts by what
+is known, on both sides: further trainings of the incumbent are not recorded, and pruning asks
+whether a candidate goes on in the same way.
 
 Two things are harder here than in a study. The twin is whichever of the incumbent's
 trainings has the recorded seed, and not the most typical one; and further replicates of what goes
@@ -38,14 +38,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nightlab.curve import PROFILE_BINS, Curve
-from nightlab.decision import (
-    BASELINE_REPLICATES,
-    Case,
-    Subject,
-    could_be_kept_below_bpb,
-    judge,
-    noise_of,
-)
+from nightlab.decision import Case, could_be_kept_below_bpb, judge, noise_of
 from nightlab.pruning import (
     FALSE_STOP_RATE,
     LEAST_PAIRS,
@@ -55,7 +48,7 @@ from nightlab.pruning import (
     gaps_bpb,
     pair_of,
 )
-from nightlab.records import CurvePoint, Evaluation, Forecast, Replicate, TrainingResult
+from nightlab.records import CurvePoint, Decision, Evaluation, Forecast, Replicate, TrainingResult
 from nightlab.scores import Noise, mean_bpb
 
 RECORDED = Path(__file__).with_name("curves.json")
@@ -233,10 +226,10 @@ def follow(training: Training, watch: Watch) -> Forecast | None:
 
 
 def _goes_on(case: Case, replicate: Replicate) -> bool:
-    if len(case.incumbent) < BASELINE_REPLICATES:  # The judge would ask for more of it first.
-        return replicate.val_bpb is not None and replicate.val_bpb < could_be_kept_below_bpb(case)
     judged = judge(dataclasses.replace(case, candidate=(replicate,)))
-    return judged is Subject.CANDIDATE
+    if isinstance(judged, Decision) or replicate.val_bpb is None:
+        return False
+    return replicate.val_bpb < could_be_kept_below_bpb(case)
 
 
 def _count(tally: Tally, training: Training, forecast: Forecast | None, goes_on: bool) -> None:
