@@ -33,8 +33,10 @@ PLACES = (0, 50)
 """Earlier trials of the study at which a gain is tried."""
 LOSSES = (0.25, 0.5, 1.0, 1.5)
 SHORTER_TRIALS = 30
-GAIN_SHARE = 0.2
-"""Studies for each gain, as a share of those without."""
+PROMISED_GAIN = 2.0
+"""What the rule is made to find: tried in as many studies as there are null ones."""
+GAIN_SHARE = 0.4
+"""Studies for each other gain, as a share of the null ones."""
 TRAINED = TrainingResult()
 Result = TypeVar("Result")
 
@@ -177,7 +179,7 @@ def main() -> None:
         nulls = run_studies(pool, null_study, range(studies))
         lower = run_studies(pool, lower_null_study, range(studies))
         _print_nulls(nulls, lower)
-        curves = _print_gains(pool, few)
+        curves = _print_gains(pool, studies, few)
         _print_shorter(pool, few)
     if arguments.pictures is not None:
         _draw(curves, nulls, lower, arguments.pictures)
@@ -205,14 +207,17 @@ def _print_nulls(nulls: list[list[Outcome]], lower: list[int]) -> None:
     )
 
 
-def _print_gains(pool: Executor, few: int) -> dict[int, list[tuple[float, float, float]]]:
+def _print_gains(
+    pool: Executor, studies: int, few: int
+) -> dict[int, list[tuple[float, float, float]]]:
     write = sys.stdout.write
     write("| gain in sigma | trial | kept | trainings | of the incumbent | kept if lower |\n")
     write("|-|-|-|-|-|-|\n")
     curves: dict[int, list[tuple[float, float, float]]] = {}
     for place in PLACES:
         for gain in GAINS:
-            seeds = range(10**6, 10**6 + few)
+            count = studies if gain == PROMISED_GAIN else few
+            seeds = range(10**6, 10**6 + count)
             outcomes = run_studies(pool, partial(gain_study, gain, place), seeds)
             lower = run_studies(pool, partial(lower_gain_study, gain, place), seeds)
             kept, kept_lower = fmean(each.kept for each in outcomes), fmean(lower)
