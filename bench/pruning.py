@@ -4,8 +4,8 @@
     .venv/bin/python bench/pruning.py --picture docs/pruning.png
 
 bench/curves.json holds what bench/record_curves.py recorded. Each replayed study tries every
-edit once, in a random order and with one of its seeds. A verdict is the screen's: the real
-judge says of the first training whether the candidate goes on or is discarded, once from the full
+edit once, in a random order and with one of its seeds. A verdict is the screen's: the engine's own
+bound says of the first training whether the candidate goes on or is discarded, once from the full
 training and once with the real pruning code watching. The curves and scores that it learns
 from are those of the same replayed study.
 
@@ -23,7 +23,6 @@ on, which cost the same either way, are not counted on either side.
 """
 
 import argparse
-import dataclasses
 import json
 import math
 import random
@@ -38,7 +37,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from nightlab.curve import PROFILE_BINS, Curve
-from nightlab.decision import Case, could_be_kept_below_bpb, judge, noise_of
+from nightlab.decision import Case, could_be_kept_below_bpb, noise_of
 from nightlab.pruning import (
     FALSE_STOP_RATE,
     LEAST_PAIRS,
@@ -48,7 +47,7 @@ from nightlab.pruning import (
     gaps_bpb,
     pair_of,
 )
-from nightlab.records import CurvePoint, Decision, Evaluation, Forecast, Replicate, TrainingResult
+from nightlab.records import CurvePoint, Evaluation, Forecast, Replicate, TrainingResult
 from nightlab.scores import Noise, mean_bpb
 
 RECORDED = Path(__file__).with_name("curves.json")
@@ -226,10 +225,7 @@ def follow(training: Training, watch: Watch) -> Forecast | None:
 
 
 def _goes_on(case: Case, replicate: Replicate) -> bool:
-    judged = judge(dataclasses.replace(case, candidate=(replicate,)))
-    if isinstance(judged, Decision) or replicate.val_bpb is None:
-        return False
-    return replicate.val_bpb < could_be_kept_below_bpb(case)
+    return replicate.val_bpb is not None and replicate.val_bpb < could_be_kept_below_bpb(case)
 
 
 def _count(tally: Tally, training: Training, forecast: Forecast | None, goes_on: bool) -> None:

@@ -243,7 +243,7 @@ def _is_thin(case: Case, comparison: Comparison) -> bool:
     tried, known = comparison.candidate_count, comparison.incumbent_count
     if _is_crowded_out(case):
         return False
-    return (tried > 1 and known <= tried) or (known < LEAST_KNOWN and _is_close(comparison))
+    return known <= tried or (known < LEAST_KNOWN and _is_close(comparison))
 
 
 def _is_close(comparison: Comparison) -> bool:
