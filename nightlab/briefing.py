@@ -10,6 +10,7 @@ from nightlab.proposers import Brief, NearMiss, TriedChange, UnderWay
 from nightlab.records import InFlight, Reason, TrialRecord, Verdict
 from nightlab.scores import standing_record
 from nightlab.session import Session, study_noise_bpb
+from nightlab.source_tree import parse_tree
 
 NEAR_MISSES = 5
 """So many of the newest ones are told."""
@@ -44,7 +45,7 @@ def brief(
         number=mark.number,
         seed=session.settings.seed,
         program=mark.program or read_program(session.settings, session.places),
-        runtime_contract=ast.get_docstring(ast.parse(runtime)) or "",
+        runtime_contract=ast.get_docstring(parse_tree(runtime)) or "",
         runtime_source=runtime,
         incumbent_commit=mark.parent,
         incumbent_source=ledger.source(mark.parent),

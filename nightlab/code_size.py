@@ -2,6 +2,8 @@
 
 import ast
 
+from nightlab.source_tree import parse_tree
+
 
 def code_lines(source: str) -> int:
     """Count the lines of a Python text in its canonical layout.
@@ -20,7 +22,7 @@ def canonical_code(source: str) -> str:
     Raises:
         SyntaxError: the text does not parse.
     """
-    tree = ast.parse(source)
+    tree = parse_tree(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [each for each in node.body if not _is_text(each)] or [ast.Pass()]

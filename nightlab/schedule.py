@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nightlab.code_size import canonical_code
+from nightlab.source_tree import parse_tree
 
 SCHEDULE_WORDS = frozenset(
     {
@@ -101,7 +102,7 @@ def touched_schedule(before: str, after: str) -> str | None:
     Raises:
         SyntaxError: one of them is no Python.
     """
-    old, new = ast.parse(canonical_code(before)), ast.parse(canonical_code(after))
+    old, new = parse_tree(canonical_code(before)), parse_tree(canonical_code(after))
     constants = _read_by_schedules(old) | _read_by_schedules(new)
     for line in _changed(_lines(old), _lines(new)):
         touched = {name for name in (*line.names, *line.holders) if _is_of_schedule_or_loss(name)}

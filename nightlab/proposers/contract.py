@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from nightlab.candidate import oversized
 from nightlab.settings import TRAINER_FILE
+from nightlab.source_tree import parse_tree
 
 ALLOWED_PACKAGES = ("torch", "numpy", "runtime")
 """Besides the standard library."""
@@ -29,7 +30,7 @@ def parse_source(source: str) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return ast.parse(source)
+            return parse_tree(source)
     except SyntaxError as error:
         raise ValueError(f"line {error.lineno}: {error.msg}") from error
     except (RecursionError, MemoryError) as error:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from nightlab.errors import UsageError
 from nightlab.proposers.contract import parse_source
 from nightlab.settings import TRAINER_FILE
+from nightlab.source_tree import parse_expression
 
 Value = bool | int | float | str
 
@@ -202,7 +203,8 @@ def _with_choices(constant: _Constant, rest: str) -> Knob | None:
     parts = rest.split(";")
     for count in range(1, len(parts) + 1):
         try:
-            choices = ast.literal_eval(f"({';'.join(parts[:count]).strip()},)")
+            text = f"({';'.join(parts[:count]).strip()},)"
+            choices = ast.literal_eval(parse_expression(text))
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             continue
         known = [choice for choice in choices if isinstance(choice, bool | int | float | str)]
