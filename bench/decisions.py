@@ -65,6 +65,7 @@ class SimulatedStudy:
     degrees: int = 0
     trials: int = 0
     against: int = 0
+    since_trained: int = 0
 
     def begin(self) -> None:
         """Train the baseline."""
@@ -86,9 +87,11 @@ class SimulatedStudy:
             judged.verdict is Verdict.KEEP, len(candidate), len(self.incumbent) - before
         )
         self.trials, self.against = self.trials + 1, self.against + 1
+        self.since_trained = 0 if outcome.incumbent_trainings else self.since_trained + 1
         if outcome.kept:
             self._pool(self.incumbent[self.selected :])
-            self.incumbent, self.incumbent_mean, self.against = candidate, mean, 0
+            self.incumbent, self.incumbent_mean = candidate, mean
+            self.against = self.since_trained = 0
             if judged.reason is Reason.IMPROVED:
                 self.reference = candidate
             self.selected = len(candidate)
@@ -107,6 +110,7 @@ class SimulatedStudy:
             other_noise=noise,
             earlier_trials=self.trials,
             earlier_against=self.against,
+            earlier_since_trained=self.since_trained,
             saves_code=saves_code,
         )
 

@@ -13,12 +13,13 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from model_endpoint import edit, model_endpoint
 
 from nightlab.ledger import Ledger
+from nightlab.records import Replicate
 from nightlab.settings import Places
 
 STUDY = "keeps"
@@ -91,11 +92,19 @@ def print_study(name: str, ledger: Ledger) -> None:
     for record in records:
         print(f"  {record.number:3} {record.reason.value:<12} {record.title}")
         print(f"      {record.decision.sentence}")
+        print(f"      tokens per second: {rates(record.replicates)}", end="")
+        of_incumbent = rates(record.incumbent_replicates)
+        print(f"; of the incumbent: {of_incumbent}" if of_incumbent else "")
     tried = [record for record in records if record.number > 0]
     kept = [record.number for record in tried if record.verdict.value == "keep"]
     own = sum(len(record.replicates) for record in tried)
     anew = sum(len(record.incumbent_replicates) for record in tried)
     print(f"  kept: {kept or 'none'} of {len(tried)} trials; {own} trainings, {anew} of incumbents")
+
+
+def rates(replicates: Sequence[Replicate]) -> str:
+    """The speed of each training: whether the machine's changed shows here."""
+    return ", ".join(f"{each.training.tokens_per_second or 0:.0f}" for each in replicates)
 
 
 if __name__ == "__main__":

@@ -187,6 +187,7 @@ def replay(
             other_noise=noise,
             earlier_trials=0,
             earlier_against=0,
+            earlier_since_trained=0,
             saves_code=False,
         )
         twin = twins[training.replicate.seed]

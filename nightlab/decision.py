@@ -3,6 +3,8 @@
 A trial is judged after every training, by the rule that docs/decisions-explained.md shows in
 pictures:
 
+0. Where too many trials in a row were judged against the incumbent without it being trained beside
+   them, it is trained first: the machine may have changed since, or its trainings been lucky.
 1. One training of the candidate screens it: what gains too little is discarded, once the incumbent
    is known well enough to say so.
 2. What survives is trained again with fresh seeds, and the incumbent too while its own
@@ -64,6 +66,10 @@ LEAST_KNOWN = 10
 """Replicates that the incumbent has before a candidate that passes is trained a second time, unless
 it passes beyond doubt: they serve all later trials, where the candidate's serve this one only."""
 
+STALE_AFTER = 10
+"""Trials judged in a row without a training of the incumbent, after which the next one begins with
+it; fewer where it has fewer replicates: as many as those."""
+
 SIMPLER_REPLICATES = 4
 """Replicates of a candidate and of the incumbent without which none is kept as ``simpler``."""
 SIMPLER_LOSSES = (1.0, 0.8, 0.65, 0.5)
@@ -95,6 +101,8 @@ class Case:
     """Trials of the study that were judged before."""
     earlier_against: int
     """Those of them that were judged against the present incumbent."""
+    earlier_since_trained: int
+    """Those of these again that came after the incumbent's last training."""
     saves_code: bool
     """Whether the candidate has fewer lines of code than its parent."""
 
@@ -145,7 +153,7 @@ def judge(case: Case) -> Decision | Subject:
     if failed is not None:
         return failed
     if not counted_scores(case.candidate):
-        return Subject.CANDIDATE
+        return Subject.INCUMBENT if _is_stale(case) else Subject.CANDIDATE
     if len(counted_scores(case.incumbent)) < BASELINE_REPLICATES:
         return Subject.INCUMBENT
     comparison = compare(case.candidate, case.incumbent, noise_of(case))
@@ -227,6 +235,17 @@ def noise_of(case: Case) -> Noise:
     if noise is None:
         raise ValueError("a decision needs some code of the study to be scored twice")
     return no_finer_than_audits(noise, case.candidate, case.incumbent)
+
+
+def _is_stale(case: Case) -> bool:
+    """Whether what is known of the incumbent may hold no more.
+
+    Candidates that are discarded at once, or stopped on the way, would else go on being so for as
+    long as the machine stays slower than it was, or for ever where few trainings were lucky.
+    """
+    most = min(STALE_AFTER, len(counted_scores(case.incumbent)))
+    was_trained = bool(counted_scores(case.incumbent_anew)) or _is_crowded_out(case)
+    return case.earlier_since_trained >= most and not was_trained
 
 
 def _is_in_doubt(case: Case, comparison: Comparison) -> bool:

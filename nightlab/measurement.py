@@ -5,7 +5,7 @@ the trial's mark, so that a resumed trial asks for just what is missing.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nightlab import crashes, decision, events, pruning
@@ -21,6 +21,7 @@ from nightlab.records import (
     Reason,
     Replicate,
     TrainingResult,
+    TrialRecord,
     Verdict,
 )
 from nightlab.schedule import touched_schedule
@@ -78,8 +79,23 @@ def judged_case(session: Session, mark: InFlight) -> Case:
         other_noise=measure_noise(records, without={mark.parent, mark.commit}),
         earlier_trials=len(judged),
         earlier_against=sum(record.parent == mark.parent for record in judged),
+        earlier_since_trained=_since_trained(records, judged, mark.parent),
         saves_code=code_lines(ledger.source(mark.commit)) < code_lines(ledger.source(mark.parent)),
     )
+
+
+def _since_trained(
+    records: Sequence[TrialRecord], judged: Sequence[TrialRecord], incumbent: str
+) -> int:
+    """How many trials were judged against the incumbent since one trained it."""
+    trained_it = [
+        record.number
+        for record in records
+        if record.parent == incumbent
+        and any(each.val_bpb is not None for each in record.incumbent_replicates)
+    ]
+    last = max(trained_it, default=-1)
+    return sum(record.parent == incumbent and record.number > last for record in judged)
 
 
 def _of_subject(session: Session, mark: InFlight, subject: Subject) -> tuple[Replicate, ...]:
@@ -125,7 +141,9 @@ def find_twin(session: Session, mark: InFlight, subject: Subject) -> Replicate |
     ledger = session.ledger
     if touched_schedule(ledger.source(mark.parent), ledger.source(mark.commit)) is not None:
         return None
-    return pruning.find_twin(incumbent_evidence(ledger.records(), mark.parent))
+    # Two trainings of one trial do not share a seed; those of this one only say what is outdated.
+    evidence = _of_subject(session, mark, Subject.INCUMBENT)
+    return pruning.find_twin(evidence[: len(evidence) - len(mark.incumbent_replicates)])
 
 
 def _watch(session: Session, mark: InFlight, subject: Subject) -> pruning.Watch | None:

@@ -8,7 +8,7 @@ import pytest
 from nightlab import decision, verdict_sentence
 from nightlab.decision import Case, Subject, alpha_at, decide_baseline, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
-from nightlab.scores import Noise
+from nightlab.scores import CONTENDED_LIMIT, Noise
 
 STANDING = (1.99, 2.0, 2.01)
 
@@ -31,6 +31,7 @@ def case(*candidate: float, incumbent: tuple[float, ...] = STANDING, **more) -> 
         "other_noise": Noise(sigma_bpb=0.01, degrees_of_freedom=60),
         "earlier_trials": 0,
         "earlier_against": 0,
+        "earlier_since_trained": 0,
         "saves_code": False,
     }
     return Case(**(values | more))
@@ -47,6 +48,27 @@ def test_one_training_screens() -> None:
     assert verdict(judge(case(2.1))) is Reason.REGRESSION
     assert judge(case(1.985, incumbent=WELL_KNOWN)) is Subject.CANDIDATE
     assert judge(case(1.9)) is Subject.CANDIDATE, "one seed never keeps"
+
+
+def test_an_incumbent_that_was_not_trained_for_long_comes_first() -> None:
+    three, twenty = STANDING[:3], (2.0,) * 20
+    none_anew = {"incumbent_anew": []}
+    judged = [
+        judge(case(incumbent=three, earlier_since_trained=count, **none_anew)) for count in (2, 3)
+    ]
+    assert judged == [Subject.CANDIDATE, Subject.INCUMBENT]
+    limit = decision.STALE_AFTER
+    for since, subject in ((limit - 1, Subject.CANDIDATE), (limit, Subject.INCUMBENT)):
+        assert judge(case(incumbent=twenty, earlier_since_trained=since, **none_anew)) is subject
+    assert judge(case(incumbent=twenty, earlier_since_trained=limit)) is Subject.CANDIDATE
+    # Not between the candidate's trainings, and not for ever where other work keeps it busy.
+    assert judge(case(1.9, incumbent=twenty, earlier_since_trained=limit)) is Subject.CANDIDATE
+    crowded = [
+        replicate(2.0, seed).model_copy(update={"contended": True})
+        for seed in range(CONTENDED_LIMIT)
+    ]
+    stale = case(incumbent=twenty, earlier_since_trained=limit, incumbent_anew=crowded)
+    assert judge(stale) is Subject.CANDIDATE
 
 
 def test_before_a_candidate_in_doubt_is_discarded_the_incumbent_is_known_better() -> None:

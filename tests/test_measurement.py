@@ -134,6 +134,43 @@ def test_all_others_have_fresh_seeds_and_are_not_stopped(
     assert next_seed(session, mark, subject) not in known
 
 
+def at_rate(replicate: Replicate, rate: float) -> Replicate:
+    training = replicate.training.model_copy(update={"tokens_per_second": rate})
+    return replicate.model_copy(update={"training": training})
+
+
+def test_after_a_row_of_discards_the_incumbent_is_trained_first(session: Any) -> None:
+    (baseline,) = session.ledger.records()
+    crash = {"verdict": Verdict.CRASH, "reason": Reason.EXCEPTION}
+    records = [baseline, *(sample_record(number, scores=(2.1,)) for number in range(1, 4))]
+    records.append(sample_record(4, **crash))
+    records = [each.model_copy(update={"parent": baseline.commit}) for each in records]
+    session.ledger.records = lambda: tuple(records)
+    following = trial_of(session).model_copy(update={"number": 9})
+    assert next_subject(session, following) is Subject.CANDIDATE, "a crash tells nothing"
+
+    records.append(records[1].model_copy(update={"number": 5}))
+    assert next_subject(session, following) is Subject.INCUMBENT
+    anew = sample_record(77, scores=(2.0,)).replicates
+    trained = following.model_copy(update={"incumbent_replicates": anew})
+    assert next_subject(session, trained) is Subject.CANDIDATE
+    # Which serves the trials after it too.
+    records[-1] = records[-1].model_copy(update={"incumbent_replicates": anew})
+    assert next_subject(session, following) is Subject.CANDIDATE
+
+
+def test_nothing_is_followed_beside_a_curve_of_a_faster_machine(session: Any) -> None:
+    (baseline,) = session.ledger.records()
+    fast = tuple(at_rate(each, 1000.0) for each in baseline.replicates)
+    baseline = baseline.model_copy(update={"replicates": fast})
+    session.ledger.records = lambda: (baseline,)
+    slow = tuple(at_rate(each, 700.0) for each in sample_record(77, scores=(2.1,) * 3).replicates)
+    for count, followed_beside in ((0, True), (2, True), (3, False)):
+        mark = trial_of(session).model_copy(update={"incumbent_replicates": slow[:count]})
+        twin = find_twin(session, mark, Subject.CANDIDATE)
+        assert (twin is not None) is followed_beside, count
+
+
 def test_one_trial_in_twenty_is_spared(session: Any) -> None:
     trials = 600
     spared = 0

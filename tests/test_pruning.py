@@ -256,6 +256,7 @@ def test_a_pruned_candidate_is_discarded_with_the_forecast_as_its_sentence() -> 
             other_noise=Noise(sigma_bpb=SIGMA, degrees_of_freedom=9),
             earlier_trials=40,
             earlier_against=40,
+            earlier_since_trained=0,
             incumbent_anew=(),
             reference_bpb=2.0,
             saves_code=True,
