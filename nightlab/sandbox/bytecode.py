@@ -27,8 +27,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from nightlab.source_tree import parse_tree
-
 _UNCHECKED_HASH = 0b01
 _READ_THEIR_SOURCE = frozenset(
     (
@@ -58,7 +56,7 @@ def strip_file(source: Path, place: Path) -> bool:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            tree = parse_tree(data)
+            tree = ast.parse(data)
             kept = kept_text(data, tree, whole=place.name == "__main__.py")
             # "" is not a possible file name: the interpreter puts the real one in its place.
             code = compile(without_documentation(tree), "", "exec", dont_inherit=True, optimize=0)
