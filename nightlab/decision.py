@@ -10,7 +10,8 @@ pictures:
 2. What survives is trained again with fresh seeds, and the incumbent too while its own
    evidence is thin or no thicker, until the candidate falls behind, or the evidence for it
    suffices, or ``REPLICATE_LIMIT`` is reached. Nothing is kept before the incumbent was
-   trained once beside it: a machine that has changed since would pass for a gain.
+   trained beside it, and an improvement has to gain on those trainings too: a machine that has
+   changed since would pass for a gain.
 3. The evidence (``sequential_test``) that a keep needs grows with the number of trials, so
    that the false keeps of a whole study stay bounded.
 4. Code that is no worse within noise and shorter is kept as ``simpler``, as long as all that was
@@ -69,6 +70,10 @@ it passes beyond doubt: they serve all later trials, where the candidate's serve
 STALE_AFTER = 10
 """Trials judged in a row without a training of the incumbent, after which the next one begins with
 it; fewer where it has fewer replicates: as many as those."""
+
+BESIDE = 3
+"""Trainings of the incumbent beside an improvement before it is kept, or as many as it has itself
+where those are fewer; where its gain on them is too small to go on, as many in any case."""
 
 SIMPLER_REPLICATES = 4
 """Replicates of a candidate and of the incumbent without which none is kept as ``simpler``."""
@@ -307,13 +312,21 @@ def _at(thresholds: Sequence[float], count: int) -> float:
 
 def _kept(case: Case, comparison: Comparison, reason: Reason) -> Decision | Subject:
     """Keep a candidate, once the incumbent was trained beside it; without that, none is kept."""
-    known = reason is Reason.IMPROVED or comparison.incumbent_count >= SIMPLER_REPLICATES
-    if not counted_scores(case.incumbent_anew):
-        if not _is_crowded_out(case):
-            return Subject.INCUMBENT
+    beside = counted_scores(case.incumbent_anew)
+    tried = comparison.candidate_count
+    gain_beside = fmean(beside) - fmean(counted_scores(case.candidate)) if beside else 0.0
+    holds = reason is not Reason.IMPROVED or gain_beside >= LEAST_GAIN * comparison.sigma
+    wanted = 1
+    if reason is Reason.IMPROVED:
+        wanted = min(BESIDE, tried) if holds else tried
+    if len(beside) < wanted and not _is_crowded_out(case):
+        return Subject.INCUMBENT
+    if not beside or not holds:
         why = verdict_sentence.NOTHING_BESIDE_IT
+        if beside:
+            why = verdict_sentence.no_gain_beside_it(gain_beside, len(beside))
         return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    if not known:
+    if reason is Reason.SIMPLER and comparison.incumbent_count < SIMPLER_REPLICATES:
         return Subject.INCUMBENT
     why = "no worse within noise, and fewer lines of code"
     if reason is Reason.IMPROVED:

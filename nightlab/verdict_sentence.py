@@ -50,6 +50,14 @@ def too_little_evidence(comparison: Comparison, needed: float) -> str:
     )
 
 
+def no_gain_beside_it(gain_bpb: float, count: int) -> str:
+    """Why a candidate is discarded that gains on earlier trainings of the incumbent only."""
+    return (
+        f"on the incumbent's {_plural(count, 'training')} beside it the gain is only "
+        f"{gain_bpb:+.4f}, so what it gains on the earlier ones may be the machine's"
+    )
+
+
 def too_little_gain(comparison: Comparison, least_gain: float) -> str:
     """Why a candidate is not trained any further.
 

@@ -20,13 +20,18 @@ def replicate(val_bpb: float | None, seed: int = 1) -> Replicate:
 WELL_KNOWN = (2.0,) * decision.SETTLED_AT_FIRST
 
 
-def case(*candidate: float, incumbent: tuple[float, ...] = STANDING, **more) -> Case:
+def case(
+    *candidate: float,
+    incumbent: tuple[float, ...] = STANDING,
+    anew: int = decision.REPLICATE_LIMIT,
+    **more,
+) -> Case:
     """A case of scores; noise 0.01 with many degrees of freedom, the incumbent trained anew."""
     standing = [replicate(score, 100 + seed) for seed, score in enumerate(incumbent)]
     values = {
         "candidate": [replicate(score, seed) for seed, score in enumerate(candidate)],
         "incumbent": standing,
-        "incumbent_anew": standing[-1:],
+        "incumbent_anew": standing[max(0, len(standing) - anew) :],
         "reference_bpb": fmean(incumbent or [2.0]),
         "other_noise": Noise(sigma_bpb=0.01, degrees_of_freedom=60),
         "earlier_trials": 0,
@@ -127,6 +132,21 @@ def test_nothing_is_kept_before_the_incumbent_was_trained_beside_it() -> None:
         ended = judge(dataclasses.replace(found, incumbent_anew=slowed))
         assert (ended.verdict, ended.reason) == (Verdict.DISCARD, Reason.WITHIN_NOISE)
         assert "kept the incumbent from being measured" in ended.sentence
+
+
+def test_an_improvement_has_to_gain_on_the_trainings_beside_it_too() -> None:
+    old, candidate = (2.05,) * 20, (2.0, 2.001, 1.999, 2.0)
+    assert judge(case(*candidate, incumbent=(*old, 2.05, 2.05), anew=2)) is Subject.INCUMBENT
+    held = judge(
+        case(*candidate, incumbent=(*old, *[2.05] * decision.BESIDE), anew=decision.BESIDE)
+    )
+    assert verdict(held) is Reason.IMPROVED
+    # The machine is faster since: as many are trained beside it as it has, then it is discarded.
+    assert judge(case(*candidate, incumbent=(*old, *[2.0] * 3), anew=3)) is Subject.INCUMBENT
+    faster = judge(case(*candidate, incumbent=(*old, *[2.001] * 4), anew=4))
+    assert verdict(faster) is Reason.WITHIN_NOISE
+    assert faster.evidence > faster.evidence_needed
+    assert "4 trainings beside it the gain is only +0.0010" in faster.sentence
 
 
 def test_what_falls_behind_later_is_discarded_then() -> None:
@@ -268,6 +288,7 @@ def test_luck_keeps_little_and_gains_keep_much(gain_sigmas, least, most) -> None
                 case(
                     *scores[Subject.CANDIDATE],
                     incumbent=tuple(scores[Subject.INCUMBENT]),
+                    anew=len(scores[Subject.INCUMBENT]) - 3,
                     other_noise=None,
                 )
             )
