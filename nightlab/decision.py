@@ -313,25 +313,25 @@ def _at(thresholds: Sequence[float], count: int) -> float:
 def _kept(case: Case, comparison: Comparison, reason: Reason) -> Decision | Subject:
     """Keep a candidate, once the incumbent was trained beside it; without that, none is kept."""
     beside = counted_scores(case.incumbent_anew)
-    tried = comparison.candidate_count
-    gain_beside = fmean(beside) - fmean(counted_scores(case.candidate)) if beside else 0.0
-    holds = reason is not Reason.IMPROVED or gain_beside >= LEAST_GAIN * comparison.sigma
-    wanted = 1
-    if reason is Reason.IMPROVED:
-        wanted = min(BESIDE, tried) if holds else tried
-    if len(beside) < wanted and not _is_crowded_out(case):
-        return Subject.INCUMBENT
-    if not beside or not holds:
+    if not beside:
+        if not _is_crowded_out(case):
+            return Subject.INCUMBENT
         why = verdict_sentence.NOTHING_BESIDE_IT
-        if beside:
-            why = verdict_sentence.no_gain_beside_it(gain_beside, len(beside))
         return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    if reason is Reason.SIMPLER and comparison.incumbent_count < SIMPLER_REPLICATES:
+    if reason is Reason.SIMPLER:
+        if comparison.incumbent_count < SIMPLER_REPLICATES:
+            return Subject.INCUMBENT
+        why = "no worse within noise, and fewer lines of code"
+        return _verdict(case, comparison, Verdict.KEEP, reason, why)
+    gain = fmean(beside) - fmean(counted_scores(case.candidate))
+    holds, tried = gain >= LEAST_GAIN * comparison.sigma, comparison.candidate_count
+    if len(beside) < (min(BESIDE, tried) if holds else tried) and not _is_crowded_out(case):
         return Subject.INCUMBENT
-    why = "no worse within noise, and fewer lines of code"
-    if reason is Reason.IMPROVED:
-        needed = 1 / alpha_at(case.earlier_trials)
-        why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials)
+    if not holds:
+        why = verdict_sentence.no_gain_beside_it(gain, len(beside))
+        return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
+    needed = 1 / alpha_at(case.earlier_trials)
+    why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials)
     return _verdict(case, comparison, Verdict.KEEP, reason, why)
 
 

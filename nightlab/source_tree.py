@@ -20,7 +20,7 @@ Tree = TypeVar("Tree", ast.Module, ast.Expression)
 _one_at_a_time = threading.Lock()
 
 
-def parse_tree(source: str | bytes) -> ast.Module:
+def parse_tree(source: str) -> ast.Module:
     """Parse a Python text.
 
     Raises:
