@@ -154,8 +154,9 @@ def test_after_a_row_of_discards_the_incumbent_is_trained_first(session: Any) ->
     anew = sample_record(77, scores=(2.0,)).replicates
     trained = following.model_copy(update={"incumbent_replicates": anew})
     assert next_subject(session, trained) is Subject.CANDIDATE
-    # Which serves the trials after it too.
-    records[-1] = records[-1].model_copy(update={"incumbent_replicates": anew})
+    # Which serves the trials after it too, though it has five replicates now and five came before.
+    beside = {"number": 6, "incumbent_replicates": anew}
+    records.append(records[1].model_copy(update=beside))
     assert next_subject(session, following) is Subject.CANDIDATE
 
 
