@@ -63,7 +63,7 @@ SETTLED_AT_FIRST = 16
 since the longer it stands the more it pays to know it."""
 SETTLED_AT_LAST = 64
 
-LEAST_KNOWN = 10
+LEAST_KNOWN = 14
 """Replicates that the incumbent has before a candidate that passes is trained a second time, unless
 it passes beyond doubt: they serve all later trials, where the candidate's serve this one only."""
 

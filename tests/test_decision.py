@@ -155,8 +155,9 @@ def test_what_falls_behind_later_is_discarded_then() -> None:
 
 
 def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:
-    tried = [1.99, 1.98] * 5
-    known = (1.99, 2.01) * 5
+    pairs = decision.LEAST_KNOWN // 2
+    tried = [1.99, 1.98] * pairs
+    known = (1.99, 2.01) * pairs
     assert judge(case(*tried[1:], incumbent=known, earlier_trials=10**6)) is Subject.CANDIDATE
     assert judge(case(*tried, incumbent=known, earlier_trials=10**6)) is Subject.INCUMBENT
     assert judge(case(1.95, 1.95, incumbent=(1.99, 2.0, 2.01))).verdict is Verdict.KEEP
