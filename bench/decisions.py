@@ -23,7 +23,8 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import TypeVar
 
-from nightlab.decision import BASELINE_REPLICATES, Case, Subject, judge
+from nightlab.case import Case
+from nightlab.decision import BASELINE_REPLICATES, Subject, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
 from nightlab.scores import Noise, counted_scores
 

@@ -36,8 +36,9 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from nightlab.case import Case, noise_of
 from nightlab.curve import PROFILE_BINS, Curve
-from nightlab.decision import Case, could_be_kept_below_bpb, noise_of
+from nightlab.decision import could_be_kept_below_bpb
 from nightlab.pruning import (
     FALSE_STOP_RATE,
     LEAST_PAIRS,

@@ -9,7 +9,7 @@ import math
 from enum import StrEnum
 from pathlib import Path
 
-from nightlab import decision
+from nightlab.case import compare
 from nightlab.contention import mark_contended
 from nightlab.errors import EvaluationError, UsageError
 from nightlab.evaluation import HOLDOUT, evaluate
@@ -243,7 +243,7 @@ def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRe
             "two replicates."
         )
     pooled = no_finer_than_audits(pooled, incumbent, baseline)
-    comparison = decision.compare(incumbent, baseline, pooled)
+    comparison = compare(incumbent, baseline, pooled)
     holds = comparison.interval[0] > 0
     return record.model_copy(
         update={

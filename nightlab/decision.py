@@ -20,20 +20,23 @@ pictures:
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from statistics import fmean
 
 from nightlab import verdict_sentence
+from nightlab.case import Case, compare, noise_of
 from nightlab.crashes import first_crash
 from nightlab.records import Decision, Reason, Replicate, Verdict
-from nightlab.scores import (
-    CONTENDED_LIMIT,
-    Noise,
-    counted_scores,
-    mean_bpb,
-    no_finer_than_audits,
-    pool_noise,
+from nightlab.scores import counted_scores, mean_bpb
+from nightlab.screening import (
+    DOUBT,
+    LEAST_GAIN,
+    is_crowded_out,
+    is_in_doubt,
+    is_settled,
+    is_stale,
+    is_thin,
+    unknown_in_sigmas,
 )
 from nightlab.sequential_test import Comparison
 
@@ -48,28 +51,6 @@ HALF_SPENT_AFTER = 100
 """Trials after which half of the error rate is spent: a study of so many keeps any code that is no
 better with a probability of at most 0.5 by this bound; what is measured lies far below it
 (bench/decisions.py)."""
-
-LEAST_GAIN = 0.96
-"""Mean gain, in standard deviations of one training, that a candidate has to show after every
-replicate to be trained again: about half of the gain that the rule is made to find. Below it the
-scores are likelier without any gain than with one of two (Wald, "Sequential tests of
-statistical hypotheses", Annals of Mathematical Statistics 1945)."""
-
-DOUBT = 3.0
-"""A candidate is in doubt while its gain is closer to the least one than so many standard errors of
-what is known of the incumbent and of the noise."""
-SETTLED_AT_FIRST = 16
-"""Replicates of the incumbent that settle every doubt; one more for each trial judged against it,
-since the longer it stands the more it pays to know it."""
-SETTLED_AT_LAST = 64
-
-LEAST_KNOWN = 14
-"""Replicates that the incumbent has before a candidate that passes is trained a second time, unless
-it passes beyond doubt: they serve all later trials, where the candidate's serve this one only."""
-
-STALE_AFTER = 10
-"""Trials judged in a row without a training of the incumbent, after which the next one begins with
-it; fewer where it has fewer replicates: as many as those."""
 
 BESIDE = 3
 """Trainings of the incumbent beside an improvement before it is kept, or as many as it has itself
@@ -87,29 +68,6 @@ class Subject(StrEnum):
 
     CANDIDATE = "candidate"
     INCUMBENT = "incumbent"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
-    """All that the decision on a trial rests on."""
-
-    candidate: Sequence[Replicate]
-    incumbent: Sequence[Replicate]
-    incumbent_anew: Sequence[Replicate]
-    """Those of them that were trained for this very trial."""
-    reference_bpb: float
-    """Mean score of the code that was last kept as an improvement, or of the baseline: of the
-    incumbent itself, unless shorter code was kept since."""
-    other_noise: Noise | None
-    """Of all other code of the study that was trained more than once."""
-    earlier_trials: int
-    """Trials of the study that were judged before."""
-    earlier_against: int
-    """Those of them that were judged against the present incumbent."""
-    earlier_since_trained: int
-    """Those of these again that came after the incumbent's last training."""
-    saves_code: bool
-    """Whether the candidate has fewer lines of code than its parent."""
 
 
 def alpha_at(earlier_trials: int) -> float:
@@ -158,7 +116,7 @@ def judge(case: Case) -> Decision | Subject:
     if failed is not None:
         return failed
     if not counted_scores(case.candidate):
-        return Subject.INCUMBENT if _is_stale(case) else Subject.CANDIDATE
+        return Subject.INCUMBENT if is_stale(case) else Subject.CANDIDATE
     if len(counted_scores(case.incumbent)) < BASELINE_REPLICATES:
         return Subject.INCUMBENT
     comparison = compare(case.candidate, case.incumbent, noise_of(case))
@@ -169,13 +127,13 @@ def judge(case: Case) -> Decision | Subject:
     if simpler and tried >= SIMPLER_REPLICATES:
         return _kept(case, comparison, Reason.SIMPLER)
     if comparison.gain_in_sigmas < LEAST_GAIN and not simpler:
-        if _is_in_doubt(case, comparison):
+        if is_in_doubt(case, comparison):
             return Subject.INCUMBENT
         return _discarded(case, comparison)
     if tried >= REPLICATE_LIMIT:
         why = verdict_sentence.too_little_evidence(comparison, 1 / alpha_at(case.earlier_trials))
         return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    return Subject.INCUMBENT if _is_thin(case, comparison) else Subject.CANDIDATE
+    return Subject.INCUMBENT if is_thin(case, comparison) else Subject.CANDIDATE
 
 
 def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:
@@ -191,8 +149,8 @@ def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:
     standing = fmean(known)
     noise = noise_of(case)
     slack = SIMPLER_LOSSES[0] if case.saves_code else -LEAST_GAIN
-    if in_doubt and not _is_settled(case, len(known)):
-        error = _unknown_in_sigmas(len(known), noise.degrees_of_freedom)
+    if in_doubt and not is_settled(case, len(known)):
+        error = unknown_in_sigmas(len(known), noise.degrees_of_freedom)
         slack = max(slack, DOUBT * error - LEAST_GAIN)
     wanted = standing + slack * noise.sigma_bpb
     # What the others already lost, the next one may make up for.
@@ -215,87 +173,6 @@ def _pruned(case: Case) -> Decision | None:
     return None
 
 
-def compare(
-    candidate: Sequence[Replicate], incumbent: Sequence[Replicate], noise: Noise
-) -> Comparison:
-    """Set the scores of two codes against each other; both were scored."""
-    scores, standing = counted_scores(candidate), counted_scores(incumbent)
-    return Comparison(
-        gain=fmean(standing) - fmean(scores),
-        sigma=noise.sigma_bpb,
-        degrees_of_freedom=noise.degrees_of_freedom,
-        candidate_count=len(scores),
-        incumbent_count=len(standing),
-    )
-
-
-def noise_of(case: Case) -> Noise:
-    """The noise of one score: from all replicates, and no less than their audits' errors.
-
-    Raises:
-        ValueError: no code of the study was scored twice.
-    """
-    groups = [counted_scores(case.candidate), counted_scores(case.incumbent)]
-    noise = pool_noise(groups, case.other_noise)
-    if noise is None:
-        raise ValueError("a decision needs some code of the study to be scored twice")
-    return no_finer_than_audits(noise, case.candidate, case.incumbent)
-
-
-def _is_stale(case: Case) -> bool:
-    """Whether what is known of the incumbent may hold no more.
-
-    Candidates that are discarded at once, or stopped on the way, would else go on being so for as
-    long as the machine stays slower than it was, or for ever where few trainings were lucky.
-    """
-    most = min(STALE_AFTER, len(counted_scores(case.incumbent)))
-    was_trained = bool(counted_scores(case.incumbent_anew)) or _is_crowded_out(case)
-    return case.earlier_since_trained >= most and not was_trained
-
-
-def _is_in_doubt(case: Case, comparison: Comparison) -> bool:
-    """Whether to know the incumbent better before a candidate is discarded.
-
-    Few and lucky trainings of the incumbent would screen out whatever comes. One more of them
-    serves all later trials, where one of the candidate serves this one only.
-    """
-    return _is_close(comparison) and not _is_settled(case, comparison.incumbent_count)
-
-
-def _is_thin(case: Case, comparison: Comparison) -> bool:
-    """Whether to know the incumbent better before a candidate that passes is trained again."""
-    tried, known = comparison.candidate_count, comparison.incumbent_count
-    if _is_crowded_out(case):
-        return False
-    return known <= tried or (known < LEAST_KNOWN and _is_close(comparison))
-
-
-def _is_close(comparison: Comparison) -> bool:
-    """Whether a gain and the least one lie too close to each other to tell which is larger."""
-    error = _unknown_in_sigmas(comparison.incumbent_count, comparison.degrees_of_freedom)
-    # Without any spread (a trainer that does nothing) nothing is in doubt.
-    return comparison.sigma > 0 and abs(comparison.gain_in_sigmas - LEAST_GAIN) < DOUBT * error
-
-
-def _is_settled(case: Case, incumbent_count: int) -> bool:
-    """Whether the incumbent is known as well as it pays, or as well as the machine lets it."""
-    enough = min(SETTLED_AT_LAST, SETTLED_AT_FIRST + case.earlier_against)
-    return incumbent_count >= enough or _is_crowded_out(case)
-
-
-def _unknown_in_sigmas(incumbent_count: int, degrees_of_freedom: int) -> float:
-    """Standard error of the least gain as a score: of the incumbent's mean, and of sigma itself.
-
-    A sample's standard deviation has about the relative error 1 / sqrt(2 degrees of freedom).
-    """
-    return math.sqrt(1 / incumbent_count + LEAST_GAIN**2 / (2 * degrees_of_freedom))
-
-
-def _is_crowded_out(case: Case) -> bool:
-    """Whether other work on the machine keeps the incumbent from being measured now."""
-    return sum(each.contended for each in case.incumbent_anew) >= CONTENDED_LIMIT
-
-
 def _still_simpler(case: Case, comparison: Comparison) -> bool:
     """Whether shorter code has lost little, on the incumbent and on what simplifications began at.
 
@@ -314,7 +191,7 @@ def _kept(case: Case, comparison: Comparison, reason: Reason) -> Decision | Subj
     """Keep a candidate, once the incumbent was trained beside it; without that, none is kept."""
     beside = counted_scores(case.incumbent_anew)
     if not beside:
-        if not _is_crowded_out(case):
+        if not is_crowded_out(case):
             return Subject.INCUMBENT
         why = verdict_sentence.NOTHING_BESIDE_IT
         return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
@@ -325,7 +202,7 @@ def _kept(case: Case, comparison: Comparison, reason: Reason) -> Decision | Subj
         return _verdict(case, comparison, Verdict.KEEP, reason, why)
     gain = fmean(beside) - fmean(counted_scores(case.candidate))
     holds, tried = gain >= LEAST_GAIN * comparison.sigma, comparison.candidate_count
-    if len(beside) < (min(BESIDE, tried) if holds else tried) and not _is_crowded_out(case):
+    if len(beside) < (min(BESIDE, tried) if holds else tried) and not is_crowded_out(case):
         return Subject.INCUMBENT
     if not holds:
         why = verdict_sentence.no_gain_beside_it(gain, len(beside))

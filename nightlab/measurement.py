@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nightlab import crashes, decision, events, pruning
+from nightlab.case import Case, noise_of
 from nightlab.code_size import code_lines
 from nightlab.contention import contention_sentence, mark_contended
-from nightlab.decision import Case, Subject
+from nightlab.decision import Subject
 from nightlab.errors import EvaluationError
 from nightlab.evaluation import evaluate
 from nightlab.records import (
@@ -157,7 +158,7 @@ def _watch(session: Session, mark: InFlight, subject: Subject) -> pruning.Watch 
     return pruning.Watch(
         twin,
         pruning.finished_pairs(records),
-        sigma_bpb=decision.noise_of(case).sigma_bpb,
+        sigma_bpb=noise_of(case).sigma_bpb,
         needed_bpb=decision.could_be_kept_below_bpb(case),
         most_chance=allowed - pruning.chances_taken(records),
         is_spared=draw % pruning.SPARED_ONE_IN == 0,

@@ -5,46 +5,11 @@ from statistics import fmean
 
 import pytest
 
-from nightlab import decision, verdict_sentence
-from nightlab.decision import Case, Subject, alpha_at, decide_baseline, judge
+from nightlab import decision, screening, verdict_sentence
+from nightlab.case import compare, noise_of
+from nightlab.decision import Subject, alpha_at, decide_baseline, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
-from nightlab.scores import CONTENDED_LIMIT, Noise
-
-STANDING = (1.99, 2.0, 2.01)
-
-
-def replicate(val_bpb: float | None, seed: int = 1) -> Replicate:
-    return Replicate(seed=seed, training=TrainingResult(), evaluation=Evaluation(val_bpb=val_bpb))
-
-
-WELL_KNOWN = (2.0,) * decision.SETTLED_AT_FIRST
-
-
-def case(
-    *candidate: float,
-    incumbent: tuple[float, ...] = STANDING,
-    anew: int = decision.REPLICATE_LIMIT,
-    **more,
-) -> Case:
-    """A case of scores; noise 0.01 with many degrees of freedom, the incumbent trained anew."""
-    standing = [replicate(score, 100 + seed) for seed, score in enumerate(incumbent)]
-    values = {
-        "candidate": [replicate(score, seed) for seed, score in enumerate(candidate)],
-        "incumbent": standing,
-        "incumbent_anew": standing[max(0, len(standing) - anew) :],
-        "reference_bpb": fmean(incumbent or [2.0]),
-        "other_noise": Noise(sigma_bpb=0.01, degrees_of_freedom=60),
-        "earlier_trials": 0,
-        "earlier_against": 0,
-        "earlier_since_trained": 0,
-        "saves_code": False,
-    }
-    return Case(**(values | more))
-
-
-def verdict(judged: Decision | Subject) -> Reason:
-    assert isinstance(judged, Decision), judged
-    return judged.reason
+from tests.case_samples import STANDING, WELL_KNOWN, case, replicate, verdict
 
 
 def test_one_training_screens() -> None:
@@ -53,54 +18,6 @@ def test_one_training_screens() -> None:
     assert verdict(judge(case(2.1))) is Reason.REGRESSION
     assert judge(case(1.985, incumbent=WELL_KNOWN)) is Subject.CANDIDATE
     assert judge(case(1.9)) is Subject.CANDIDATE, "one seed never keeps"
-
-
-def test_an_incumbent_that_was_not_trained_for_long_comes_first() -> None:
-    three, twenty = STANDING[:3], (2.0,) * 20
-    none_anew = {"incumbent_anew": []}
-    judged = [
-        judge(case(incumbent=three, earlier_since_trained=count, **none_anew)) for count in (2, 3)
-    ]
-    assert judged == [Subject.CANDIDATE, Subject.INCUMBENT]
-    limit = decision.STALE_AFTER
-    for since, subject in ((limit - 1, Subject.CANDIDATE), (limit, Subject.INCUMBENT)):
-        assert judge(case(incumbent=twenty, earlier_since_trained=since, **none_anew)) is subject
-    assert judge(case(incumbent=twenty, earlier_since_trained=limit)) is Subject.CANDIDATE
-    # Not between the candidate's trainings, and not for ever where other work keeps it busy.
-    assert judge(case(1.9, incumbent=twenty, earlier_since_trained=limit)) is Subject.CANDIDATE
-    crowded = [
-        replicate(2.0, seed).model_copy(update={"contended": True})
-        for seed in range(CONTENDED_LIMIT)
-    ]
-    stale = case(incumbent=twenty, earlier_since_trained=limit, incumbent_anew=crowded)
-    assert judge(stale) is Subject.CANDIDATE
-
-
-def test_before_a_candidate_in_doubt_is_discarded_the_incumbent_is_known_better() -> None:
-    assert judge(case(1.999)) is Subject.INCUMBENT
-    assert judge(case(2.005)) is Subject.INCUMBENT
-    assert verdict(judge(case(2.02))) is Reason.REGRESSION, "too far behind for any doubt"
-    lucky = (1.99, 1.995, 1.99)
-    assert judge(case(1.985, incumbent=lucky)) is Subject.INCUMBENT
-    assert judge(case(1.985, incumbent=(*lucky, *[2.01] * 7))) is Subject.CANDIDATE
-    # The longer it stands the more trainings settle it, up to a limit.
-    assert judge(case(1.995, incumbent=WELL_KNOWN, earlier_against=1)) is Subject.INCUMBENT
-    most = (2.0,) * decision.SETTLED_AT_LAST
-    late = case(1.995, incumbent=most, earlier_against=400)
-    assert verdict(judge(late)) is Reason.WITHIN_NOISE
-    # Later replicates of a candidate that falls back are treated alike.
-    assert judge(case(1.985, 2.0)) is Subject.INCUMBENT
-
-
-def test_before_a_candidate_in_doubt_goes_on_the_incumbent_is_known_better() -> None:
-    known = (2.0,) * decision.LEAST_KNOWN
-    assert judge(case(1.985, incumbent=known[1:])) is Subject.INCUMBENT
-    assert judge(case(1.985, incumbent=known)) is Subject.CANDIDATE
-    assert judge(case(1.9)) is Subject.CANDIDATE, "ahead too far for any doubt"
-    # Where other work does not let it be measured, that is not waited for.
-    slowed = [replicate(2.3, seed).model_copy(update={"contended": True}) for seed in range(3)]
-    crowded = dataclasses.replace(case(1.985, incumbent=known[1:]), incumbent_anew=slowed)
-    assert judge(crowded) is Subject.CANDIDATE
 
 
 def test_what_survives_is_kept_as_soon_as_the_evidence_suffices() -> None:
@@ -154,16 +71,6 @@ def test_what_falls_behind_later_is_discarded_then() -> None:
     assert verdict(judge(case(1.985, 2.01, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
 
 
-def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:
-    pairs = decision.LEAST_KNOWN // 2
-    tried = [1.99, 1.98] * pairs
-    known = (1.99, 2.01) * pairs
-    assert judge(case(*tried[1:], incumbent=known, earlier_trials=10**6)) is Subject.CANDIDATE
-    assert judge(case(*tried, incumbent=known, earlier_trials=10**6)) is Subject.INCUMBENT
-    assert judge(case(1.95, 1.95, incumbent=(1.99, 2.0, 2.01))).verdict is Verdict.KEEP
-    assert judge(case(1.985, incumbent=(2.0, 2.0))) is Subject.INCUMBENT
-
-
 def test_a_trial_ends_at_the_limit_and_says_what_was_missing() -> None:
     weak = [1.99 + (-1) ** index * 0.01 for index in range(decision.REPLICATE_LIMIT)]
     strong = (1.99, 2.01) * 9
@@ -175,7 +82,7 @@ def test_a_trial_ends_at_the_limit_and_says_what_was_missing() -> None:
 
 def test_a_sentence_names_what_decided() -> None:
     screened = judge(case(1.999, incumbent=WELL_KNOWN))
-    asked = decision.LEAST_GAIN * screened.noise_bpb
+    asked = screening.LEAST_GAIN * screened.noise_bpb
     assert f"a gain of {asked:.4f} is asked for to go on" in screened.sentence
     assert "worse by more than noise of ±" in judge(case(2.02)).sentence
     assert "101 were needed, with 0 trials judged before it" in judge(case(1.9, 1.91)).sentence
@@ -255,13 +162,13 @@ def test_many_exact_audits_of_the_incumbent_hide_no_inexact_one_of_the_candidate
         case(), candidate=inexact, incumbent=exact, incumbent_anew=exact[-1:], other_noise=None
     )
     # Two such scores have a mean of the error 0.05 / sqrt(2), and the difference no less.
-    comparison = decision.compare(inexact, exact, decision.noise_of(found))
+    comparison = compare(inexact, exact, noise_of(found))
     assert comparison.standard_error == pytest.approx(0.05 / math.sqrt(2))
     assert judge(found) is Subject.CANDIDATE
 
 
 def test_what_could_be_kept_is_what_passes_the_screen() -> None:
-    for known in ((2.0,) * decision.LEAST_KNOWN, WELL_KNOWN):
+    for known in ((2.0,) * screening.LEAST_KNOWN, WELL_KNOWN):
         bound = decision.could_be_kept_below_bpb(case(incumbent=known))
         assert judge(case(bound - 1e-4, incumbent=known)) is Subject.CANDIDATE
         assert judge(case(bound + 1e-3, incumbent=known)) is not Subject.CANDIDATE

@@ -5,8 +5,8 @@ import pytest
 from scipy import stats
 
 from nightlab import decision, pruning
+from nightlab.case import Case
 from nightlab.curve import PROFILE_BINS, Curve
-from nightlab.decision import Case
 from nightlab.pruning import (
     LEAST_PAIRS,
     MOST_CHANCE,

@@ -1,0 +1,59 @@
+"""What the decision on a trial rests on, and how its scores compare."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from nightlab.records import Replicate
+from nightlab.scores import Noise, counted_scores, no_finer_than_audits, pool_noise
+from nightlab.sequential_test import Comparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """All that the decision on a trial rests on."""
+
+    candidate: Sequence[Replicate]
+    incumbent: Sequence[Replicate]
+    incumbent_anew: Sequence[Replicate]
+    """Those of them that were trained for this very trial."""
+    reference_bpb: float
+    """Mean score of the code that was last kept as an improvement, or of the baseline: of the
+    incumbent itself, unless shorter code was kept since."""
+    other_noise: Noise | None
+    """Of all other code of the study that was trained more than once."""
+    earlier_trials: int
+    """Trials of the study that were judged before."""
+    earlier_against: int
+    """Those of them that were judged against the present incumbent."""
+    earlier_since_trained: int
+    """Those of these again that came after the incumbent's last training."""
+    saves_code: bool
+    """Whether the candidate has fewer lines of code than its parent."""
+
+
+def compare(
+    candidate: Sequence[Replicate], incumbent: Sequence[Replicate], noise: Noise
+) -> Comparison:
+    """Set the scores of two codes against each other; both were scored."""
+    scores, standing = counted_scores(candidate), counted_scores(incumbent)
+    return Comparison(
+        gain=fmean(standing) - fmean(scores),
+        sigma=noise.sigma_bpb,
+        degrees_of_freedom=noise.degrees_of_freedom,
+        candidate_count=len(scores),
+        incumbent_count=len(standing),
+    )
+
+
+def noise_of(case: Case) -> Noise:
+    """The noise of one score: from all replicates, and no less than their audits' errors.
+
+    Raises:
+        ValueError: no code of the study was scored twice.
+    """
+    groups = [counted_scores(case.candidate), counted_scores(case.incumbent)]
+    noise = pool_noise(groups, case.other_noise)
+    if noise is None:
+        raise ValueError("a decision needs some code of the study to be scored twice")
+    return no_finer_than_audits(noise, case.candidate, case.incumbent)

@@ -1,0 +1,43 @@
+"""Cases of scores for the tests of the decision."""
+
+from statistics import fmean
+
+from nightlab import decision, screening
+from nightlab.case import Case
+from nightlab.decision import Subject
+from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult
+from nightlab.scores import Noise
+
+STANDING = (1.99, 2.0, 2.01)
+WELL_KNOWN = (2.0,) * screening.SETTLED_AT_FIRST
+
+
+def replicate(val_bpb: float | None, seed: int = 1) -> Replicate:
+    return Replicate(seed=seed, training=TrainingResult(), evaluation=Evaluation(val_bpb=val_bpb))
+
+
+def case(
+    *candidate: float,
+    incumbent: tuple[float, ...] = STANDING,
+    anew: int = decision.REPLICATE_LIMIT,
+    **more,
+) -> Case:
+    """A case of scores; noise 0.01 with many degrees of freedom, the incumbent trained anew."""
+    standing = [replicate(score, 100 + seed) for seed, score in enumerate(incumbent)]
+    values = {
+        "candidate": [replicate(score, seed) for seed, score in enumerate(candidate)],
+        "incumbent": standing,
+        "incumbent_anew": standing[max(0, len(standing) - anew) :],
+        "reference_bpb": fmean(incumbent or [2.0]),
+        "other_noise": Noise(sigma_bpb=0.01, degrees_of_freedom=60),
+        "earlier_trials": 0,
+        "earlier_against": 0,
+        "earlier_since_trained": 0,
+        "saves_code": False,
+    }
+    return Case(**(values | more))
+
+
+def verdict(judged: Decision | Subject) -> Reason:
+    assert isinstance(judged, Decision), judged
+    return judged.reason

@@ -1,0 +1,65 @@
+import dataclasses
+
+from nightlab import screening
+from nightlab.decision import Subject, judge
+from nightlab.records import Reason, Verdict
+from nightlab.scores import CONTENDED_LIMIT
+from tests.case_samples import STANDING, WELL_KNOWN, case, replicate, verdict
+
+
+def test_an_incumbent_that_was_not_trained_for_long_comes_first() -> None:
+    three, twenty = STANDING[:3], (2.0,) * 20
+    none_anew = {"incumbent_anew": []}
+    judged = [
+        judge(case(incumbent=three, earlier_since_trained=count, **none_anew)) for count in (2, 3)
+    ]
+    assert judged == [Subject.CANDIDATE, Subject.INCUMBENT]
+    limit = screening.STALE_AFTER
+    for since, subject in ((limit - 1, Subject.CANDIDATE), (limit, Subject.INCUMBENT)):
+        assert judge(case(incumbent=twenty, earlier_since_trained=since, **none_anew)) is subject
+    assert judge(case(incumbent=twenty, earlier_since_trained=limit)) is Subject.CANDIDATE
+    # Not between the candidate's trainings, and not for ever where other work keeps it busy.
+    assert judge(case(1.9, incumbent=twenty, earlier_since_trained=limit)) is Subject.CANDIDATE
+    crowded = [
+        replicate(2.0, seed).model_copy(update={"contended": True})
+        for seed in range(CONTENDED_LIMIT)
+    ]
+    stale = case(incumbent=twenty, earlier_since_trained=limit, incumbent_anew=crowded)
+    assert judge(stale) is Subject.CANDIDATE
+
+
+def test_before_a_candidate_in_doubt_is_discarded_the_incumbent_is_known_better() -> None:
+    assert judge(case(1.999)) is Subject.INCUMBENT
+    assert judge(case(2.005)) is Subject.INCUMBENT
+    assert verdict(judge(case(2.02))) is Reason.REGRESSION, "too far behind for any doubt"
+    lucky = (1.99, 1.995, 1.99)
+    assert judge(case(1.985, incumbent=lucky)) is Subject.INCUMBENT
+    assert judge(case(1.985, incumbent=(*lucky, *[2.01] * 7))) is Subject.CANDIDATE
+    # The longer it stands the more trainings settle it, up to a limit.
+    assert judge(case(1.995, incumbent=WELL_KNOWN, earlier_against=1)) is Subject.INCUMBENT
+    most = (2.0,) * screening.SETTLED_AT_LAST
+    late = case(1.995, incumbent=most, earlier_against=400)
+    assert verdict(judge(late)) is Reason.WITHIN_NOISE
+    # Later replicates of a candidate that falls back are treated alike.
+    assert judge(case(1.985, 2.0)) is Subject.INCUMBENT
+
+
+def test_before_a_candidate_in_doubt_goes_on_the_incumbent_is_known_better() -> None:
+    known = (2.0,) * screening.LEAST_KNOWN
+    assert judge(case(1.985, incumbent=known[1:])) is Subject.INCUMBENT
+    assert judge(case(1.985, incumbent=known)) is Subject.CANDIDATE
+    assert judge(case(1.9)) is Subject.CANDIDATE, "ahead too far for any doubt"
+    # Where other work does not let it be measured, that is not waited for.
+    slowed = [replicate(2.3, seed).model_copy(update={"contended": True}) for seed in range(3)]
+    crowded = dataclasses.replace(case(1.985, incumbent=known[1:]), incumbent_anew=slowed)
+    assert judge(crowded) is Subject.CANDIDATE
+
+
+def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:
+    pairs = screening.LEAST_KNOWN // 2
+    tried = [1.99, 1.98] * pairs
+    known = (1.99, 2.01) * pairs
+    assert judge(case(*tried[1:], incumbent=known, earlier_trials=10**6)) is Subject.CANDIDATE
+    assert judge(case(*tried, incumbent=known, earlier_trials=10**6)) is Subject.INCUMBENT
+    assert judge(case(1.95, 1.95, incumbent=(1.99, 2.0, 2.01))).verdict is Verdict.KEEP
+    assert judge(case(1.985, incumbent=(2.0, 2.0))) is Subject.INCUMBENT
