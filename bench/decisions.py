@@ -7,7 +7,8 @@ Simulated studies with the engine's own ``judge``: normal scores, the noise know
 trainings of the baseline only, as for real. *Null*: a hundred trials of identical code.
 *Gain*: one trial of a study is better by so many standard deviations of one training. Beside
 it the rule "keep if lower", which trains every candidate once. *Shorter*: trials whose code is
-shorter and worse by so much, one alone and thirty in a row. Not simulated: pruning, contention,
+shorter and worse by so much, one alone and thirty in a row. *Wandering*: identical code where
+scores follow the machine's speed, which comes in spells. Not simulated: pruning, contention,
 the error of audits, and that a candidate's first training shares a seed with an incumbent's.
 """
 
@@ -38,6 +39,10 @@ PROMISED_GAIN = 2.0
 """What the rule is made to find: tried in as many studies as there are null ones."""
 GAIN_SHARE = 0.4
 """Studies for each other gain, as a share of the null ones."""
+WANDERING = ((0.8, 0.5), (0.8, 0.9), (0.5, 0.97))
+"""Machines: their share of a score's variance, and how much of one training's the next one has."""
+WANDERING_SHARE = 0.1
+"""Studies on each of them, as a share of the null ones."""
 TRAINED = TrainingResult()
 Result = TypeVar("Result")
 
@@ -67,6 +72,10 @@ class SimulatedStudy:
     trials: int = 0
     against: int = 0
     since_trained: int = 0
+    machine_share: float = 0.0
+    memory: float = 0.0
+    spell: float = 0.0
+    """What the machine does to scores just now."""
 
     def begin(self) -> None:
         """Train the baseline."""
@@ -76,14 +85,16 @@ class SimulatedStudy:
     def trial(self, gain: float, *, saves_code: bool = False) -> Outcome:
         """Try code that is better than the incumbent by ``gain``, and maybe shorter."""
         mean, candidate, before = self.incumbent_mean - gain, list[Replicate](), len(self.incumbent)
+        turn = 0
         while True:
             judged = judge(self._case(candidate, before, saves_code))
             if isinstance(judged, Decision):
                 break
             if judged is Subject.CANDIDATE:
-                candidate.append(self._train(mean))
+                candidate.append(self._train(mean, turn))
             else:
-                self.incumbent.append(self._train(self.incumbent_mean))
+                self.incumbent.append(self._train(self.incumbent_mean, turn))
+            turn += 1
         outcome = Outcome(
             judged.verdict is Verdict.KEEP, len(candidate), len(self.incumbent) - before
         )
@@ -115,12 +126,16 @@ class SimulatedStudy:
             saves_code=saves_code,
         )
 
-    def _train(self, mean: float) -> Replicate:
-        score = self.draw.gauss(mean, 1.0)
+    def _train(self, mean: float, turn: int = 0) -> Replicate:
+        change = self.draw.gauss(0.0, math.sqrt(self.machine_share * (1 - self.memory**2)))
+        self.spell = self.memory * self.spell + change
+        score = self.draw.gauss(mean + self.spell, math.sqrt(1 - self.machine_share))
         # Not validated: that takes longer than the decision.
         evaluation = Evaluation.model_construct(val_bpb=score)
         seed = self.draw.getrandbits(60)
-        return Replicate.model_construct(seed=seed, training=TRAINED, evaluation=evaluation)
+        return Replicate.model_construct(
+            seed=seed, training=TRAINED, evaluation=evaluation, turn=turn
+        )
 
     def _pool(self, replicates: Sequence[Replicate]) -> None:
         scores = [each.val_bpb for each in replicates if each.val_bpb is not None]
@@ -129,9 +144,9 @@ class SimulatedStudy:
             self.degrees += len(scores) - 1
 
 
-def null_study(seed: int) -> list[Outcome]:
+def null_study(seed: int, machine_share: float = 0.0, memory: float = 0.0) -> list[Outcome]:
     """A hundred trials of identical code."""
-    study = SimulatedStudy(random.Random(seed))
+    study = SimulatedStudy(random.Random(seed), machine_share=machine_share, memory=memory)
     study.begin()
     return [study.trial(0.0) for _ in range(TRIALS)]
 
@@ -186,6 +201,7 @@ def main() -> None:
         _print_nulls(nulls, lower)
         curves = _print_gains(pool, studies, few)
         _print_shorter(pool, few)
+        _print_wandering(pool, max(1, int(studies * WANDERING_SHARE)))
     if arguments.pictures is not None:
         _draw(curves, nulls, lower, arguments.pictures)
 
@@ -251,6 +267,24 @@ def _print_shorter(pool: Executor, few: int) -> None:
         write(
             f"| {loss:g} | {first:.0%} | {fmean(ends):.2f} | {ends[int(0.95 * len(ends))]:.2f} |\n"
         )
+
+
+def _print_wandering(pool: Executor, count: int) -> None:
+    write = sys.stdout.write
+    write(f"\n{count:,} studies of {TRIALS} trials of identical code, on machines that wander\n\n")
+    write("| of the variance the machine's | shared with the next training | kept, of 100 trials ")
+    write("| studies with any keep |\n|-|-|-|-|\n")
+    for machine_share, memory in WANDERING:
+        study = partial(null_study, machine_share=machine_share, memory=memory)
+        kept = [
+            sum(outcome.kept for outcome in outcomes)
+            for outcomes in run_studies(pool, study, range(count))
+        ]
+        write(
+            f"| {machine_share:.0%} | {memory:.0%} | {100 * fmean(kept) / TRIALS:.3f} "
+            f"| {fmean(number > 0 for number in kept):.1%} |\n"
+        )
+        sys.stdout.flush()
 
 
 def _draw(

@@ -1,11 +1,12 @@
 """What the decision on a trial rests on, and how its scores compare."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 from nightlab.records import Replicate
-from nightlab.scores import Noise, counted_scores, no_finer_than_audits, pool_noise
+from nightlab.scores import Noise, counted, counted_scores, no_finer_than_audits, pool_noise
 from nightlab.sequential_test import Comparison
 
 
@@ -30,6 +31,22 @@ class Case:
     """Those of these again that came after the incumbent's last training."""
     saves_code: bool
     """Whether the candidate has fewer lines of code than its parent."""
+
+
+def beside(case: Case) -> list[Replicate]:
+    """The incumbent's trainings next to the candidate's: the first one after each, that counts.
+
+    Those of one turn of either code share a spell of the machine, so that what it does to scores
+    does not enter their difference.
+    """
+    own = counted(case.candidate)
+    ends = [*(each.turn for each in own[1:]), math.inf]
+    seeds = {each.seed for each in case.incumbent_anew}
+    anew = [each for each in counted(case.incumbent) if each.seed in seeds]
+    found = []
+    for each, end in zip(own, ends, strict=True):
+        found += [other for other in anew if each.turn < other.turn < end][:1]
+    return found
 
 
 def compare(

@@ -7,11 +7,10 @@ pictures:
    them, it is trained first: the machine may have changed since, or its trainings been lucky.
 1. One training of the candidate screens it: what gains too little is discarded, once the incumbent
    is known well enough to say so.
-2. What survives is trained again with fresh seeds, and the incumbent too while its own
-   evidence is thin or no thicker, until the candidate falls behind, or the evidence for it
-   suffices, or ``REPLICATE_LIMIT`` is reached. Nothing is kept before the incumbent was
-   trained beside it, and an improvement has to gain on those trainings too: a machine that has
-   changed since would pass for a gain.
+2. What survives is trained again with fresh seeds, in turns with the incumbent, until it falls
+   behind, or the evidence for it suffices, or ``REPLICATE_LIMIT`` is reached. An improvement
+   needs evidence from those turns alone too: on earlier trainings of the incumbent a machine
+   that has changed since would pass for a gain.
 3. The evidence (``sequential_test``) that a keep needs grows with the number of trials, so
    that the false keeps of a whole study stay bounded.
 4. Code that is no worse within noise and shorter is kept as ``simpler``, as long as all that was
@@ -24,14 +23,13 @@ from enum import StrEnum
 from statistics import fmean
 
 from nightlab import verdict_sentence
-from nightlab.case import Case, compare, noise_of
+from nightlab.case import Case, beside, compare, noise_of
 from nightlab.crashes import first_crash
 from nightlab.records import Decision, Reason, Replicate, Verdict
 from nightlab.scores import counted_scores, mean_bpb
 from nightlab.screening import (
     DOUBT,
     LEAST_GAIN,
-    is_crowded_out,
     is_in_doubt,
     is_settled,
     is_stale,
@@ -52,9 +50,10 @@ HALF_SPENT_AFTER = 100
 better with a probability of at most 0.5 by this bound; what is measured lies far below it
 (bench/decisions.py)."""
 
-BESIDE = 3
-"""Trainings of the incumbent beside an improvement before it is kept, or as many as it has itself
-where those are fewer; where its gain on them is too small to go on, as many in any case."""
+NEEDED_BESIDE = 10.0
+"""Evidence that the incumbent's trainings next to an improvement's own have to give alone, since
+what lies further back may be of a machine that was slower then: strong, on the scale of Jeffreys,
+"Theory of Probability", 1961."""
 
 SIMPLER_REPLICATES = 4
 """Replicates of a candidate and of the incumbent without which none is kept as ``simpler``."""
@@ -120,20 +119,39 @@ def judge(case: Case) -> Decision | Subject:
     if len(counted_scores(case.incumbent)) < BASELINE_REPLICATES:
         return Subject.INCUMBENT
     comparison = compare(case.candidate, case.incumbent, noise_of(case))
-    tried = comparison.candidate_count
-    if tried > 1 and comparison.evidence() >= 1 / alpha_at(case.earlier_trials):
-        return _kept(case, comparison, Reason.IMPROVED)
     simpler = case.saves_code and _still_simpler(case, comparison)
-    if simpler and tried >= SIMPLER_REPLICATES:
-        return _kept(case, comparison, Reason.SIMPLER)
     if comparison.gain_in_sigmas < LEAST_GAIN and not simpler:
         if is_in_doubt(case, comparison):
             return Subject.INCUMBENT
         return _discarded(case, comparison)
-    if tried >= REPLICATE_LIMIT:
-        why = verdict_sentence.too_little_evidence(comparison, 1 / alpha_at(case.earlier_trials))
+    if is_thin(case, comparison):
+        return Subject.INCUMBENT
+    return _judge_survivor(case, comparison, is_simpler=simpler)
+
+
+def _judge_survivor(case: Case, comparison: Comparison, *, is_simpler: bool) -> Decision | Subject:
+    """Judge a candidate that gains enough to go on, with the incumbent trained after it."""
+    near = beside(case)
+    if not near:
+        why = verdict_sentence.NOTHING_BESIDE_IT
         return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    return Subject.INCUMBENT if is_thin(case, comparison) else Subject.CANDIDATE
+    paired = compare(case.candidate, near, noise_of(case))
+    tried, needed = comparison.candidate_count, 1 / alpha_at(case.earlier_trials)
+    is_likelier = comparison.evidence() >= needed
+    if tried > 1 and is_likelier and paired.evidence() >= NEEDED_BESIDE:
+        why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials, paired)
+        return _verdict(case, comparison, Verdict.KEEP, Reason.IMPROVED, why)
+    if is_simpler and min(tried, comparison.incumbent_count) >= SIMPLER_REPLICATES:
+        why = "no worse within noise, and fewer lines of code"
+        return _verdict(case, comparison, Verdict.KEEP, Reason.SIMPLER, why)
+    if tried < REPLICATE_LIMIT:
+        return Subject.CANDIDATE
+    why = (
+        verdict_sentence.too_little_beside_it(paired, NEEDED_BESIDE)
+        if is_likelier
+        else verdict_sentence.too_little_evidence(comparison, needed)
+    )
+    return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
 
 
 def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:
@@ -185,31 +203,6 @@ def _still_simpler(case: Case, comparison: Comparison) -> bool:
 
 def _at(thresholds: Sequence[float], count: int) -> float:
     return thresholds[min(count, len(thresholds)) - 1]
-
-
-def _kept(case: Case, comparison: Comparison, reason: Reason) -> Decision | Subject:
-    """Keep a candidate, once the incumbent was trained beside it; without that, none is kept."""
-    beside = counted_scores(case.incumbent_anew)
-    if not beside:
-        if not is_crowded_out(case):
-            return Subject.INCUMBENT
-        why = verdict_sentence.NOTHING_BESIDE_IT
-        return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    if reason is Reason.SIMPLER:
-        if comparison.incumbent_count < SIMPLER_REPLICATES:
-            return Subject.INCUMBENT
-        why = "no worse within noise, and fewer lines of code"
-        return _verdict(case, comparison, Verdict.KEEP, reason, why)
-    gain = fmean(beside) - fmean(counted_scores(case.candidate))
-    holds, tried = gain >= LEAST_GAIN * comparison.sigma, comparison.candidate_count
-    if len(beside) < (min(BESIDE, tried) if holds else tried) and not is_crowded_out(case):
-        return Subject.INCUMBENT
-    if not holds:
-        why = verdict_sentence.no_gain_beside_it(gain, len(beside))
-        return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    needed = 1 / alpha_at(case.earlier_trials)
-    why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials)
-    return _verdict(case, comparison, Verdict.KEEP, reason, why)
 
 
 def _discarded(case: Case, comparison: Comparison) -> Decision:

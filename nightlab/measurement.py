@@ -288,6 +288,8 @@ def add_replicate(
     session: Session, mark: InFlight, subject: Subject, replicate: Replicate
 ) -> InFlight:
     """Move the mark forward by one finished replicate."""
+    turn = len(mark.replicates) + len(mark.incumbent_replicates)
+    replicate = replicate.model_copy(update={"turn": turn})
     if subject is Subject.INCUMBENT:
         name, own = "incumbent_replicates", (*mark.incumbent_replicates, replicate)
     else:

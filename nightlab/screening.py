@@ -6,11 +6,11 @@ only; so it is the incumbent that is trained while what is known of it leaves a 
 
 import math
 
-from nightlab.case import Case
-from nightlab.scores import CONTENDED_LIMIT, counted_scores
+from nightlab.case import Case, beside
+from nightlab.scores import CONTENDED_LIMIT, counted, counted_scores
 from nightlab.sequential_test import Comparison
 
-LEAST_GAIN = 0.96
+LEAST_GAIN = 0.94
 """Mean gain, in standard deviations of one training, that a candidate has to show after every
 replicate to be trained again: about half of the gain that the rule is made to find. Below it the
 scores are likelier without any gain than with one of two (Wald, "Sequential tests of
@@ -54,11 +54,16 @@ def is_in_doubt(case: Case, comparison: Comparison) -> bool:
 
 
 def is_thin(case: Case, comparison: Comparison) -> bool:
-    """Whether to know the incumbent better before a candidate that passes is trained again."""
+    """Whether to train the incumbent before a candidate that goes on is trained again.
+
+    They take turns, so that what a machine does for a while it does to both.
+    """
     tried, known = comparison.candidate_count, comparison.incumbent_count
     if is_crowded_out(case):
         return False
-    return known <= tried or (known < LEAST_KNOWN and _is_close(comparison))
+    passes = comparison.gain_in_sigmas >= LEAST_GAIN
+    in_doubt = passes and known < LEAST_KNOWN and _is_close(comparison)
+    return known <= tried or in_doubt or not _is_trained_since(case)
 
 
 def is_settled(case: Case, incumbent_count: int) -> bool:
@@ -78,6 +83,12 @@ def unknown_in_sigmas(incumbent_count: int, degrees_of_freedom: int) -> float:
 def is_crowded_out(case: Case) -> bool:
     """Whether other work on the machine keeps the incumbent from being measured now."""
     return sum(each.contended for each in case.incumbent_anew) >= CONTENDED_LIMIT
+
+
+def _is_trained_since(case: Case) -> bool:
+    """Whether the incumbent was trained after the candidate's last training."""
+    last = counted(case.candidate)[-1].turn
+    return any(other.turn > last for other in beside(case))
 
 
 def _is_close(comparison: Comparison) -> bool:

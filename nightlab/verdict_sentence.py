@@ -34,11 +34,21 @@ def verdict_sentence(
     )
 
 
-def enough_evidence(comparison: Comparison, needed: float, earlier_trials: int) -> str:
-    """Why a candidate is kept as an improvement."""
+def enough_evidence(
+    comparison: Comparison, needed: float, earlier_trials: int, paired: Comparison
+) -> str:
+    """Why a candidate is kept as an improvement.
+
+    Args:
+        comparison: of it and the incumbent.
+        needed: evidence, of all their trainings.
+        earlier_trials: that were judged before it, which that depends on.
+        paired: the comparison with the incumbent's trainings next to its own.
+    """
     return (
         f"{times(comparison.evidence())} times likelier if it is better than if not, and "
-        f"{needed:,.0f} were needed, with {_plural(earlier_trials, 'trial')} judged before it"
+        f"{needed:,.0f} were needed, with {_plural(earlier_trials, 'trial')} judged before it; "
+        f"{times(paired.evidence())} times on {_next_to_it(paired)}, better by {paired.gain:.4f}"
     )
 
 
@@ -50,11 +60,12 @@ def too_little_evidence(comparison: Comparison, needed: float) -> str:
     )
 
 
-def no_gain_beside_it(gain_bpb: float, count: int) -> str:
+def too_little_beside_it(paired: Comparison, needed: float) -> str:
     """Why a candidate is discarded that gains on earlier trainings of the incumbent only."""
     return (
-        f"on the incumbent's {_plural(count, 'training')} beside it the gain is only "
-        f"{gain_bpb:+.4f}, so what it gains on the earlier ones may be the machine's"
+        f"on {_next_to_it(paired)} the gain is {paired.gain:+.4f}, only "
+        f"{times(paired.evidence())} times likelier if it is better than if not, where "
+        f"{needed:,.0f} were needed: what it gains on the earlier ones may be the machine's"
     )
 
 
@@ -81,6 +92,10 @@ def times(evidence: float) -> str:
     if evidence > MOST_TIMES:
         return f"more than {MOST_TIMES:,.0f}"
     return f"{evidence:,.0f}" if evidence >= 10 else f"{evidence:.2g}"
+
+
+def _next_to_it(paired: Comparison) -> str:
+    return f"the incumbent's {_plural(paired.incumbent_count, 'training')} next to its own"
 
 
 def _plural(count: int, word: str) -> str:

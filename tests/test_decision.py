@@ -6,10 +6,10 @@ from statistics import fmean
 import pytest
 
 from nightlab import decision, screening, verdict_sentence
-from nightlab.case import compare, noise_of
+from nightlab.case import beside, compare, noise_of
 from nightlab.decision import Subject, alpha_at, decide_baseline, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
-from tests.case_samples import STANDING, WELL_KNOWN, case, replicate, verdict
+from tests.case_samples import STANDING, WELL_KNOWN, case, in_turn, replicate, verdict
 
 
 def test_one_training_screens() -> None:
@@ -51,19 +51,32 @@ def test_nothing_is_kept_before_the_incumbent_was_trained_beside_it() -> None:
         assert "kept the incumbent from being measured" in ended.sentence
 
 
-def test_an_improvement_has_to_gain_on_the_trainings_beside_it_too() -> None:
+def test_an_improvement_has_to_gain_on_the_trainings_next_to_its_own_too() -> None:
     old, candidate = (2.05,) * 20, (2.0, 2.001, 1.999, 2.0)
-    assert judge(case(*candidate, incumbent=(*old, 2.05, 2.05), anew=2)) is Subject.INCUMBENT
-    held = judge(
-        case(*candidate, incumbent=(*old, *[2.05] * decision.BESIDE), anew=decision.BESIDE)
-    )
+    assert judge(case(*candidate, incumbent=(*old, *[2.05] * 3), anew=3)) is Subject.INCUMBENT
+    held = judge(case(*candidate, incumbent=(*old, *[2.05] * 4), anew=4))
     assert verdict(held) is Reason.IMPROVED
-    # The machine is faster since: as many are trained beside it as it has, then it is discarded.
-    assert judge(case(*candidate, incumbent=(*old, *[2.0] * 3), anew=3)) is Subject.INCUMBENT
-    faster = judge(case(*candidate, incumbent=(*old, *[2.001] * 4), anew=4))
+    assert "times on the incumbent's 4 trainings next to its own, better by 0.0500" in held.sentence
+    # The machine is faster since: it goes on, and is not kept.
+    assert judge(case(*candidate, incumbent=(*old, *[2.001] * 4), anew=4)) is Subject.CANDIDATE
+    limit = decision.REPLICATE_LIMIT
+    faster = judge(case(*[2.0] * limit, incumbent=(*old, *[2.001] * limit), anew=limit))
     assert verdict(faster) is Reason.WITHIN_NOISE
     assert faster.evidence > faster.evidence_needed
-    assert "4 trainings beside it the gain is only +0.0010" in faster.sentence
+    assert "16 trainings next to its own the gain is +0.0010, only" in faster.sentence
+
+
+def test_trainings_next_to_each_other_are_those_that_followed_at_once() -> None:
+    found = case(1.9, 1.9, incumbent=(2.0, 2.1, 2.2, 2.3, 2.4), anew=2)
+    assert [each.val_bpb for each in beside(found)] == [2.3, 2.4]
+    # Of several between two of the candidate's the first, and of none, none.
+    late = [in_turn(each, turn) for each, turn in zip(found.candidate, (0, 4), strict=True)]
+    several = dataclasses.replace(found, candidate=late)
+    assert [each.val_bpb for each in beside(several)] == [2.3]
+    assert judge(several) is Subject.INCUMBENT
+    crowded = [each.model_copy(update={"contended": True}) for each in found.incumbent[3:]]
+    alone = dataclasses.replace(found, incumbent=(*found.incumbent[:3], *crowded))
+    assert beside(alone) == []
 
 
 def test_what_falls_behind_later_is_discarded_then() -> None:
@@ -100,11 +113,11 @@ def test_later_trials_need_more_evidence_and_all_shares_add_up() -> None:
 
 
 def test_shorter_code_that_is_no_worse_is_kept() -> None:
-    four = (*STANDING, 2.0)
-    assert judge(case(2.005, saves_code=True)) is Subject.INCUMBENT
-    assert judge(case(2.005, incumbent=WELL_KNOWN, saves_code=True)) is Subject.CANDIDATE
-    assert judge(case(2.0, 2.0, 2.0, 2.001, saves_code=True)) is Subject.INCUMBENT
-    kept = judge(case(2.0, 2.0, 2.0, 2.001, incumbent=four, saves_code=True))
+    four, five = (*STANDING, 2.0), (*STANDING, 2.0, 2.0)
+    assert judge(case(2.005, saves_code=True)) is Subject.CANDIDATE
+    assert judge(case(2.005, incumbent=WELL_KNOWN, anew=0, saves_code=True)) is Subject.INCUMBENT
+    assert judge(case(2.0, 2.0, 2.0, 2.001, incumbent=four, saves_code=True)) is Subject.INCUMBENT
+    kept = judge(case(2.0, 2.0, 2.0, 2.001, incumbent=five, saves_code=True))
     assert (kept.verdict, kept.reason) == (Verdict.KEEP, Reason.SIMPLER)
     assert verdict(judge(case(2.03, saves_code=True))) is Reason.REGRESSION
     assert verdict(judge(case(2.005, incumbent=WELL_KNOWN))) is Reason.WITHIN_NOISE
@@ -112,7 +125,7 @@ def test_shorter_code_that_is_no_worse_is_kept() -> None:
 
 def test_simplifications_in_a_row_may_lose_no_more_than_one_alone() -> None:
     # Each is no worse than the one before it, and together they are.
-    found = case(*[2.004] * 4, incumbent=(*STANDING, 2.0), saves_code=True)
+    found = case(*[2.004] * 4, incumbent=(*STANDING, 2.0, 2.0), saves_code=True)
     assert verdict(judge(found)) is Reason.SIMPLER
     settled = case(*[2.004] * 4, incumbent=WELL_KNOWN, saves_code=True)
     lost = dataclasses.replace(settled, reference_bpb=1.996)
@@ -125,9 +138,9 @@ def test_contended_replicates_decide_nothing() -> None:
     judged = judge(dataclasses.replace(base, candidate=[*base.candidate, slowed]))
     assert judged == judge(base)
     assert judge(dataclasses.replace(base, candidate=[slowed])) is Subject.CANDIDATE
-    always = [replicate(1.9 + seed / 1000, seed) for seed in range(5)]
-    always = [each.model_copy(update={"contended": True}) for each in always]
-    assert verdict(judge(dataclasses.replace(base, candidate=always))) is Reason.IMPROVED
+    always = case(*[1.9, 1.91] * 3, incumbent=WELL_KNOWN)
+    slow = [each.model_copy(update={"contended": True}) for each in always.candidate]
+    assert verdict(judge(dataclasses.replace(always, candidate=slow))) is Reason.IMPROVED
 
 
 def test_scores_that_never_differ_keep_nothing_for_improvement() -> None:
@@ -158,6 +171,7 @@ def test_many_exact_audits_of_the_incumbent_hide_no_inexact_one_of_the_candidate
 
     exact = [audited(2.0 + (-1) ** seed / 1000, 1e-9, 100 + seed) for seed in range(20)]
     inexact = [audited(1.95, 0.05, seed) for seed in range(2)]
+    exact[-1] = in_turn(exact[-1], 1)
     found = dataclasses.replace(
         case(), candidate=inexact, incumbent=exact, incumbent_anew=exact[-1:], other_noise=None
     )

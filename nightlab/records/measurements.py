@@ -106,6 +106,8 @@ class Replicate(Frozen):
     it decides nothing."""
     outdated: bool = False
     """Whether the machine's speed has changed for good since, so that it decides nothing more."""
+    turn: int = 0
+    """How many trainings of its trial, of either code, came before it."""
 
     @property
     def failure(self) -> Reason | None:
