@@ -146,9 +146,9 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
 
 
 def _with_earlier(record: ConfirmationRecord, earlier: ConfirmationRecord) -> ConfirmationRecord:
-    """Add the trainings of a finished confirmation of the same codes.
+    """Add the scored trainings of a finished confirmation of the same codes.
 
-    Not where one of them failed: it is tried anew.
+    Not where one of them always failed: it is tried anew.
     """
     if earlier.gain_bpb is None:
         return record
@@ -157,10 +157,14 @@ def _with_earlier(record: ConfirmationRecord, earlier: ConfirmationRecord) -> Co
         update={
             "wanted": carried + record.wanted,
             "carried": carried,
-            "baseline_replicates": earlier.baseline_replicates,
-            "incumbent_replicates": earlier.incumbent_replicates,
+            "baseline_replicates": _without_failures(earlier.baseline_replicates),
+            "incumbent_replicates": _without_failures(earlier.incumbent_replicates),
         }
     )
+
+
+def _without_failures(earlier: tuple[Replicate, ...]) -> tuple[Replicate, ...]:
+    return tuple(each for each in earlier if each.failure is None)
 
 
 def next_code(record: ConfirmationRecord) -> Code | None:

@@ -26,7 +26,7 @@ from nightlab import verdict_sentence
 from nightlab.case import Case, beside, compare, noise_of
 from nightlab.crashes import first_crash
 from nightlab.records import Decision, Reason, Replicate, Verdict
-from nightlab.scores import counted_scores, mean_bpb
+from nightlab.scores import counted, counted_scores, mean_bpb
 from nightlab.screening import (
     DOUBT,
     LEAST_GAIN,
@@ -92,15 +92,15 @@ def decide_baseline(replicates: Sequence[Replicate]) -> Decision:
     if failed is not None:
         return failed
     score = mean_bpb(replicates)
-    counted = counted_scores(replicates)
-    scores = ", ".join(f"{each:.4f}" for each in counted)
-    left_out = len(replicates) - len(counted)
+    standing = counted(replicates)
+    scores = ", ".join(f"{each:.4f}" for each in counted_scores(replicates))
+    left_out = sum(each.contended for each in replicates if each not in standing)
     contended = f"; {left_out} under contention left out" if left_out else ""
     return Decision(
         verdict=Verdict.KEEP,
         reason=Reason.BASELINE,
         sentence=(
-            f"Baseline {score:.4f} bpb, the mean of {len(counted)} seeds ({scores}){contended}."
+            f"Baseline {score:.4f} bpb, the mean of {len(standing)} seeds ({scores}){contended}."
         ),
     )
 
@@ -162,7 +162,7 @@ def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:
         in_doubt: whether further trainings of the incumbent may yet let it.
     """
     scores, known = counted_scores(case.candidate), counted_scores(case.incumbent)
-    if not known:
+    if len(known) < BASELINE_REPLICATES:
         return math.inf
     standing = fmean(known)
     noise = noise_of(case)

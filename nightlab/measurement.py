@@ -66,8 +66,8 @@ def judged_case(session: Session, mark: InFlight) -> Case:
     judged = [
         record
         for record in records
-        if record.verdict in (Verdict.KEEP, Verdict.DISCARD)
-        and record.reason is not Reason.BASELINE
+        if record.reason is not Reason.BASELINE
+        and (record.verdict in (Verdict.KEEP, Verdict.DISCARD) or _was_compared(record))
     ]
     incumbent = _of_subject(session, mark, Subject.INCUMBENT)
     anew = incumbent[len(incumbent) - len(mark.incumbent_replicates) :]
@@ -83,6 +83,11 @@ def judged_case(session: Session, mark: InFlight) -> Case:
         earlier_since_trained=_since_trained(records, judged, mark.parent),
         saves_code=code_lines(ledger.source(mark.commit)) < code_lines(ledger.source(mark.parent)),
     )
+
+
+def _was_compared(record: TrialRecord) -> bool:
+    """Whether a trial that came to no verdict could have been kept before it failed."""
+    return len(counted(record.replicates)) > 1
 
 
 def _since_trained(
@@ -152,6 +157,8 @@ def _watch(session: Session, mark: InFlight, subject: Subject) -> pruning.Watch 
     if twin is None:
         return None
     case = judged_case(session, mark)
+    if len(counted(case.incumbent)) < decision.BASELINE_REPLICATES:
+        return None
     records = session.ledger.records()
     allowed = pruning.FALSE_STOP_RATE * (case.earlier_trials + 1)
     draw = replicate_seed(session.settings.seed, mark.number, SPARED_INDEX)

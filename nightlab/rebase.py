@@ -1,15 +1,15 @@
 """An idea that was made for an earlier incumbent, carried over to the one of today."""
 
-from nightlab.proposers import apply_edits
+from nightlab.proposers import apply_edits, check_syntax
 from nightlab.records import InFlight, Proposal
 
 
 def rebase(mark: InFlight, incumbent: str, source: str, program: str) -> InFlight:
     """Carry an idea that is not trained yet over to the incumbent and the brief of today.
 
-    Edits that do not apply any more are set aside, and so is an idea that was asked for before
-    the person changed the brief: the trial then asks for another one, and what the first one
-    cost counts on.
+    Edits that do not apply any more, or make no Python, are set aside, and so is an idea that was
+    asked for before the person changed the brief: the trial then asks for another one, and what
+    the first one cost counts on.
 
     Args:
         mark: a mark whose commit is its parent's.
@@ -27,7 +27,8 @@ def rebase(mark: InFlight, incumbent: str, source: str, program: str) -> InFligh
         return moved
     # What was wrong with it was so for another source: it is asked for anew rather than held
     # against the one of today.
-    unusable = proposal.error or apply_edits(source, proposal.edits).error
+    outcome = apply_edits(source, proposal.edits)
+    unusable = proposal.error or outcome.error or check_syntax(outcome.source)
     if not asked_before and unusable is None:
         return moved
     return moved.model_copy(update={"proposal": None, "set_aside": (*mark.set_aside, proposal)})

@@ -82,7 +82,9 @@ def unknown_in_sigmas(incumbent_count: int, degrees_of_freedom: int) -> float:
 
 def is_crowded_out(case: Case) -> bool:
     """Whether other work on the machine keeps the incumbent from being measured now."""
-    return sum(each.contended for each in case.incumbent_anew) >= CONTENDED_LIMIT
+    latest = [each for each in case.incumbent_anew if each.val_bpb is not None][-CONTENDED_LIMIT:]
+    count = {each.seed for each in counted(case.incumbent)}
+    return len(latest) == CONTENDED_LIMIT and not any(each.seed in count for each in latest)
 
 
 def _is_trained_since(case: Case) -> bool:

@@ -12,7 +12,7 @@ from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger
 from nightlab.program import read_program
-from nightlab.proposers import apply_edits, knob_values
+from nightlab.proposers import apply_edits, check_syntax, knob_values
 from nightlab.rebase import rebase, with_set_aside
 from nightlab.records import InFlight, Proposal, ProposalCost, TrialRecord, Verdict, utc_now
 from nightlab.session import Session, flat_settings
@@ -183,7 +183,7 @@ def apply_proposal(session: Session, mark: InFlight, proposal: Proposal) -> InFl
     if proposal.edits and proposal.error is None:
         source = session.ledger.source(mark.parent)
         outcome = apply_edits(source, proposal.edits)
-        problem = outcome.error or _unstorable(outcome.source)
+        problem = outcome.error or _unstorable(outcome.source) or check_syntax(outcome.source)
         if problem is not None:
             proposal = proposal.model_copy(update={"error": problem})
         else:

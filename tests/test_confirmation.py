@@ -186,6 +186,21 @@ def test_one_that_follows_another_rests_on_the_trainings_of_both(tmp_path: Path)
     assert "5 fresh seeds against 5, 2 of them from an earlier confirmation" in found.sentence
 
 
+def test_a_training_that_failed_is_not_held_against_the_next_confirmation(tmp_path: Path) -> None:
+    session = studied(tmp_path)
+    scores = {
+        "baseline_replicates": trained(2.0, 2.1),
+        "incumbent_replicates": trained(None, 2.0, 2.1),
+    }
+    first = concluded(begin_confirmation(session, 2).model_copy(update=scores), None)
+    write_confirmation(session.ledger, first.model_copy(update={"finished_at": first.started_at}))
+    second = begin_confirmation(session, 2)
+    assert second.carried == 2
+    assert [each.val_bpb for each in second.incumbent_replicates] == [2.0, 2.1]
+    again = second.incumbent_replicates + trained(None, 2.0)
+    assert next_code(second.model_copy(update={"incumbent_replicates": again})) is Code.BASELINE
+
+
 def test_trainings_of_another_engine_or_of_a_code_that_failed_are_not_gone_on_with(
     tmp_path: Path,
 ) -> None:

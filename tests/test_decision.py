@@ -42,7 +42,9 @@ def test_nothing_is_kept_before_the_incumbent_was_trained_beside_it() -> None:
     ):
         assert judge(found).verdict is Verdict.KEEP
         assert judge(dataclasses.replace(found, incumbent_anew=())) is Subject.INCUMBENT
-        slowed = [each.model_copy(update={"contended": True}) for each in found.incumbent[:3]]
+        slowed = [
+            replicate(2.3, seed).model_copy(update={"contended": True}) for seed in range(500, 503)
+        ]
         again = dataclasses.replace(found, incumbent_anew=slowed[:2])
         assert judge(again) is Subject.INCUMBENT
         # Where other work does not let it be measured, that is not waited for, and nothing kept.
@@ -269,7 +271,8 @@ def test_a_baseline_is_the_mean_of_its_seeds() -> None:
 
 def test_a_baseline_says_which_seeds_do_not_count() -> None:
     slowed = replicate(2.6).model_copy(update={"contended": True})
-    made = decide_baseline([replicate(1.9), slowed, replicate(2.1)])
+    excused = Replicate(seed=9, training=TrainingResult(failure=Reason.OOM, message="No room."))
+    made = decide_baseline([replicate(1.9), excused, slowed, replicate(2.1)])
     assert made.sentence == (
         "Baseline 2.0000 bpb, the mean of 2 seeds (1.9000, 2.1000); 1 under contention left out."
     )

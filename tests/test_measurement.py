@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from nightlab import decision
+from nightlab.case import beside
 from nightlab.curve import PROFILE_BINS
 from nightlab.decision import Subject
 from nightlab.errors import EvaluationError
@@ -15,6 +16,7 @@ from nightlab.measurement import (
     MAX_INCUMBENT_FAILURES,
     _keep_below_bpb,
     _watch,
+    add_replicate,
     find_twin,
     judged_case,
     next_seed,
@@ -158,6 +160,27 @@ def test_after_a_row_of_discards_the_incumbent_is_trained_first(session: Any) ->
     beside = {"number": 6, "incumbent_replicates": anew}
     records.append(records[1].model_copy(update=beside))
     assert next_subject(session, following) is Subject.CANDIDATE
+
+
+def test_a_trial_that_failed_once_it_could_have_been_kept_spends_its_share(session: Any) -> None:
+    (baseline,) = session.ledger.records()
+    crash = {"verdict": Verdict.CRASH, "reason": Reason.OOM}
+    crashed = [sample_record(number, scores=(1.9,) * number, **crash) for number in (1, 2)]
+    records = [baseline, *crashed]
+    session.ledger.records = lambda: tuple(records)
+    assert judged_case(session, trial_of(session)).earlier_trials == 1
+
+
+def test_each_training_says_how_many_came_before_it_in_its_trial(session: Any) -> None:
+    session.ledger.mark = lambda mark: None
+    mark = trial_of(session)
+    turns = (Subject.CANDIDATE, Subject.INCUMBENT, Subject.CANDIDATE)
+    for seed, subject in enumerate(turns, start=50):
+        (measured,) = sample_record(7, scores=(2.0,)).replicates
+        mark = add_replicate(session, mark, subject, measured.model_copy(update={"seed": seed}))
+    assert [each.turn for each in mark.replicates] == [0, 2]
+    assert [each.turn for each in mark.incumbent_replicates] == [1]
+    assert [each.seed for each in beside(judged_case(session, mark))] == [51]
 
 
 def test_nothing_is_followed_beside_a_curve_of_a_faster_machine(session: Any) -> None:

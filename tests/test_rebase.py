@@ -60,6 +60,12 @@ def test_an_idea_that_does_not_apply_is_set_aside_and_its_cost_stays():
     ]
 
 
+def test_an_idea_that_no_longer_makes_python_is_set_aside():
+    opened = idea("WIDTH = 64", "WIDTH = (64,")
+    moved = rebase(waiting(opened), NEW, SOURCE, "")
+    assert (moved.proposal, moved.set_aside) == (None, (opened,))
+
+
 def test_an_idea_that_never_applied_is_asked_for_anew_where_the_incumbent_changed():
     wrong = idea("HEIGHT = 1", "HEIGHT = 2").model_copy(update={"error": "Not found."})
     assert rebase(waiting(wrong), OLD, SOURCE, "").proposal == wrong

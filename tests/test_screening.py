@@ -4,7 +4,7 @@ from nightlab import screening
 from nightlab.decision import Subject, judge
 from nightlab.records import Reason, Verdict
 from nightlab.scores import CONTENDED_LIMIT
-from tests.case_samples import STANDING, WELL_KNOWN, case, replicate, verdict
+from tests.case_samples import STANDING, WELL_KNOWN, case, in_turn, replicate, verdict
 
 
 def test_an_incumbent_that_was_not_trained_for_long_comes_first() -> None:
@@ -26,6 +26,26 @@ def test_an_incumbent_that_was_not_trained_for_long_comes_first() -> None:
     ]
     stale = case(incumbent=twenty, earlier_since_trained=limit, incumbent_anew=crowded)
     assert judge(stale) is Subject.CANDIDATE
+
+
+def test_the_incumbent_is_crowded_out_where_a_few_of_its_trainings_in_a_row_do_not_count() -> None:
+    counts, slowed = in_turn(replicate(2.0, 50), 1), []
+    for seed in range(60, 60 + CONTENDED_LIMIT):
+        slowed.append(in_turn(replicate(2.3, seed), seed).model_copy(update={"contended": True}))
+    for anew, crowded in (
+        (slowed[1:], False),
+        (slowed, True),
+        ((*slowed[1:], counts, slowed[0]), False),
+        ((*slowed, counts), False),
+        ((counts, *slowed), True),
+    ):
+        found = case(1.985, incumbent_anew=anew, incumbent=WELL_KNOWN)
+        found = dataclasses.replace(found, incumbent=(*found.incumbent, *anew))
+        assert screening.is_crowded_out(found) is crowded
+    # Where most of its trainings are contended all count: the machine is just so.
+    found = dataclasses.replace(found, incumbent=slowed, incumbent_anew=slowed)
+    more = dataclasses.replace(found, incumbent=(*slowed, *slowed[:1]))
+    assert [screening.is_crowded_out(each) for each in (found, more)] == [True, False]
 
 
 def test_before_a_candidate_in_doubt_is_discarded_the_incumbent_is_known_better() -> None:

@@ -136,6 +136,16 @@ def test_an_edit_that_no_file_can_hold_is_a_result(session: Any) -> None:
     assert stored.proposal.error == applied.proposal.error
 
 
+def test_an_edit_that_makes_no_python_is_a_result(session: Any) -> None:
+    edits = (Edit(search="DEPTH = 4", replace="DEPTH = (4"),)
+    applied = apply_proposal(
+        session, begin_trial(session, 1), Proposal(title="Open", proposer="llm", edits=edits)
+    )
+    assert applied.commit == applied.parent
+    assert applied.proposal is not None
+    assert "would not parse" in (applied.proposal.error or "")
+
+
 YESTERDAY = timedelta(hours=20)
 DEEPER = Proposal(
     title="Deeper", proposer="llm", edits=(Edit(search="DEPTH = 4", replace="DEPTH = 6"),)

@@ -2,7 +2,7 @@
 
 from nightlab.proposers.brief import Brief, NearMiss, Proposer, TriedChange, UnderWay
 from nightlab.proposers.choose import ChosenProposer, choose_proposer
-from nightlab.proposers.contract import check_source
+from nightlab.proposers.contract import check_source, check_syntax
 from nightlab.proposers.edits import apply_edits, edit_between, parse_edits
 from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.knob_proposer import KnobProposer
@@ -25,6 +25,7 @@ __all__ = [
     "UnderWay",
     "apply_edits",
     "check_source",
+    "check_syntax",
     "choose_proposer",
     "edit_between",
     "knob_values",

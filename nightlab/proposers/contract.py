@@ -37,15 +37,24 @@ def parse_source(source: str) -> ast.Module:
         raise ValueError("it is nested too deeply") from error
 
 
-def check_source(source: str) -> str | None:
-    """Return one sentence on how the source breaks the trainer's contract, or None."""
+def check_syntax(source: str) -> str | None:
+    """Return one sentence on why the source is no Python that the engine can read, or None."""
     too_long = oversized(source)
     if too_long is not None:
         return too_long
     try:
-        tree = parse_source(source)
+        parse_source(source)
     except ValueError as error:
         return f"{TRAINER_FILE} would not parse: {error}."
+    return None
+
+
+def check_source(source: str) -> str | None:
+    """Return one sentence on how the source breaks the trainer's contract, or None."""
+    unreadable = check_syntax(source)
+    if unreadable is not None:
+        return unreadable
+    tree = parse_source(source)
     depth = _depth(tree)
     if depth > DEEPEST:
         return (
