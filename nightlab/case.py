@@ -22,7 +22,7 @@ class Case:
     """Mean score of the code that was last kept as an improvement, or of the baseline: of the
     incumbent itself, unless shorter code was kept since."""
     other_noise: Noise | None
-    """Of all other code of the study that was trained more than once."""
+    """Of the study's other trainings that nothing selected."""
     earlier_trials: int
     """Trials of the study that were judged before."""
     earlier_against: int
@@ -49,17 +49,14 @@ def beside(case: Case) -> list[Replicate]:
     return found
 
 
-def compare(
-    candidate: Sequence[Replicate], incumbent: Sequence[Replicate], noise: Noise
-) -> Comparison:
-    """Set the scores of two codes against each other; both were scored."""
-    scores, standing = counted_scores(candidate), counted_scores(incumbent)
+def compare(candidate: Sequence[float], incumbent: Sequence[float], noise: Noise) -> Comparison:
+    """Set the scores of two codes against each other; both have some."""
     return Comparison(
-        gain=fmean(standing) - fmean(scores),
+        gain=fmean(incumbent) - fmean(candidate),
         sigma=noise.sigma_bpb,
         degrees_of_freedom=noise.degrees_of_freedom,
-        candidate_count=len(scores),
-        incumbent_count=len(standing),
+        candidate_count=len(candidate),
+        incumbent_count=len(incumbent),
     )
 
 

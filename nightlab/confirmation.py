@@ -247,7 +247,7 @@ def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRe
             "two replicates."
         )
     pooled = no_finer_than_audits(pooled, incumbent, baseline)
-    comparison = compare(incumbent, baseline, pooled)
+    comparison = compare(counted_scores(incumbent), counted_scores(baseline), pooled)
     holds = comparison.interval[0] > 0
     return record.model_copy(
         update={

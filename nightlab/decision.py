@@ -26,7 +26,7 @@ from nightlab import verdict_sentence
 from nightlab.case import Case, beside, compare, noise_of
 from nightlab.crashes import first_crash
 from nightlab.records import Decision, Reason, Replicate, Verdict
-from nightlab.scores import counted, counted_scores, mean_bpb
+from nightlab.scores import counted, counted_scores, mean_bpb, scores_of
 from nightlab.screening import (
     DOUBT,
     LEAST_GAIN,
@@ -118,7 +118,8 @@ def judge(case: Case) -> Decision | Subject:
         return Subject.INCUMBENT if is_stale(case) else Subject.CANDIDATE
     if len(counted_scores(case.incumbent)) < BASELINE_REPLICATES:
         return Subject.INCUMBENT
-    comparison = compare(case.candidate, case.incumbent, noise_of(case))
+    scores, standing = counted_scores(case.candidate), counted_scores(case.incumbent)
+    comparison = compare(scores, standing, noise_of(case))
     simpler = case.saves_code and _still_simpler(case, comparison)
     if comparison.gain_in_sigmas < LEAST_GAIN and not simpler:
         if is_in_doubt(case, comparison):
@@ -135,7 +136,8 @@ def _judge_survivor(case: Case, comparison: Comparison, *, is_simpler: bool) -> 
     if not near:
         why = verdict_sentence.NOTHING_BESIDE_IT
         return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    paired = compare(case.candidate, near, noise_of(case))
+    # Which of the incumbent's count is told by all of them, and not once more by these few.
+    paired = compare(counted_scores(case.candidate), scores_of(near), noise_of(case))
     tried, needed = comparison.candidate_count, 1 / alpha_at(case.earlier_trials)
     is_likelier = comparison.evidence() >= needed
     if tried > 1 and is_likelier and paired.evidence() >= NEEDED_BESIDE:

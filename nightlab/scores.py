@@ -40,7 +40,12 @@ def counted(replicates: Sequence[Replicate]) -> list[Replicate]:
 
 def counted_scores(replicates: Sequence[Replicate]) -> list[float]:
     """Return the scores that count."""
-    return [each.val_bpb for each in counted(replicates) if each.val_bpb is not None]
+    return scores_of(counted(replicates))
+
+
+def scores_of(replicates: Iterable[Replicate]) -> list[float]:
+    """Return the scores of those that have one, whether they count or not."""
+    return [each.val_bpb for each in replicates if each.val_bpb is not None]
 
 
 def mean_bpb(replicates: Iterable[Replicate]) -> float | None:

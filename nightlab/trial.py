@@ -183,7 +183,7 @@ def apply_proposal(session: Session, mark: InFlight, proposal: Proposal) -> InFl
     if proposal.edits and proposal.error is None:
         source = session.ledger.source(mark.parent)
         outcome = apply_edits(source, proposal.edits)
-        problem = outcome.error or _unstorable(outcome.source) or check_syntax(outcome.source)
+        problem = outcome.error or check_syntax(outcome.source)
         if problem is not None:
             proposal = proposal.model_copy(update={"error": problem})
         else:
@@ -193,14 +193,6 @@ def apply_proposal(session: Session, mark: InFlight, proposal: Proposal) -> InFl
     applied = mark.model_copy(update={"commit": commit, "proposal": proposal, "set_aside": ()})
     session.ledger.mark(applied)
     return applied
-
-
-def _unstorable(source: str) -> str | None:
-    try:
-        source.encode()
-    except UnicodeEncodeError as error:
-        return f"The changed file holds half a character at position {error.start}: not UTF-8."
-    return None
 
 
 def is_applied(mark: InFlight) -> bool:

@@ -9,6 +9,7 @@ from nightlab import decision, screening, verdict_sentence
 from nightlab.case import beside, compare, noise_of
 from nightlab.decision import Subject, alpha_at, decide_baseline, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
+from nightlab.scores import counted_scores
 from tests.case_samples import STANDING, WELL_KNOWN, case, in_turn, replicate, verdict
 
 
@@ -145,6 +146,13 @@ def test_contended_replicates_decide_nothing() -> None:
     assert verdict(judge(dataclasses.replace(always, candidate=slow))) is Reason.IMPROVED
 
 
+def test_where_most_trainings_of_the_incumbent_are_contended_those_next_to_it_count_too() -> None:
+    found = case(1.9, 1.91, incumbent=(2.0,) * 5, anew=2)
+    slow = [each.model_copy(update={"contended": True}) for each in found.incumbent]
+    usual = dataclasses.replace(found, incumbent=slow, incumbent_anew=slow[-2:])
+    assert verdict(judge(usual)) is verdict(judge(found)) is Reason.IMPROVED
+
+
 def test_scores_that_never_differ_keep_nothing_for_improvement() -> None:
     still = case(2.0, incumbent=(2.0, 2.0, 2.0), other_noise=None)
     assert verdict(judge(still)) is Reason.WITHIN_NOISE
@@ -178,7 +186,7 @@ def test_many_exact_audits_of_the_incumbent_hide_no_inexact_one_of_the_candidate
         case(), candidate=inexact, incumbent=exact, incumbent_anew=exact[-1:], other_noise=None
     )
     # Two such scores have a mean of the error 0.05 / sqrt(2), and the difference no less.
-    comparison = compare(inexact, exact, noise_of(found))
+    comparison = compare(counted_scores(inexact), counted_scores(exact), noise_of(found))
     assert comparison.standard_error == pytest.approx(0.05 / math.sqrt(2))
     assert judge(found) is Subject.CANDIDATE
 
@@ -194,7 +202,8 @@ def test_what_could_be_kept_is_what_passes_the_screen() -> None:
     doubtful = decision.could_be_kept_below_bpb(case(), in_doubt=True)
     assert judge(case(doubtful - 1e-3)) is Subject.INCUMBENT
     assert decision.could_be_kept_below_bpb(case(saves_code=True)) > 2.0
-    assert decision.could_be_kept_below_bpb(case(incumbent=())) == math.inf
+    for few in ((), (2.0,)):
+        assert decision.could_be_kept_below_bpb(case(incumbent=few, other_noise=None)) == math.inf
 
 
 @pytest.mark.parametrize(("gain_sigmas", "least", "most"), [(0.0, 0.0, 0.02), (3.0, 0.85, 1.0)])

@@ -195,6 +195,14 @@ def test_nothing_is_followed_beside_a_curve_of_a_faster_machine(session: Any) ->
         assert (twin is not None) is followed_beside, count
 
 
+def test_nothing_is_followed_while_the_incumbent_has_too_few_scores(session: Any) -> None:
+    (baseline,) = session.ledger.records()
+    alone = baseline.model_copy(update={"replicates": baseline.replicates[1:2]})
+    session.ledger.records = lambda: (alone,)
+    assert find_twin(session, trial_of(session), Subject.CANDIDATE) is not None
+    assert _watch(session, trial_of(session), Subject.CANDIDATE) is None
+
+
 def test_one_trial_in_twenty_is_spared(session: Any) -> None:
     trials = 600
     spared = 0

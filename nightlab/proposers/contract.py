@@ -37,24 +37,28 @@ def parse_source(source: str) -> ast.Module:
         raise ValueError("it is nested too deeply") from error
 
 
-def check_syntax(source: str) -> str | None:
-    """Return one sentence on why the source is no Python that the engine can read, or None."""
+def _read(source: str) -> ast.Module | str:
+    """The source's syntax tree, or one sentence on why it has none."""
     too_long = oversized(source)
     if too_long is not None:
         return too_long
     try:
-        parse_source(source)
+        return parse_source(source)
     except ValueError as error:
         return f"{TRAINER_FILE} would not parse: {error}."
-    return None
+
+
+def check_syntax(source: str) -> str | None:
+    """Return one sentence on why the source is no Python that the engine can read, or None."""
+    tree = _read(source)
+    return tree if isinstance(tree, str) else None
 
 
 def check_source(source: str) -> str | None:
     """Return one sentence on how the source breaks the trainer's contract, or None."""
-    unreadable = check_syntax(source)
-    if unreadable is not None:
-        return unreadable
-    tree = parse_source(source)
+    tree = _read(source)
+    if isinstance(tree, str):
+        return tree
     depth = _depth(tree)
     if depth > DEEPEST:
         return (
