@@ -118,13 +118,15 @@ def _mlflow_agrees_with_show(clone: Path, cache: Path) -> None:
         run = trial_run(client, experiments, trial["number"])
         assert run.data.tags["verdict"] == trial["decision"]["verdict"]
         assert run.data.tags["commit"] == trial["commit"]
-        assert run.data.metrics["val_bpb"] == trial["val_bpb"]
+        # An idea that is too much for a busy machine has no score, and then neither tells of one.
+        assert run.data.metrics.get("val_bpb") == trial["val_bpb"]
         children = client.search_runs(
             experiments, f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
         )
-        scores = {child.data.metrics["val_bpb"] for child in children}
+        scores = {child.data.metrics.get("val_bpb") for child in children}
         trained = trial["replicates"] + trial["incumbent_replicates"]
-        assert scores == {replicate["evaluation"]["val_bpb"] for replicate in trained}
+        evaluated = [replicate["evaluation"] or {} for replicate in trained]
+        assert scores == {evaluation.get("val_bpb") for evaluation in evaluated}
 
 
 @pytest.mark.slow
