@@ -16,6 +16,7 @@ from nightlab.proposers.endpoint_errors import PromptTooLong
 from nightlab.records import Reason, Verdict
 from tests.conftest import (
     ROOT,
+    SHORT_BUDGET,
     expect_success,
     git,
     nightlab_command,
@@ -93,7 +94,7 @@ def test_it_drives_a_session_to_its_end(
     done = run_nightlab(
         clone,
         shared_cache,
-        *("research", "--study", "small", "--trials", "1", "--budget-seconds", "4"),
+        *("research", "--study", "small", "--trials", "1", *SHORT_BUDGET),
         *("--confirm-replicates", "0", "--no-prefetch", "--model-timeout-seconds", "600"),
         *("--model", f"openai/{MODEL_NAME}", "--api-base", address),
         extra=prefect_api,

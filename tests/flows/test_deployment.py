@@ -113,7 +113,8 @@ def _every_minute(path: Path) -> None:
     nightly = document["deployments"][0]
     assert nightly["name"] == "nightly"
     nightly["schedules"][0]["cron"] = "* * * * *"
-    nightly["parameters"]["settings"].update(preset="quick", trials=0, budget_seconds=5)
+    short = {"budget_seconds": 6, "startup_free_seconds": 60}
+    nightly["parameters"]["settings"].update(preset="quick", trials=0, **short)
     path.write_text(yaml.safe_dump(document))
 
 

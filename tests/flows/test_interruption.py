@@ -13,6 +13,7 @@ from nightlab.decision import BASELINE_REPLICATES
 from nightlab.ledger import Ledger
 from nightlab.records import Reason
 from tests.conftest import (
+    SHORT_BUDGET,
     expect_success,
     git,
     nightlab_command,
@@ -20,11 +21,11 @@ from tests.conftest import (
     run_nightlab,
 )
 
-SESSION = ("research", "--study", "night", "--budget-seconds", "4", "--trials", "0")
+SESSION = ("research", "--study", "night", *SHORT_BUDGET, "--trials", "0")
 
 
 def started(clone: Path, cache: Path) -> "subprocess.Popen[bytes]":
-    """Start a session that trains for four seconds a replicate."""
+    """Start a session that trains for a few seconds a replicate."""
     return subprocess.Popen(
         nightlab_command(*SESSION),
         cwd=clone,

@@ -14,7 +14,7 @@ import pytest
 from nightlab.decision import is_baseline_complete
 from nightlab.ledger import Ledger
 from nightlab.records import Reason, Verdict
-from tests.conftest import expect_success, git, make_clone, run_nightlab
+from tests.conftest import SHORT_BUDGET, expect_success, git, make_clone, run_nightlab
 from tests.scripted_endpoint import Failure, Hang, ScriptedEndpoint
 from tests.scripted_endpoint import answer_with_edit as edit
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("research")
 
 # A trial that happens to be kept is not to be confirmed: that is another test's.
 UNCONFIRMED = ("--confirm-replicates", "0")
-QUICK = ("--budget-seconds", "4", "--study", "night", *UNCONFIRMED)
+QUICK = (*SHORT_BUDGET, "--study", "night", *UNCONFIRMED)
 # Of this seed the first idea is a model four times as wide, far worse within so few seconds: one
 # near the incumbent would have that trained again and again, up to sixteen times.
 CLEARLY_WORSE_FIRST = ("--seed", "7")
@@ -93,11 +93,11 @@ def test_a_study_goes_on_with_what_it_was_begun_with(
     records = Ledger(begun, "night").records()
     assert records[:2] == before
     assert [record.number for record in records] == [0, 1, 2]
-    assert records[2].budget_seconds == 4
+    assert records[2].budget_seconds == 6
 
     refused = run_nightlab(begun, shared_cache, *again, "--budget-seconds", "9", extra=prefect_api)
     assert refused.returncode == 1
-    assert "was begun with budget_seconds 4" in refused.stderr
+    assert "was begun with budget_seconds 6" in refused.stderr
     assert "Traceback" not in refused.stderr + refused.stdout
 
 
@@ -152,7 +152,7 @@ def test_ill_behaved_candidates_get_their_verdicts_and_the_session_goes_on(
             "research",
             *QUICK,
             "--startup-seconds",
-            "15",
+            "40",
             "--trials",
             "5",
             "--model",
