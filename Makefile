@@ -10,7 +10,7 @@ TRIALS ?= 4
 # Half of the suite waits for processes, so two workers nearly halve it, on two cores too.
 TEST_WORKERS ?= 2
 
-.PHONY: help setup run test test-all check format local-model lock deploy clean
+.PHONY: help setup run test test-all check format local-model lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list

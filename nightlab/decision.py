@@ -131,7 +131,7 @@ def judge(case: Case) -> Decision | Subject:
 
 
 def _judge_survivor(case: Case, comparison: Comparison, *, is_simpler: bool) -> Decision | Subject:
-    """Judge a candidate that gains enough to go on, with the incumbent trained after it."""
+    """Judge a candidate that gains enough to go on, or is shorter and loses little enough."""
     near = beside(case)
     if not near:
         why = verdict_sentence.NOTHING_BESIDE_IT

@@ -10,8 +10,8 @@ What is foreseen. At each look the gap (mean over the last ``WINDOW_BINS`` bins,
 twin) is put through a straight line that was fitted to the study's own finished trainings: their
 gaps at that look, and how far from their twins they ended. Around the line stands Student's
 predictive distribution, and with it the chance that the candidate would end where the judge lets
-it go on. Ends beyond ``FAR`` on either side of that question count as just beyond: how much
-worse is not asked, and would drown the spread that is.
+it go on. Ends further than ``FAR_BEHIND`` behind the twin, or ``FAR_AHEAD`` better than needed,
+count as just that, and gaps likewise: how much worse is not asked, and would drown the spread.
 
 When it stops. The candidate has not shown half of the gain that it needs, its chance is at most
 ``MOST_CHANCE``, and with it the chances of all that was stopped in this study come to at most

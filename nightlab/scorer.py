@@ -31,9 +31,10 @@ FILLER = 0
 """The token id that stands where a candidate is shown nothing."""
 
 EXIT_SECONDS = 10.0
+"""How long a candidate that closed its socket may take to end, at most."""
+
 LOG_SECONDS = 1.0
 """Longest wait for output that was printed before the text is shown."""
-"""How long a candidate that closed its socket may take to end, at most."""
 
 MAX_BATCH_ROWS = 256
 

@@ -93,7 +93,7 @@ def standing_record(records: Sequence[TrialRecord]) -> TrialRecord | None:
 
 
 def measure_noise(records: Iterable[TrialRecord], without: Container[str] = ()) -> Noise | None:
-    """Pool the variance of trainings that nothing selected: the baseline's and the refreshes.
+    """Pool the variance of trainings that nothing selected: the baseline's, and incumbents'.
 
     A candidate is trained again because it scored well, and its later scores fall back; its
     scores lie further apart than noise, so they say nothing here.

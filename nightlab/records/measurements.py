@@ -103,7 +103,7 @@ class Replicate(Frozen):
     evaluation: Evaluation | None = None
     contended: bool = False
     """Whether its throughput departed from that of the same code's other replicates, so that
-    it decides nothing."""
+    it decides nothing, unless most of that code are so."""
     outdated: bool = False
     """Whether the machine's speed has changed for good since, so that it decides nothing more."""
     turn: int = 0

@@ -30,7 +30,7 @@ class Reason(StrEnum):
     EXCEPTION = "exception"
     """The candidate's code raised, or ended with a non-zero status."""
     STARTUP_TIMEOUT = "startup_timeout"
-    """The candidate did not ask for its first batch within the start-up cap."""
+    """No first batch was asked for within the start-up cap, or so late that no budget was left."""
     TIMEOUT = "timeout"
     """No complete checkpoint stood at the deadline."""
     OOM = "oom"
