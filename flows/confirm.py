@@ -15,7 +15,7 @@ from nightlab.confirmation import (
     check_confirmable,
     finish_confirmation,
     next_code,
-    scored,
+    pairs,
 )
 from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
 from nightlab.records import utc_now
@@ -47,7 +47,7 @@ def confirmation(
                 study=study,
                 number=record.incumbent_trial,
                 step="confirm",
-                title=f"{code.value}, {scored(record, code) + 1} of {record.wanted}",
+                title=f"{code.value}, {len(pairs(record)) + 1} of {record.wanted}",
             )
         )
         record = confirm_code(session, record, code)

@@ -16,9 +16,8 @@ from nightlab import events
 from nightlab.confirmation import confirmation_due
 from nightlab.errors import (
     BudgetReached,
-    EvaluationError,
+    MachineryError,
     NightlabError,
-    SandboxError,
     UsageError,
 )
 from nightlab.limits import Limits
@@ -106,7 +105,7 @@ def _confirm_or_say(session: Session) -> None:
     study = session.ledger.study
     try:
         confirmation(session, study, session.settings.confirm_replicates)
-    except (SandboxError, EvaluationError) as error:
+    except MachineryError as error:
         text = f"The gain is not confirmed yet: {error} `nightlab confirm {study}` goes on with it."
         events.publish(events.Notice(text=text))
     push_or_say(session)

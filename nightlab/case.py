@@ -3,10 +3,17 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean
+from statistics import fmean, stdev
 
 from nightlab.records import Replicate
-from nightlab.scores import Noise, counted, counted_scores, no_finer_than_audits, pool_noise
+from nightlab.scores import (
+    Noise,
+    counted,
+    counted_scores,
+    no_finer_than_audits,
+    pool_noise,
+    scores_of,
+)
 from nightlab.sequential_test import Comparison
 
 
@@ -33,20 +40,39 @@ class Case:
     """Whether the candidate has fewer lines of code than its parent."""
 
 
-def beside(case: Case) -> list[Replicate]:
-    """The incumbent's trainings next to the candidate's: the first one after each, that counts.
+def turns(case: Case) -> list[tuple[Replicate, Replicate]]:
+    """The candidate's trainings that count, each with the incumbent's that followed it.
 
-    Those of one turn of either code share a spell of the machine, so that what it does to scores
-    does not enter their difference.
+    The two of one turn share a spell of the machine, so that what it does to scores does not enter
+    their difference. Where other work kept the incumbent's from counting, there is no turn.
     """
     own = counted(case.candidate)
     ends = [*(each.turn for each in own[1:]), math.inf]
     seeds = {each.seed for each in case.incumbent_anew}
     anew = [each for each in counted(case.incumbent) if each.seed in seeds]
     found = []
-    for each, end in zip(own, ends, strict=True):
-        found += [other for other in anew if each.turn < other.turn < end][:1]
+    for each, end in zip(own, ends, strict=False):
+        found += [(each, other) for other in anew if each.turn < other.turn < end][:1]
     return found
+
+
+def compare_turns(case: Case) -> Comparison | None:
+    """Compare the codes on their turns alone; None where there are fewer than two.
+
+    By all that is known of the noise, or by how far the differences of the turns lie apart, which
+    leaves out what a machine does for longer than a turn: whichever says more. With few turns the
+    second says little, and on a machine that wanders the first does.
+    """
+    pairs = turns(case)
+    if len(pairs) < 2:
+        return None
+    own, others = scores_of(each for each, _ in pairs), scores_of(other for _, other in pairs)
+    # Which of the incumbent's count is told by all of them, and not once more by these few.
+    pooled = compare(own, others, noise_of(case))
+    apart = stdev(other - each for each, other in zip(own, others, strict=True))
+    by_turns = Noise(sigma_bpb=apart / math.sqrt(2), degrees_of_freedom=len(pairs) - 1)
+    by_turns = no_finer_than_audits(by_turns, case.candidate, case.incumbent)
+    return max(pooled, compare(own, others, by_turns), key=Comparison.evidence)
 
 
 def compare(candidate: Sequence[float], incumbent: Sequence[float], noise: Noise) -> Comparison:

@@ -24,12 +24,14 @@ from nightlab.measurement import train_code, training_order
 from nightlab.records import Evaluation, Reason, Replicate, TrialRecord, utc_now
 from nightlab.scores import (
     Noise,
-    counted_scores,
+    counted,
+    evidence_bpb,
     find_baseline,
     incumbent_evidence,
     measure_noise,
     no_finer_than_audits,
     pool_noise,
+    scores_of,
     standing_record,
 )
 from nightlab.sequential_test import Comparison
@@ -42,7 +44,7 @@ from nightlab.session import (
 from nightlab.settings import recorded_settings
 
 MAX_FAILURES = 2
-"""Failed trainings of one code after which a confirmation gives up."""
+"""Failed trainings of one code in a row after which a confirmation gives up."""
 
 
 class Code(StrEnum):
@@ -125,7 +127,7 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
         longer = left.model_copy(update={"wanted": left.carried + wanted})
         write_confirmation(ledger, longer)
         return longer
-    claimed = (baseline.val_bpb or math.nan) - (standing.val_bpb or math.nan)
+    claimed = _standing_bpb(ledger.records(), baseline) - _standing_bpb(ledger.records(), standing)
     record = ConfirmationRecord(
         study=ledger.study,
         number=len(confirmations(ledger)),
@@ -145,37 +147,39 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
     return record
 
 
+def _standing_bpb(records: tuple[TrialRecord, ...], record: TrialRecord) -> float:
+    """Score of a kept code by all its trainings that still count."""
+    score = evidence_bpb(records, record.commit)
+    return score if score is not None else record.val_bpb or math.nan
+
+
 def _with_earlier(record: ConfirmationRecord, earlier: ConfirmationRecord) -> ConfirmationRecord:
-    """Add the scored trainings of a finished confirmation of the same codes.
-
-    Not where one of them always failed: it is tried anew.
-    """
-    if earlier.gain_bpb is None:
-        return record
-    carried = min(scored(earlier, code) for code in Code)
-    return record.model_copy(
-        update={
-            "wanted": carried + record.wanted,
-            "carried": carried,
-            "baseline_replicates": _without_failures(earlier.baseline_replicates),
-            "incumbent_replicates": _without_failures(earlier.incumbent_replicates),
-        }
-    )
-
-
-def _without_failures(earlier: tuple[Replicate, ...]) -> tuple[Replicate, ...]:
-    return tuple(each for each in earlier if each.failure is None)
+    """Add the pairs of a finished confirmation of the same codes, where both did train."""
+    trained = [
+        {each.seed for each in replicates(earlier, code) if each.failure is None} for code in Code
+    ]
+    both = set.intersection(*trained)
+    kept = {
+        f"{code.value}_replicates": tuple(
+            each for each in replicates(earlier, code) if each.seed in both
+        )
+        for code in Code
+    }
+    carried = len(pairs(earlier))
+    return record.model_copy(update={"wanted": carried + record.wanted, "carried": carried, **kept})
 
 
 def next_code(record: ConfirmationRecord) -> Code | None:
-    """Which code to train next, the two in turn; None when the confirmation can be finished.
+    """Which code to train next, strictly in turn; None when the confirmation can be finished.
 
-    A failed training of either counts, so that a code which always fails ends it.
+    To repeat the one code's trainings until they count would set it beside another hour of the
+    machine. A code that fails twice in a row ends the confirmation.
     """
-    missing = {code: record.wanted - scored(record, code) for code in Code}
-    if _failure(record) is not None or max(missing.values()) <= 0:
+    trained = {code: len(replicates(record, code)) for code in Code}
+    is_whole = trained[Code.BASELINE] == trained[Code.INCUMBENT]
+    if _failure(record) is not None or (is_whole and len(pairs(record)) >= record.wanted):
         return None
-    return max(Code, key=lambda code: missing[code])
+    return min(Code, key=lambda code: trained[code])
 
 
 def replicates(record: ConfirmationRecord, code: Code) -> tuple[Replicate, ...]:
@@ -185,9 +189,14 @@ def replicates(record: ConfirmationRecord, code: Code) -> tuple[Replicate, ...]:
     return record.incumbent_replicates
 
 
-def scored(record: ConfirmationRecord, code: Code) -> int:
-    """How many of its trainings count; those under contention are replaced."""
-    return len(counted_scores(replicates(record, code)))
+def pairs(record: ConfirmationRecord) -> list[tuple[Replicate, Replicate]]:
+    """The trainings of baseline and incumbent with one seed, where both of them count.
+
+    The two come one after the other, so what the machine does for a while it does to both.
+    """
+    incumbent = {each.seed: each for each in counted(record.incumbent_replicates)}
+    baseline = [each for each in counted(record.baseline_replicates) if each.seed in incumbent]
+    return [(each, incumbent[each.seed]) for each in baseline]
 
 
 def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> ConfirmationRecord:
@@ -239,15 +248,16 @@ def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRe
     failure = _failure(record)
     if failure is not None:
         return record.model_copy(update={"holds": False, "sentence": failure})
-    baseline, incumbent = record.baseline_replicates, record.incumbent_replicates
-    pooled = pool_noise(map(counted_scores, (baseline, incumbent)), noise)
+    found = pairs(record)
+    baseline, incumbent = [each for each, _ in found], [other for _, other in found]
+    pooled = pool_noise(map(scores_of, (baseline, incumbent)), noise)
     if pooled is None:
         raise EvaluationError(
             f"Study {record.study!r} knows no noise to set the gain against: confirm with at least "
             "two replicates."
         )
     pooled = no_finer_than_audits(pooled, incumbent, baseline)
-    comparison = compare(counted_scores(incumbent), counted_scores(baseline), pooled)
+    comparison = compare(scores_of(incumbent), scores_of(baseline), pooled)
     holds = comparison.interval[0] > 0
     return record.model_copy(
         update={
@@ -264,10 +274,11 @@ def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -
     claimed = record.claimed_gain_bpb
     head = "Confirmed on holdout" if holds else "NOT confirmed on holdout"
     claim = f"{claimed:.4f} were claimed by the trainings that chose it"
-    earlier = f", {record.carried} of them from an earlier confirmation" if record.carried else ""
+    carried = min(record.carried, comparison.candidate_count)
+    earlier = f", {carried} of them from an earlier confirmation" if carried else ""
     if holds and high < claimed:
         claim += ", which is more than the interval holds"
-    if not holds and claimed <= high:
+    if not holds and low <= claimed <= high:
         claim += (
             ", which so few seeds neither bear out nor rule out: "
             f"`nightlab confirm {record.study}` adds more"
@@ -282,11 +293,12 @@ def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -
 def _failure(record: ConfirmationRecord) -> str | None:
     """The sentence on a code that does not train any more, or None."""
     for code in Code:
-        broken = [each for each in replicates(record, code) if each.failure is not None]
+        latest = replicates(record, code)[-MAX_FAILURES:]
+        broken = [each for each in latest if each.failure is not None]
         if len(broken) >= MAX_FAILURES:
             return (
-                f"NOT confirmed: the {code.value} failed {len(broken)} of its fresh trainings, the "
-                f"last one so: {broken[-1].failure_message}"
+                f"NOT confirmed: the {code.value} failed {len(broken)} fresh trainings in a row, "
+                f"the last one so: {broken[-1].failure_message}"
             )
     return None
 

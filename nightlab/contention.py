@@ -69,7 +69,7 @@ def mark_contended(
     Returns:
         The same replicates in the same order, with ``contended`` and ``outdated`` set or cleared.
     """
-    trained = [each for each in replicates if each.failure is None]
+    trained = [each for each in replicates if each.failure is None and not each.precedes_change]
     contended: set[int] = set()
     outdated: set[int] = set()
     if not counts_tokens:
@@ -78,10 +78,26 @@ def mark_contended(
         contended |= _falling([each for each in trained if each.seed not in departed])
 
     def marked(each: Replicate) -> Replicate:
-        marks = {"contended": each.seed in contended, "outdated": each.seed in outdated}
+        is_outdated = each.precedes_change or each.seed in outdated
+        marks = {"contended": each.seed in contended, "outdated": is_outdated}
         return each.model_copy(update=marks)
 
     return tuple(marked(each) if each.failure is None else each for each in replicates)
+
+
+def first_since_change(replicates: Sequence[Replicate]) -> Replicate | None:
+    """The first training of a code on the machine as it is now; None where it never changed.
+
+    Args:
+        replicates: all of one commit, in the order in which they were trained.
+    """
+    trained = [each for each in replicates if each.failure is None and not each.precedes_change]
+    rates = _rates(trained)
+    since = _last_change(list(rates.values()))
+    if not since:
+        return None
+    seed = list(rates)[since]
+    return next(each for each in trained if each.seed == seed)
 
 
 def contention_sentence(
@@ -98,7 +114,7 @@ def contention_sentence(
     if found is None:
         return None
     why = _departure_clause(found, replicates) or _fall_clause(found)
-    outcome = "It decides nothing, and another takes its place"
+    outcome = "It decides nothing"
     if counts:
         outcome = "It counts all the same, as most of this code's trainings are like it"
     return (

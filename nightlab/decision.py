@@ -23,13 +23,14 @@ from enum import StrEnum
 from statistics import fmean
 
 from nightlab import verdict_sentence
-from nightlab.case import Case, beside, compare, noise_of
+from nightlab.case import Case, compare, compare_turns, noise_of, turns
 from nightlab.crashes import first_crash
 from nightlab.records import Decision, Reason, Replicate, Verdict
-from nightlab.scores import counted, counted_scores, mean_bpb, scores_of
+from nightlab.scores import counted, counted_scores, mean_bpb
 from nightlab.screening import (
     DOUBT,
     LEAST_GAIN,
+    is_crowded_out,
     is_in_doubt,
     is_settled,
     is_stale,
@@ -50,7 +51,7 @@ HALF_SPENT_AFTER = 100
 better with a probability of at most 0.5 by this bound; what is measured lies far below it
 (bench/decisions.py)."""
 
-NEEDED_BESIDE = 10.0
+NEEDED_ON_TURNS = 10.0
 """Evidence that the incumbent's trainings next to an improvement's own have to give alone, since
 what lies further back may be of a machine that was slower then: strong, on the scale of Jeffreys,
 "Theory of Probability", 1961."""
@@ -132,27 +133,24 @@ def judge(case: Case) -> Decision | Subject:
 
 def _judge_survivor(case: Case, comparison: Comparison, *, is_simpler: bool) -> Decision | Subject:
     """Judge a candidate that gains enough to go on, or is shorter and loses little enough."""
-    near = beside(case)
-    if not near:
-        why = verdict_sentence.NOTHING_BESIDE_IT
-        return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
-    # Which of the incumbent's count is told by all of them, and not once more by these few.
-    paired = compare(counted_scores(case.candidate), scores_of(near), noise_of(case))
     tried, needed = comparison.candidate_count, 1 / alpha_at(case.earlier_trials)
-    is_likelier = comparison.evidence() >= needed
-    if tried > 1 and is_likelier and paired.evidence() >= NEEDED_BESIDE:
+    paired, is_likelier = compare_turns(case), comparison.evidence() >= needed
+    if paired is not None and is_likelier and paired.evidence() >= NEEDED_ON_TURNS:
         why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials, paired)
         return _verdict(case, comparison, Verdict.KEEP, Reason.IMPROVED, why)
-    if is_simpler and min(tried, comparison.incumbent_count) >= SIMPLER_REPLICATES:
+    is_seen_beside = paired is not None and paired.candidate_count >= SIMPLER_REPLICATES
+    if is_simpler and is_seen_beside:
         why = "no worse within noise, and fewer lines of code"
         return _verdict(case, comparison, Verdict.KEEP, Reason.SIMPLER, why)
-    if tried < REPLICATE_LIMIT:
+    is_in_vain = not turns(case) and is_crowded_out(case)
+    if tried < REPLICATE_LIMIT and not is_in_vain:
         return Subject.CANDIDATE
-    why = (
-        verdict_sentence.too_little_beside_it(paired, NEEDED_BESIDE)
-        if is_likelier
-        else verdict_sentence.too_little_evidence(comparison, needed)
-    )
+    if paired is None:
+        why = verdict_sentence.NOTHING_BESIDE_IT
+    elif is_likelier:
+        why = verdict_sentence.too_little_beside_it(paired, NEEDED_ON_TURNS)
+    else:
+        why = verdict_sentence.too_little_evidence(comparison, needed)
     return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
 
 

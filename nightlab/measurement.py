@@ -11,7 +11,7 @@ from pathlib import Path
 from nightlab import crashes, decision, events, pruning
 from nightlab.case import Case, noise_of
 from nightlab.code_size import code_lines
-from nightlab.contention import contention_sentence, mark_contended
+from nightlab.contention import contention_sentence, first_since_change, mark_contended
 from nightlab.decision import Subject
 from nightlab.errors import EvaluationError
 from nightlab.evaluation import evaluate
@@ -31,7 +31,7 @@ from nightlab.session import Session, device_turn, replicate_seed
 from nightlab.training import TrainingOrder, train_replicate
 
 MAX_INCUMBENT_FAILURES = 2
-"""Failed trainings of the incumbent in one trial after which the machine is to blame."""
+"""Failed trainings of the incumbent in a row after which the machine is to blame."""
 
 FIRST_INCUMBENT_INDEX = 1_000
 SPARED_INDEX = 999_999
@@ -48,12 +48,13 @@ def next_subject(session: Session, mark: InFlight) -> Subject | None:
         failed = crashes.first_crash(mark.replicates) is not None
         enough = decision.is_baseline_complete(mark.replicates)
         return None if failed or enough else Subject.CANDIDATE
-    broken = [each for each in mark.incumbent_replicates if each.failure is not None]
+    latest = mark.incumbent_replicates[-MAX_INCUMBENT_FAILURES:]
+    broken = [each for each in latest if each.failure is not None]
     if len(broken) >= MAX_INCUMBENT_FAILURES:
         raise EvaluationError(
             f"The incumbent was trained anew to compare with trial {mark.number}, and failed "
-            f"{len(broken)} times, the last time so: {broken[-1].failure_message} It did train "
-            "before, so look at what else this machine does, then "
+            f"{len(broken)} times in a row, the last time so: {broken[-1].failure_message} "
+            "It did train before, so look at what else this machine does, then "
             f"`nightlab retry {mark.study} {mark.number}`."
         )
     judged = decision.judge(judged_case(session, mark))
@@ -308,5 +309,26 @@ def add_replicate(
     if said is not None:
         events.publish(events.Notice(text=said))
     grown = grown.model_copy(update={name: marked[-len(own) :]})
+    if subject is Subject.INCUMBENT:
+        grown = _without_earlier_machine(session, grown, marked)
     session.ledger.mark(grown)
     return grown
+
+
+def _without_earlier_machine(
+    session: Session, mark: InFlight, incumbent: Sequence[Replicate]
+) -> InFlight:
+    """Outdate what the candidate trained before the incumbent's trainings showed a new machine.
+
+    The candidate's own few would tell of it later, and until then the one code would be compared
+    on the machine as it was with the other on the machine as it is.
+    """
+    counts_tokens = session.settings.sizes.budget_tokens is not None
+    first = None if counts_tokens else first_since_change(incumbent)
+    if first is None or first.seed not in {each.seed for each in mark.incumbent_replicates}:
+        return mark
+    flagged = [
+        each.model_copy(update={"precedes_change": True}) if each.turn < first.turn else each
+        for each in mark.replicates
+    ]
+    return mark.model_copy(update={"replicates": mark_contended(flagged)})

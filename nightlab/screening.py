@@ -6,7 +6,7 @@ only; so it is the incumbent that is trained while what is known of it leaves a 
 
 import math
 
-from nightlab.case import Case, beside
+from nightlab.case import Case
 from nightlab.scores import CONTENDED_LIMIT, counted, counted_scores
 from nightlab.sequential_test import Comparison
 
@@ -58,12 +58,13 @@ def is_thin(case: Case, comparison: Comparison) -> bool:
 
     They take turns, so that what a machine does for a while it does to both.
     """
-    tried, known = comparison.candidate_count, comparison.incumbent_count
+    if not _is_trained_since(case):
+        return True
     if is_crowded_out(case):
         return False
+    tried, known = comparison.candidate_count, comparison.incumbent_count
     passes = comparison.gain_in_sigmas >= LEAST_GAIN
-    in_doubt = passes and known < LEAST_KNOWN and _is_close(comparison)
-    return known <= tried or in_doubt or not _is_trained_since(case)
+    return known <= tried or (passes and known < LEAST_KNOWN and _is_close(comparison))
 
 
 def is_settled(case: Case, incumbent_count: int) -> bool:
@@ -88,9 +89,13 @@ def is_crowded_out(case: Case) -> bool:
 
 
 def _is_trained_since(case: Case) -> bool:
-    """Whether the incumbent was trained after the candidate's last training."""
-    last = counted(case.candidate)[-1].turn
-    return any(other.turn > last for other in beside(case))
+    """Whether the incumbent was trained after the candidate's last training.
+
+    Counting or not: to repeat one code's until it counts would set it beside another hour.
+    """
+    own = [each.turn for each in case.candidate if each.val_bpb is not None]
+    others = [each.turn for each in case.incumbent_anew if each.val_bpb is not None]
+    return max(others, default=-1) > max(own, default=-1)
 
 
 def _is_close(comparison: Comparison) -> bool:

@@ -57,11 +57,12 @@ def _carried_over(session: Session, left: InFlight) -> InFlight:
     if left.attempts and is_applied(left) and left.parent == incumbent:
         return left
     if left.replicates:
-        text = f"Trial {left.number} was begun on an incumbent that a retried trial has replaced"
+        text = f"Trial {left.number} was begun on an incumbent that another trial has replaced"
         events.publish(events.Notice(text=f"{text}: its idea is trained anew on today's."))
     untrained = left.model_copy(
         update={
             "commit": left.parent,
+            "attempts": 0,
             "preflight": None,
             "repairs": 0,
             "is_given_up": False,

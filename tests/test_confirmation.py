@@ -13,7 +13,7 @@ from nightlab.confirmation import (
     concluded,
     fresh_seed,
     next_code,
-    scored,
+    pairs,
 )
 from nightlab.errors import EvaluationError, UsageError
 from nightlab.ledger import ConfirmationRecord, confirmations, write_confirmation
@@ -31,7 +31,7 @@ from tests.samples import sample_record
 from tests.session_samples import finish_trial, keep_edit, sample_session
 
 
-def trained(*scores: float | None) -> tuple[Replicate, ...]:
+def trained(*scores: float | None, first_seed: int = 0) -> tuple[Replicate, ...]:
     return tuple(
         Replicate(
             seed=seed,
@@ -41,7 +41,7 @@ def trained(*scores: float | None) -> tuple[Replicate, ...]:
             ),
             evaluation=None if score is None else Evaluation(split="holdout", val_bpb=score),
         )
-        for seed, score in enumerate(scores)
+        for seed, score in enumerate(scores, first_seed)
     )
 
 
@@ -70,18 +70,30 @@ def test_both_codes_are_trained_in_turn_until_both_have_enough() -> None:
     assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9, 1.9))) is None
 
 
-def test_a_training_under_contention_is_replaced_and_does_not_count() -> None:
-    record = confirmation((2.0, 2.1), (1.9,))
+def test_a_training_under_contention_takes_its_pair_with_it_and_another_pair_follows() -> None:
+    record = confirmation((2.0, 2.5), (1.9,), wanted=2)
     slowed = record.baseline_replicates[1].model_copy(update={"contended": True})
     record = record.model_copy(
         update={"baseline_replicates": (record.baseline_replicates[0], slowed)}
     )
-    assert (scored(record, Code.BASELINE), scored(record, Code.INCUMBENT)) == (1, 1)
+    # The incumbent all the same: the two are trained in turn, whatever the machine does.
+    assert next_code(record) is Code.INCUMBENT
+    record = record.model_copy(update={"incumbent_replicates": trained(1.9, 1.3)})
+    assert [(each.val_bpb, other.val_bpb) for each, other in pairs(record)] == [(2.0, 1.9)]
     assert next_code(record) is Code.BASELINE
+    whole = {
+        "baseline_replicates": (*record.baseline_replicates, *trained(2.02, first_seed=2)),
+        "incumbent_replicates": (*record.incumbent_replicates, *trained(1.88, first_seed=2)),
+    }
+    record = record.model_copy(update=whole)
+    assert next_code(record) is None
+    assert concluded(record, None).gain_bpb == pytest.approx(0.12), "of the two whole pairs"
 
 
 def test_a_code_that_fails_is_tried_once_more_and_then_nothing_is_confirmed() -> None:
-    assert next_code(confirmation((2.0,), (None,))) is Code.INCUMBENT
+    assert next_code(confirmation((2.0,), (None,))) is Code.BASELINE
+    now_and_then = confirmation((2.0,) * 4, (None, 1.9, 1.9, None))
+    assert next_code(now_and_then) is Code.BASELINE, "never twice in a row"
     broken = confirmation((2.0, 2.0), (None, None))
     assert next_code(broken) is None
     found = concluded(broken, None)
@@ -174,12 +186,12 @@ def test_one_that_follows_another_rests_on_the_trainings_of_both(tmp_path: Path)
 
     second = begin_confirmation(session, 3)
     assert (second.number, second.wanted, second.carried) == (1, 5, 2)
-    assert (scored(second, Code.BASELINE), scored(second, Code.INCUMBENT)) == (2, 2)
+    assert len(pairs(second)) == 2
     assert begin_confirmation(session, 3).wanted == 5
     assert fresh_seed(second, Code.BASELINE) not in range(2)
     further = {
-        "baseline_replicates": second.baseline_replicates + trained(2.1, 2.1, 2.1),
-        "incumbent_replicates": second.incumbent_replicates + trained(1.9, 1.9, 1.9),
+        "baseline_replicates": second.baseline_replicates + trained(2.1, 2.1, 2.1, first_seed=7),
+        "incumbent_replicates": second.incumbent_replicates + trained(1.9, 1.9, 1.9, first_seed=7),
     }
     found = concluded(second.model_copy(update=further), None)
     assert found.gain_bpb == pytest.approx(0.6 / 5 + 0.02 / 5)
@@ -189,7 +201,7 @@ def test_one_that_follows_another_rests_on_the_trainings_of_both(tmp_path: Path)
 def test_a_training_that_failed_is_not_held_against_the_next_confirmation(tmp_path: Path) -> None:
     session = studied(tmp_path)
     scores = {
-        "baseline_replicates": trained(2.0, 2.1),
+        "baseline_replicates": trained(2.2, 2.0, 2.1),
         "incumbent_replicates": trained(None, 2.0, 2.1),
     }
     first = concluded(begin_confirmation(session, 2).model_copy(update=scores), None)
@@ -197,8 +209,23 @@ def test_a_training_that_failed_is_not_held_against_the_next_confirmation(tmp_pa
     second = begin_confirmation(session, 2)
     assert second.carried == 2
     assert [each.val_bpb for each in second.incumbent_replicates] == [2.0, 2.1]
-    again = second.incumbent_replicates + trained(None, 2.0)
+    assert [each.val_bpb for each in second.baseline_replicates] == [2.0, 2.1]
+    again = second.incumbent_replicates + trained(None, first_seed=7)
     assert next_code(second.model_copy(update={"incumbent_replicates": again})) is Code.BASELINE
+
+
+def test_what_was_paired_before_a_code_failed_for_good_is_gone_on_with(tmp_path: Path) -> None:
+    session = studied(tmp_path)
+    scores = {
+        "baseline_replicates": trained(2.0, 2.1, 2.2, 2.3),
+        "incumbent_replicates": trained(1.9, 2.0, None, None),
+    }
+    first = concluded(begin_confirmation(session, 4).model_copy(update=scores), None)
+    assert "failed 2 fresh trainings in a row" in first.sentence
+    write_confirmation(session.ledger, first.model_copy(update={"finished_at": first.started_at}))
+    second = begin_confirmation(session, 2)
+    assert (second.carried, second.wanted) == (2, 4)
+    assert [each.val_bpb for each in second.incumbent_replicates] == [1.9, 2.0]
 
 
 def test_trainings_of_another_engine_or_of_a_code_that_failed_are_not_gone_on_with(

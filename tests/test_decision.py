@@ -6,7 +6,7 @@ from statistics import fmean
 import pytest
 
 from nightlab import decision, screening, verdict_sentence
-from nightlab.case import beside, compare, noise_of
+from nightlab.case import compare, compare_turns, noise_of, turns
 from nightlab.decision import Subject, alpha_at, decide_baseline, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
 from nightlab.scores import counted_scores
@@ -44,10 +44,12 @@ def test_nothing_is_kept_before_the_incumbent_was_trained_beside_it() -> None:
         assert judge(found).verdict is Verdict.KEEP
         assert judge(dataclasses.replace(found, incumbent_anew=())) is Subject.INCUMBENT
         slowed = [
-            replicate(2.3, seed).model_copy(update={"contended": True}) for seed in range(500, 503)
+            in_turn(replicate(2.3, 500 + turn), turn).model_copy(update={"contended": True})
+            for turn in (1, 5, 7)
         ]
-        again = dataclasses.replace(found, incumbent_anew=slowed[:2])
-        assert judge(again) is Subject.INCUMBENT
+        assert judge(dataclasses.replace(found, incumbent_anew=slowed[:1])) is Subject.INCUMBENT
+        again = dataclasses.replace(found, incumbent_anew=slowed[1:])
+        assert judge(again) is Subject.CANDIDATE
         # Where other work does not let it be measured, that is not waited for, and nothing kept.
         ended = judge(dataclasses.replace(found, incumbent_anew=slowed))
         assert (ended.verdict, ended.reason) == (Verdict.DISCARD, Reason.WITHIN_NOISE)
@@ -63,7 +65,9 @@ def test_an_improvement_has_to_gain_on_the_trainings_next_to_its_own_too() -> No
     # The machine is faster since: it goes on, and is not kept.
     assert judge(case(*candidate, incumbent=(*old, *[2.001] * 4), anew=4)) is Subject.CANDIDATE
     limit = decision.REPLICATE_LIMIT
-    faster = judge(case(*[2.0] * limit, incumbent=(*old, *[2.001] * limit), anew=limit))
+    own = [2.0 + 0.01 * (-1) ** index for index in range(limit)]
+    others = [2.001 + 0.01 * (-1) ** (index // 2) for index in range(limit)]
+    faster = judge(case(*own, incumbent=(*old, *others), anew=limit))
     assert verdict(faster) is Reason.WITHIN_NOISE
     assert faster.evidence > faster.evidence_needed
     assert "16 trainings next to its own the gain is +0.0010, only" in faster.sentence
@@ -71,15 +75,43 @@ def test_an_improvement_has_to_gain_on_the_trainings_next_to_its_own_too() -> No
 
 def test_trainings_next_to_each_other_are_those_that_followed_at_once() -> None:
     found = case(1.9, 1.9, incumbent=(2.0, 2.1, 2.2, 2.3, 2.4), anew=2)
-    assert [each.val_bpb for each in beside(found)] == [2.3, 2.4]
+    assert [other.val_bpb for _, other in turns(found)] == [2.3, 2.4]
     # Of several between two of the candidate's the first, and of none, none.
     late = [in_turn(each, turn) for each, turn in zip(found.candidate, (0, 4), strict=True)]
     several = dataclasses.replace(found, candidate=late)
-    assert [each.val_bpb for each in beside(several)] == [2.3]
+    assert [other.val_bpb for _, other in turns(several)] == [2.3]
     assert judge(several) is Subject.INCUMBENT
     crowded = [each.model_copy(update={"contended": True}) for each in found.incumbent[3:]]
     alone = dataclasses.replace(found, incumbent=(*found.incumbent[:3], *crowded))
-    assert beside(alone) == []
+    assert turns(alone) == []
+
+
+def test_what_the_machine_does_to_both_of_a_turn_hides_no_gain() -> None:
+    # Spells of many a sigma, in which both codes train: only the differences are quiet.
+    spells = [0.1 * (-1) ** (index // 2) for index in range(6)]
+    wiggle = [0.002 * (index % 3 - 1) for index in range(6)]
+    own = [1.982 + spell + each for spell, each in zip(spells, wiggle, strict=True)]
+    others = tuple(2.0 + spell for spell in spells)
+    found = case(*own, incumbent=((2.0,) * 20 + others), anew=6)
+    alone = compare(own, others, noise_of(found))
+    best = compare_turns(found)
+    assert best.gain == pytest.approx(alone.gain)
+    assert best.degrees_of_freedom == 5
+    assert best.evidence() > decision.NEEDED_ON_TURNS > alone.evidence()
+    # Of two turns a small difference says nothing, and what is known of the noise counts.
+    few = case(1.9, 1.91, incumbent=(2.0,) * 20, anew=2)
+    assert compare_turns(few).degrees_of_freedom > 20
+    assert compare_turns(case(1.9, incumbent=(2.0,) * 20, anew=1)) is None
+
+
+def test_a_training_without_a_turn_of_the_incumbent_beside_it_adds_nothing_to_the_turns() -> None:
+    found = case(*[1.9] * 5, incumbent=(2.0,) * 20, anew=5)
+    slowed = [
+        each.model_copy(update={"contended": each.turn in (3, 5, 7)}) for each in found.incumbent
+    ]
+    found = dataclasses.replace(found, incumbent=slowed, incumbent_anew=slowed[-5:])
+    assert [each.turn for each, _ in turns(found)] == [0, 8]
+    assert compare_turns(found).candidate_count == 2
 
 
 def test_what_falls_behind_later_is_discarded_then() -> None:

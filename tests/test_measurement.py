@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nightlab import decision
-from nightlab.case import beside
+from nightlab.case import turns
+from nightlab.contention import mark_contended
 from nightlab.curve import PROFILE_BINS
 from nightlab.decision import Subject
 from nightlab.errors import EvaluationError
@@ -33,6 +34,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.scores import counted
 from nightlab.settings import SessionSettings
 from tests.samples import sample_record
 
@@ -174,13 +176,37 @@ def test_a_trial_that_failed_once_it_could_have_been_kept_spends_its_share(sessi
 def test_each_training_says_how_many_came_before_it_in_its_trial(session: Any) -> None:
     session.ledger.mark = lambda mark: None
     mark = trial_of(session)
-    turns = (Subject.CANDIDATE, Subject.INCUMBENT, Subject.CANDIDATE)
-    for seed, subject in enumerate(turns, start=50):
+    order = (Subject.CANDIDATE, Subject.INCUMBENT, Subject.CANDIDATE)
+    for seed, subject in enumerate(order, start=50):
         (measured,) = sample_record(7, scores=(2.0,)).replicates
         mark = add_replicate(session, mark, subject, measured.model_copy(update={"seed": seed}))
     assert [each.turn for each in mark.replicates] == [0, 2]
     assert [each.turn for each in mark.incumbent_replicates] == [1]
-    assert [each.seed for each in beside(judged_case(session, mark))] == [51]
+    assert [other.seed for _, other in turns(judged_case(session, mark))] == [51]
+
+
+@pytest.mark.parametrize(("later", "counting"), [(700.0, [54, 56]), (1000.0, [50, 52, 54, 56])])
+def test_what_a_candidate_trained_before_the_machine_changed_is_outdated(
+    session: Any, later: float, counting: list[int]
+) -> None:
+    session.ledger.mark = lambda mark: None
+    (baseline,) = session.ledger.records()
+    fast = tuple(at_rate(each, 1000.0) for each in baseline.replicates)
+    session.ledger.records = lambda: (baseline.model_copy(update={"replicates": fast}),)
+    mark = trial_of(session)
+    (measured,) = sample_record(7, scores=(2.0,)).replicates
+    for seed in range(50, 58):
+        subject = Subject.INCUMBENT if seed % 2 else Subject.CANDIDATE
+        each = at_rate(measured, 1000.0 if seed < 53 else later)
+        mark = add_replicate(session, mark, subject, each.model_copy(update={"seed": seed}))
+    case = judged_case(session, mark)
+    assert [each.seed for each in counted(case.candidate)] == counting
+    assert [(each.seed, other.seed) for each, other in turns(case)] == [
+        (seed, seed + 1) for seed in counting
+    ]
+    # What its record says of itself later is the same: its own rates alone do not tell.
+    again = mark_contended(mark.replicates)
+    assert [each.seed for each in counted(again)] == counting
 
 
 def test_nothing_is_followed_beside_a_curve_of_a_faster_machine(session: Any) -> None:
@@ -225,3 +251,6 @@ def test_an_incumbent_that_does_not_train_any_more_is_the_machines_fault(session
     often = once.model_copy(update={"incumbent_replicates": (failed,) * MAX_INCUMBENT_FAILURES})
     with pytest.raises(EvaluationError, match=r"Out of memory\..*nightlab retry sample 1"):
         next_subject(session, often)
+    (scored,) = sample_record(7, scores=(2.0,)).replicates
+    apart = once.model_copy(update={"incumbent_replicates": (failed, scored, failed)})
+    assert isinstance(next_subject(session, apart), Subject), "not twice in a row"

@@ -2,7 +2,7 @@ import dataclasses
 
 from nightlab import screening
 from nightlab.decision import Subject, judge
-from nightlab.records import Reason, Verdict
+from nightlab.records import Reason, Replicate, Verdict
 from nightlab.scores import CONTENDED_LIMIT
 from tests.case_samples import STANDING, WELL_KNOWN, case, in_turn, replicate, verdict
 
@@ -70,9 +70,27 @@ def test_before_a_candidate_in_doubt_goes_on_the_incumbent_is_known_better() -> 
     assert judge(case(1.985, incumbent=known)) is Subject.CANDIDATE
     assert judge(case(1.9)) is Subject.CANDIDATE, "ahead too far for any doubt"
     # Where other work does not let it be measured, that is not waited for, and all ends.
-    slowed = [replicate(2.3, seed).model_copy(update={"contended": True}) for seed in range(3)]
+    slowed = [
+        in_turn(replicate(2.3, seed), seed).model_copy(update={"contended": True})
+        for seed in (50, 51, 52)
+    ]
     crowded = dataclasses.replace(case(1.985, incumbent=known[1:]), incumbent_anew=slowed)
     assert "kept the incumbent from being measured" in judge(crowded).sentence
+
+
+def test_candidate_and_incumbent_take_strict_turns_whether_their_trainings_count_or_not() -> None:
+    def slowed(each: Replicate, *those: int) -> Replicate:
+        return each.model_copy(update={"contended": each.turn in those})
+
+    found = case(1.95, 1.95, incumbent=(2.0,) * 22, anew=2, earlier_trials=10**6)
+    assert judge(found) is Subject.CANDIDATE
+    # The incumbent's turn does not count: it is not repeated at once.
+    anew = [slowed(each, 3) for each in found.incumbent_anew]
+    busy = dataclasses.replace(found, incumbent=(*found.incumbent[:20], *anew), incumbent_anew=anew)
+    assert judge(busy) is Subject.CANDIDATE
+    # Nor is the candidate's.
+    own = [*found.candidate, in_turn(replicate(2.3, 9), 4).model_copy(update={"contended": True})]
+    assert judge(dataclasses.replace(found, candidate=own)) is Subject.INCUMBENT
 
 
 def test_the_incumbent_is_trained_again_while_it_is_known_no_better() -> None:

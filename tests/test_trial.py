@@ -208,7 +208,7 @@ def test_what_was_trained_on_an_incumbent_that_has_gone_is_trained_anew(session:
         again = begin_trial(session, 1)
     assert (again.parent, again.commit, again.replicates) == (commit, commit, ())
     assert again.proposal == DEEPER
-    assert "Trial 1 was begun on an incumbent that a retried trial has replaced" in said[0]
+    assert "Trial 1 was begun on an incumbent that another trial has replaced" in said[0]
     moved = apply_proposal(session, again, DEEPER)
     source = session.ledger.source(moved.commit)
     assert "A wide trainer" in source

@@ -106,6 +106,8 @@ class Replicate(Frozen):
     it decides nothing, unless most of that code are so."""
     outdated: bool = False
     """Whether the machine's speed has changed for good since, so that it decides nothing more."""
+    precedes_change: bool = False
+    """Whether that showed on the incumbent's trainings beside it, which its own do not tell."""
     turn: int = 0
     """How many trainings of its trial, of either code, came before it."""
 
