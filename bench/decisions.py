@@ -194,6 +194,8 @@ def main() -> None:
     parser.add_argument("--studies", type=int, default=10_000)
     parser.add_argument("--pictures", type=Path)
     arguments = parser.parse_args()
+    if arguments.pictures is not None:
+        arguments.pictures.mkdir(parents=True, exist_ok=True)
     studies, few = arguments.studies, max(1, int(arguments.studies * GAIN_SHARE))
     with ProcessPoolExecutor() as pool:
         nulls = run_studies(pool, null_study, range(studies))

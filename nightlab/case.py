@@ -56,23 +56,30 @@ def turns(case: Case) -> list[tuple[Replicate, Replicate]]:
     return found
 
 
-def compare_turns(case: Case) -> Comparison | None:
-    """Compare the codes on their turns alone; None where there are fewer than two.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnComparison:
+    """The codes compared on their turns alone."""
 
-    By all that is known of the noise, or by how far the differences of the turns lie apart, which
-    leaves out what a machine does for longer than a turn: whichever says more. With few turns the
-    second says little, and on a machine that wanders the first does.
-    """
+    by_noise: Comparison
+    """With all that is known of the noise: sharp at once, and blunt on a machine that wanders,
+    whose spells are in that noise."""
+    by_differences: Comparison
+    """With the spread of the differences alone, where the spells are not in it."""
+
+
+def compare_turns(case: Case) -> TurnComparison | None:
+    """Compare the codes on their turns alone; None where there are fewer than two."""
     pairs = turns(case)
     if len(pairs) < 2:
         return None
     own, others = scores_of(each for each, _ in pairs), scores_of(other for _, other in pairs)
     # Which of the incumbent's count is told by all of them, and not once more by these few.
-    pooled = compare(own, others, noise_of(case))
+    by_noise = compare(own, others, noise_of(case))
     apart = stdev(other - each for each, other in zip(own, others, strict=True))
-    by_turns = Noise(sigma_bpb=apart / math.sqrt(2), degrees_of_freedom=len(pairs) - 1)
-    by_turns = no_finer_than_audits(by_turns, case.candidate, case.incumbent)
-    return max(pooled, compare(own, others, by_turns), key=Comparison.evidence)
+    # Of one training, as the variance of a difference is that of two.
+    quiet = Noise(sigma_bpb=apart / math.sqrt(2), degrees_of_freedom=len(pairs) - 1)
+    quiet = no_finer_than_audits(quiet, case.candidate, case.incumbent)
+    return TurnComparison(by_noise=by_noise, by_differences=compare(own, others, quiet))
 
 
 def compare(candidate: Sequence[float], incumbent: Sequence[float], noise: Noise) -> Comparison:

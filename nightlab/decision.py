@@ -23,7 +23,7 @@ from enum import StrEnum
 from statistics import fmean
 
 from nightlab import verdict_sentence
-from nightlab.case import Case, compare, compare_turns, noise_of, turns
+from nightlab.case import Case, TurnComparison, compare, compare_turns, noise_of, turns
 from nightlab.crashes import first_crash
 from nightlab.records import Decision, Reason, Replicate, Verdict
 from nightlab.scores import counted, counted_scores, mean_bpb
@@ -55,6 +55,9 @@ NEEDED_ON_TURNS = 10.0
 """Evidence that the incumbent's trainings next to an improvement's own have to give alone, since
 what lies further back may be of a machine that was slower then: strong, on the scale of Jeffreys,
 "Theory of Probability", 1961."""
+NEEDED_ON_DIFFERENCES = 100.0
+"""Likewise by the differences of the turns, where those give too little by all that is known of the
+noise: decisive, on that scale. A machine that wanders has its spells in that noise."""
 
 SIMPLER_REPLICATES = 4
 """Replicates of a candidate and of the incumbent without which none is kept as ``simpler``."""
@@ -134,24 +137,31 @@ def judge(case: Case) -> Decision | Subject:
 def _judge_survivor(case: Case, comparison: Comparison, *, is_simpler: bool) -> Decision | Subject:
     """Judge a candidate that gains enough to go on, or is shorter and loses little enough."""
     tried, needed = comparison.candidate_count, 1 / alpha_at(case.earlier_trials)
-    paired, is_likelier = compare_turns(case), comparison.evidence() >= needed
-    if paired is not None and is_likelier and paired.evidence() >= NEEDED_ON_TURNS:
-        why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials, paired)
+    is_likelier = comparison.evidence() >= needed
+    on_turns = compare_turns(case)
+    if on_turns is not None and is_likelier and _is_borne_out(on_turns):
+        why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials, on_turns)
         return _verdict(case, comparison, Verdict.KEEP, Reason.IMPROVED, why)
-    is_seen_beside = paired is not None and paired.candidate_count >= SIMPLER_REPLICATES
-    if is_simpler and is_seen_beside:
+    if is_simpler and len(turns(case)) >= SIMPLER_REPLICATES:
         why = "no worse within noise, and fewer lines of code"
         return _verdict(case, comparison, Verdict.KEEP, Reason.SIMPLER, why)
     is_in_vain = not turns(case) and is_crowded_out(case)
     if tried < REPLICATE_LIMIT and not is_in_vain:
         return Subject.CANDIDATE
-    if paired is None:
+    if on_turns is None:
         why = verdict_sentence.NOTHING_BESIDE_IT
     elif is_likelier:
-        why = verdict_sentence.too_little_beside_it(paired, NEEDED_ON_TURNS)
+        why = verdict_sentence.too_little_beside_it(on_turns.by_noise, NEEDED_ON_TURNS)
     else:
         why = verdict_sentence.too_little_evidence(comparison, needed)
     return _verdict(case, comparison, Verdict.DISCARD, Reason.WITHIN_NOISE, why)
+
+
+def _is_borne_out(on_turns: TurnComparison) -> bool:
+    return (
+        on_turns.by_noise.evidence() >= NEEDED_ON_TURNS
+        or on_turns.by_differences.evidence() >= NEEDED_ON_DIFFERENCES
+    )
 
 
 def could_be_kept_below_bpb(case: Case, *, in_doubt: bool = False) -> float:

@@ -1,5 +1,6 @@
 """The sentence of a verdict: what was measured, and what of it decided."""
 
+from nightlab.case import TurnComparison
 from nightlab.sequential_test import Comparison
 
 MOST_TIMES = 1e6
@@ -35,7 +36,7 @@ def verdict_sentence(
 
 
 def enough_evidence(
-    comparison: Comparison, needed: float, earlier_trials: int, paired: Comparison
+    comparison: Comparison, needed: float, earlier_trials: int, on_turns: TurnComparison
 ) -> str:
     """Why a candidate is kept as an improvement.
 
@@ -43,12 +44,14 @@ def enough_evidence(
         comparison: of it and the incumbent.
         needed: evidence, of all their trainings.
         earlier_trials: that were judged before it, which that depends on.
-        paired: the comparison with the incumbent's trainings next to its own.
+        on_turns: the comparison with the incumbent's trainings next to its own.
     """
+    paired, differences = on_turns.by_noise, on_turns.by_differences
     return (
         f"{times(comparison.evidence())} times likelier if it is better than if not, and "
         f"{needed:,.0f} were needed, with {_plural(earlier_trials, 'trial')} judged before it; "
-        f"{times(paired.evidence())} times on {_next_to_it(paired)}, better by {paired.gain:.4f}"
+        f"{times(paired.evidence())} times on {_next_to_it(paired)}, better by {paired.gain:.4f}, "
+        f"and {times(differences.evidence())} times by how far those differences lie apart"
     )
 
 

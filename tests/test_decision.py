@@ -94,14 +94,34 @@ def test_what_the_machine_does_to_both_of_a_turn_hides_no_gain() -> None:
     others = tuple(2.0 + spell for spell in spells)
     found = case(*own, incumbent=((2.0,) * 20 + others), anew=6)
     alone = compare(own, others, noise_of(found))
-    best = compare_turns(found)
-    assert best.gain == pytest.approx(alone.gain)
-    assert best.degrees_of_freedom == 5
-    assert best.evidence() > decision.NEEDED_ON_TURNS > alone.evidence()
-    # Of two turns a small difference says nothing, and what is known of the noise counts.
-    few = case(1.9, 1.91, incumbent=(2.0,) * 20, anew=2)
-    assert compare_turns(few).degrees_of_freedom > 20
+    on_turns = compare_turns(found)
+    assert on_turns.by_noise == alone
+    quiet = on_turns.by_differences
+    assert quiet.gain == pytest.approx(alone.gain)
+    assert quiet.degrees_of_freedom == 5
+    # By hand: differences of 0.018 less -0.002, 0 and 0.002, twice; one training's is 1/√2 of it.
+    assert quiet.sigma == pytest.approx(0.002 * (4 / 5) ** 0.5 / 2**0.5)
+    assert quiet.evidence() > decision.NEEDED_ON_DIFFERENCES
+    assert alone.evidence() < decision.NEEDED_ON_TURNS
     assert compare_turns(case(1.9, incumbent=(2.0,) * 20, anew=1)) is None
+
+
+def test_differences_that_lie_close_keep_what_the_noise_would_hide() -> None:
+    spells = [0.05 * (-1) ** (index // 2) for index in range(8)]
+    wiggle = [0.002 * (index % 3 - 1) for index in range(8)]
+    own = [1.96 + spell + each for spell, each in zip(spells, wiggle, strict=True)]
+    others = [2.0 + spell for spell in spells]
+    found = case(*own, incumbent=((2.05, 1.95) * 20 + tuple(others)), anew=8)
+    on_turns = compare_turns(found)
+    assert on_turns.by_noise.evidence() < decision.NEEDED_ON_TURNS
+    likelier = dataclasses.replace(found, earlier_trials=-99)
+    kept = judge(likelier)
+    assert verdict(kept) is Reason.IMPROVED
+    assert "times by how far those differences lie apart" in kept.sentence
+    # Differences that lie as far apart as the scores do not.
+    mixed = [other - 0.04 for other in reversed(others)]
+    again = case(*mixed, incumbent=((2.05, 1.95) * 20 + tuple(others)), anew=8, earlier_trials=-99)
+    assert judge(again) is Subject.CANDIDATE
 
 
 def test_a_training_without_a_turn_of_the_incumbent_beside_it_adds_nothing_to_the_turns() -> None:
@@ -111,7 +131,7 @@ def test_a_training_without_a_turn_of_the_incumbent_beside_it_adds_nothing_to_th
     ]
     found = dataclasses.replace(found, incumbent=slowed, incumbent_anew=slowed[-5:])
     assert [each.turn for each, _ in turns(found)] == [0, 8]
-    assert compare_turns(found).candidate_count == 2
+    assert compare_turns(found).by_differences.candidate_count == 2
 
 
 def test_what_falls_behind_later_is_discarded_then() -> None:
