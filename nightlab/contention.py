@@ -69,7 +69,7 @@ def mark_contended(
     Returns:
         The same replicates in the same order, with ``contended`` and ``outdated`` set or cleared.
     """
-    trained = [each for each in replicates if each.failure is None and not each.precedes_change]
+    trained = _of_todays_machine(replicates)
     contended: set[int] = set()
     outdated: set[int] = set()
     if not counts_tokens:
@@ -91,7 +91,7 @@ def first_since_change(replicates: Sequence[Replicate]) -> Replicate | None:
     Args:
         replicates: all of one commit, in the order in which they were trained.
     """
-    trained = [each for each in replicates if each.failure is None and not each.precedes_change]
+    trained = _of_todays_machine(replicates)
     rates = _rates(trained)
     since = _last_change(list(rates.values()))
     if not since:
@@ -208,6 +208,11 @@ def _falling(trained: Sequence[Replicate]) -> set[int]:
     return set() if is_usual else fell
 
 
+def _of_todays_machine(replicates: Sequence[Replicate]) -> list[Replicate]:
+    """Those that ended, less those of a machine that is known to have been another one."""
+    return [each for each in replicates if each.failure is None and not each.precedes_change]
+
+
 def _slowest_quarter(replicate: Replicate) -> float | None:
     noted = replicate.training.slowest_quarter
     return slowest_quarter(replicate.training.curve) if noted is None else noted
@@ -229,7 +234,7 @@ def _tokens_at(points: Sequence[tuple[float, int]], moment: float) -> float:
 
 
 def _departure_clause(found: Replicate, replicates: Sequence[Replicate]) -> str:
-    trained = [each for each in replicates if each.failure is None]
+    trained = _of_todays_machine(replicates)
     rates = _rates(trained)
     if found.seed not in _departing(trained)[0]:
         return ""

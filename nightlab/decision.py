@@ -60,7 +60,7 @@ NEEDED_ON_DIFFERENCES = 100.0
 noise: decisive, on that scale. A machine that wanders has its spells in that noise."""
 
 SIMPLER_REPLICATES = 4
-"""Replicates of a candidate and of the incumbent without which none is kept as ``simpler``."""
+"""Turns of a candidate and the incumbent without which none is kept as ``simpler``."""
 SIMPLER_LOSSES = (1.0, 0.8, 0.65, 0.5)
 """Mean loss, in standard deviations of one training, that shorter code may show after its first,
 second, … replicate."""
