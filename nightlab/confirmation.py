@@ -109,8 +109,7 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
 
     Args:
         session: a session whose corpus is ready.
-        wanted: new scored replicates of each code; one that is under way is not made shorter by
-            it.
+        wanted: new pairs of scored replicates; one that is under way is not made shorter by it.
 
     Raises:
         UsageError: there is no baseline, or nothing that was kept as better than it.

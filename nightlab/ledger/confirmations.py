@@ -30,7 +30,7 @@ class ConfirmationRecord(Frozen):
     incumbent_trial: int
     """The trial that made the incumbent."""
     wanted: int
-    """Scored replicates of each code that it is to rest on."""
+    """Pairs of scored replicates, of one seed each, that it is to rest on."""
     carried: int = 0
     """How many of them an earlier confirmation of the same two codes had made."""
     baseline_replicates: tuple[Replicate, ...] = ()
