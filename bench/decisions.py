@@ -27,7 +27,7 @@ from typing import TypeVar
 from nightlab.case import Case
 from nightlab.decision import BASELINE_REPLICATES, Subject, judge
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
-from nightlab.scores import Noise, counted_scores
+from nightlab.scores import Noise, counted_scores, scores_of
 
 TRIALS = 100
 GAINS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
@@ -138,7 +138,7 @@ class SimulatedStudy:
         )
 
     def _pool(self, replicates: Sequence[Replicate]) -> None:
-        scores = [each.val_bpb for each in replicates if each.val_bpb is not None]
+        scores = scores_of(replicates)
         if len(scores) > 1:
             self.squares += variance(scores) * (len(scores) - 1)
             self.degrees += len(scores) - 1

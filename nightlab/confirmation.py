@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nightlab.case import compare
 from nightlab.contention import mark_contended
+from nightlab.crashes import FAILURES_IN_A_ROW, broken_down
 from nightlab.errors import EvaluationError, UsageError
 from nightlab.evaluation import HOLDOUT, evaluate
 from nightlab.ledger import (
@@ -24,12 +25,11 @@ from nightlab.measurement import train_code, training_order
 from nightlab.records import Evaluation, Reason, Replicate, TrialRecord, utc_now
 from nightlab.scores import (
     Noise,
-    counted,
-    evidence_bpb,
     find_baseline,
     incumbent_evidence,
     measure_noise,
     no_finer_than_audits,
+    pairs_of,
     pool_noise,
     scores_of,
     standing_record,
@@ -42,9 +42,6 @@ from nightlab.session import (
     seed_from,
 )
 from nightlab.settings import recorded_settings
-
-MAX_FAILURES = 2
-"""Failed trainings of one code in a row after which a confirmation gives up."""
 
 
 class Code(StrEnum):
@@ -126,7 +123,7 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
         longer = left.model_copy(update={"wanted": left.carried + wanted})
         write_confirmation(ledger, longer)
         return longer
-    claimed = _standing_bpb(ledger.records(), baseline) - _standing_bpb(ledger.records(), standing)
+    claimed = (baseline.val_bpb or math.nan) - (standing.val_bpb or math.nan)
     record = ConfirmationRecord(
         study=ledger.study,
         number=len(confirmations(ledger)),
@@ -144,12 +141,6 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
         record = _with_earlier(record, left)
     write_confirmation(ledger, record)
     return record
-
-
-def _standing_bpb(records: tuple[TrialRecord, ...], record: TrialRecord) -> float:
-    """Score of a kept code by all its trainings that still count."""
-    score = evidence_bpb(records, record.commit)
-    return score if score is not None else record.val_bpb or math.nan
 
 
 def _with_earlier(record: ConfirmationRecord, earlier: ConfirmationRecord) -> ConfirmationRecord:
@@ -193,9 +184,7 @@ def pairs(record: ConfirmationRecord) -> list[tuple[Replicate, Replicate]]:
 
     The two come one after the other, so what the machine does for a while it does to both.
     """
-    incumbent = {each.seed: each for each in counted(record.incumbent_replicates)}
-    baseline = [each for each in counted(record.baseline_replicates) if each.seed in incumbent]
-    return [(each, incumbent[each.seed]) for each in baseline]
+    return pairs_of(record.baseline_replicates, record.incumbent_replicates)
 
 
 def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> ConfirmationRecord:
@@ -255,7 +244,7 @@ def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRe
             f"Study {record.study!r} knows no noise to set the gain against: confirm with at least "
             "two replicates."
         )
-    pooled = no_finer_than_audits(pooled, incumbent, baseline)
+    pooled = no_finer_than_audits(pooled, record.incumbent_replicates, record.baseline_replicates)
     comparison = compare(scores_of(incumbent), scores_of(baseline), pooled)
     holds = comparison.interval[0] > 0
     return record.model_copy(
@@ -292,12 +281,11 @@ def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -
 def _failure(record: ConfirmationRecord) -> str | None:
     """The sentence on a code that does not train any more, or None."""
     for code in Code:
-        latest = replicates(record, code)[-MAX_FAILURES:]
-        broken = [each for each in latest if each.failure is not None]
-        if len(broken) >= MAX_FAILURES:
+        broken = broken_down(replicates(record, code))
+        if broken is not None:
             return (
-                f"NOT confirmed: the {code.value} failed {len(broken)} fresh trainings in a row, "
-                f"the last one so: {broken[-1].failure_message}"
+                f"NOT confirmed: the {code.value} failed {FAILURES_IN_A_ROW} fresh trainings in a "
+                f"row, the last one so: {broken.failure_message}"
             )
     return None
 

@@ -8,6 +8,17 @@ EXCUSED = (Reason.OOM, Reason.TIMEOUT, Reason.STARTUP_TIMEOUT)
 """Failures that another job on the machine may bring about: once, after a candidate was scored."""
 
 
+FAILURES_IN_A_ROW = 2
+"""Failed trainings of a code that trained before, one after the other, which are no accident."""
+
+
+def broken_down(replicates: Sequence[Replicate]) -> Replicate | None:
+    """The latest training of a code that does not train any more; None where it may."""
+    latest = replicates[-FAILURES_IN_A_ROW:]
+    failed = [each for each in latest if each.failure is not None]
+    return failed[-1] if len(failed) == FAILURES_IN_A_ROW else None
+
+
 def first_crash(replicates: Sequence[Replicate]) -> Decision | None:
     """The crash that a failed replicate, or an ignored seed, makes of its trial; or None."""
     is_scored, is_excused = False, False

@@ -142,10 +142,11 @@ def _judge_survivor(case: Case, comparison: Comparison, *, is_simpler: bool) -> 
     if on_turns is not None and is_likelier and _is_borne_out(on_turns):
         why = verdict_sentence.enough_evidence(comparison, needed, case.earlier_trials, on_turns)
         return _verdict(case, comparison, Verdict.KEEP, Reason.IMPROVED, why)
-    if is_simpler and len(turns(case)) >= SIMPLER_REPLICATES:
+    taken = len(turns(case))
+    if is_simpler and taken >= SIMPLER_REPLICATES:
         why = "no worse within noise, and fewer lines of code"
         return _verdict(case, comparison, Verdict.KEEP, Reason.SIMPLER, why)
-    is_in_vain = not turns(case) and is_crowded_out(case)
+    is_in_vain = not taken and is_crowded_out(case)
     if tried < REPLICATE_LIMIT and not is_in_vain:
         return Subject.CANDIDATE
     if on_turns is None:

@@ -30,9 +30,6 @@ from nightlab.scores import counted, incumbent_evidence, measure_noise, referenc
 from nightlab.session import Session, device_turn, replicate_seed
 from nightlab.training import TrainingOrder, train_replicate
 
-MAX_INCUMBENT_FAILURES = 2
-"""Failed trainings of the incumbent in a row after which the machine is to blame."""
-
 FIRST_INCUMBENT_INDEX = 1_000
 SPARED_INDEX = 999_999
 """Of the draw that decides which trials are not pruned: no replicate has it."""
@@ -48,12 +45,12 @@ def next_subject(session: Session, mark: InFlight) -> Subject | None:
         failed = crashes.first_crash(mark.replicates) is not None
         enough = decision.is_baseline_complete(mark.replicates)
         return None if failed or enough else Subject.CANDIDATE
-    latest = mark.incumbent_replicates[-MAX_INCUMBENT_FAILURES:]
-    broken = [each for each in latest if each.failure is not None]
-    if len(broken) >= MAX_INCUMBENT_FAILURES:
+    broken = crashes.broken_down(mark.incumbent_replicates)
+    if broken is not None:
         raise EvaluationError(
             f"The incumbent was trained anew to compare with trial {mark.number}, and failed "
-            f"{len(broken)} times in a row, the last time so: {broken[-1].failure_message} "
+            f"{crashes.FAILURES_IN_A_ROW} times in a row, the last time so: "
+            f"{broken.failure_message} "
             "It did train before, so look at what else this machine does, then "
             f"`nightlab retry {mark.study} {mark.number}`."
         )

@@ -48,10 +48,23 @@ def scores_of(replicates: Iterable[Replicate]) -> list[float]:
     return [each.val_bpb for each in replicates if each.val_bpb is not None]
 
 
+def pairs_of(
+    replicates: Sequence[Replicate], others: Sequence[Replicate]
+) -> list[tuple[Replicate, Replicate]]:
+    """Two codes' trainings that have the same seed, where both count."""
+    found = {each.seed: each for each in counted(others)}
+    return [(each, found[each.seed]) for each in counted(replicates) if each.seed in found]
+
+
+def mean_of(replicates: Iterable[Replicate]) -> float | None:
+    """Mean of the scores there are, of replicates that were found to count; or None."""
+    scores = scores_of(replicates)
+    return fmean(scores) if scores else None
+
+
 def mean_bpb(replicates: Iterable[Replicate]) -> float | None:
     """Mean score of the replicates that count, or None."""
-    scores = counted_scores(tuple(replicates))
-    return fmean(scores) if scores else None
+    return mean_of(counted(tuple(replicates)))
 
 
 def incumbent_evidence(records: Iterable[TrialRecord], commit: str) -> tuple[Replicate, ...]:

@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -26,7 +27,10 @@ from nightlab.records import (
     TrainingResult,
     Verdict,
 )
+from nightlab.report.page import confirmation_rows
+from nightlab.report.study import Study
 from nightlab.scores import Noise
+from nightlab.tracking.confirmations import describe_confirmation
 from tests.samples import sample_record
 from tests.session_samples import finish_trial, keep_edit, sample_session
 
@@ -87,7 +91,13 @@ def test_a_training_under_contention_takes_its_pair_with_it_and_another_pair_fol
     }
     record = record.model_copy(update=whole)
     assert next_code(record) is None
-    assert concluded(record, None).gain_bpb == pytest.approx(0.12), "of the two whole pairs"
+    done = concluded(record, None)
+    assert done.gain_bpb == pytest.approx(0.12), "of the two whole pairs"
+    # What is shown beside the gain adds up to it.
+    page, shown = render_pairs(done), describe_confirmation(done).metrics
+    assert page == ("2.0100", "1.8900")
+    means = (shown["baseline_holdout_bpb"], shown["incumbent_holdout_bpb"])
+    assert means == pytest.approx((2.01, 1.89))
 
 
 def test_a_code_that_fails_is_tried_once_more_and_then_nothing_is_confirmed() -> None:
@@ -159,6 +169,9 @@ def test_shorter_code_alone_claims_no_gain() -> None:
 def test_seeds_too_few_to_tell_are_said_to_be() -> None:
     unclear = concluded(confirmation((2.00, 2.06, 1.94), (1.96, 2.01, 1.91)), None)
     assert "neither bear out nor rule out: `nightlab confirm night` adds more" in unclear.sentence
+    negative = confirmation((2.00, 2.01, 1.99), (1.99, 2.00, 1.98))
+    negative = concluded(negative.model_copy(update={"claimed_gain_bpb": -0.5}), None)
+    assert "rule out" not in negative.sentence, "the interval does rule it out"
     refuted = concluded(confirmation((2.00, 2.01, 1.99), (2.05, 2.06, 2.04)), None)
     assert refuted.holds is False
     assert "rule out" not in refuted.sentence
@@ -248,6 +261,14 @@ def test_trainings_of_another_engine_or_of_a_code_that_failed_are_not_gone_on_wi
     broken = concluded(broken, None).model_copy(update={"finished_at": first.started_at})
     write_confirmation(session.ledger, broken)
     assert begin_confirmation(session, 3).incumbent_replicates == ()
+
+
+def render_pairs(record: ConfirmationRecord) -> tuple[str, str]:
+    """Both codes' scores as the report's page shows them beside the gain."""
+    kept = sample_record(4, scores=(1.9,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
+    study = SimpleNamespace(confirmation=record, baseline=kept, incumbent=kept)
+    _, (_, baseline, incumbent, _) = confirmation_rows(cast("Study", study))
+    return baseline, incumbent
 
 
 def studied(folder: Path) -> Any:

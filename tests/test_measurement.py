@@ -10,11 +10,11 @@ import pytest
 from nightlab import decision
 from nightlab.case import turns
 from nightlab.contention import mark_contended
+from nightlab.crashes import FAILURES_IN_A_ROW
 from nightlab.curve import PROFILE_BINS
 from nightlab.decision import Subject
 from nightlab.errors import EvaluationError
 from nightlab.measurement import (
-    MAX_INCUMBENT_FAILURES,
     _keep_below_bpb,
     _watch,
     add_replicate,
@@ -248,7 +248,7 @@ def test_an_incumbent_that_does_not_train_any_more_is_the_machines_fault(session
     mark = trial_of(session, 1.98)
     once = mark.model_copy(update={"incumbent_replicates": (failed,)})
     assert isinstance(next_subject(session, once), Subject)
-    often = once.model_copy(update={"incumbent_replicates": (failed,) * MAX_INCUMBENT_FAILURES})
+    often = once.model_copy(update={"incumbent_replicates": (failed,) * FAILURES_IN_A_ROW})
     with pytest.raises(EvaluationError, match=r"Out of memory\..*nightlab retry sample 1"):
         next_subject(session, often)
     (scored,) = sample_record(7, scores=(2.0,)).replicates

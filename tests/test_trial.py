@@ -208,6 +208,7 @@ def test_what_was_trained_on_an_incumbent_that_has_gone_is_trained_anew(session:
         again = begin_trial(session, 1)
     assert (again.parent, again.commit, again.replicates) == (commit, commit, ())
     assert again.proposal == DEEPER
+    assert again.attempts == 1, "what went before came to nothing"
     assert "Trial 1 was begun on an incumbent that another trial has replaced" in said[0]
     moved = apply_proposal(session, again, DEEPER)
     source = session.ledger.source(moved.commit)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.study import Study, trial_seconds
 from nightlab.score_text import audit_error, audit_sentence, budget_text, format_score
-from nightlab.scores import mean_bpb
+from nightlab.scores import mean_of, pairs_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -112,10 +112,11 @@ def confirmation_rows(study: Study) -> list[tuple[str, str, str, str]]:
     )
     low, high = again.interval_bpb or (None, None)
     interval = f" ({format_signed(low)} to {format_signed(high)})" if low is not None else ""
+    found = pairs_of(again.baseline_replicates, again.incumbent_replicates)
     confirmed = (
         "fresh seeds, on holdout",
-        format_bpb(mean_bpb(again.baseline_replicates)),
-        format_bpb(mean_bpb(again.incumbent_replicates)),
+        format_bpb(mean_of(each for each, _ in found)),
+        format_bpb(mean_of(other for _, other in found)),
         f"{format_bpb(again.gain_bpb)}{interval}",
     )
     return [claimed, confirmed]

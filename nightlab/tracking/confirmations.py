@@ -1,8 +1,10 @@
 """A confirmation as MLflow shows it: a run of its own beside the trials."""
 
+from collections.abc import Sequence
+
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Replicate
-from nightlab.scores import mean_bpb
+from nightlab.scores import mean_of, pairs_of, scores_of
 from nightlab.tracking.content import (
     FINISHED,
     KIND_TAG,
@@ -20,14 +22,15 @@ NUMBER_TAG = "nightlab.confirmation"
 def describe_confirmation(record: ConfirmationRecord) -> RunContent:
     """Say what MLflow is to show of a finished confirmation."""
     gain, interval = record.gain_bpb, record.interval_bpb
+    found = pairs_of(record.baseline_replicates, record.incumbent_replicates)
     known = {
         "claimed_gain_bpb": record.claimed_gain_bpb,
         "confirmed_gain_bpb": gain,
         "confirmed_gain_low_bpb": interval[0] if interval else None,
         "confirmed_gain_high_bpb": interval[1] if interval else None,
         "holds": None if record.holds is None else float(record.holds),
-        **_scores("baseline", record.baseline_replicates),
-        **_scores("incumbent", record.incumbent_replicates),
+        **_scores("baseline", record.baseline_replicates, [each for each, _ in found]),
+        **_scores("incumbent", record.incumbent_replicates, [other for _, other in found]),
     }
     finished = record.finished_at or record.started_at
     return RunContent(
@@ -53,11 +56,13 @@ def describe_confirmation(record: ConfirmationRecord) -> RunContent:
     )
 
 
-def _scores(whose: str, replicates: tuple[Replicate, ...]) -> dict[str, float]:
-    """The mean of those that count, and every seed's score, on the holdout split."""
-    mean = mean_bpb(replicates)
+def _scores(
+    whose: str, replicates: Sequence[Replicate], paired: Sequence[Replicate]
+) -> dict[str, float]:
+    """The mean of what the gain rests on, and every seed's score, on the holdout split."""
+    mean = mean_of(paired)
     if mean is None:
         return {}
-    scores = [each.val_bpb for each in replicates if each.val_bpb is not None]
+    scores = scores_of(replicates)
     every = {f"{whose}_holdout_bpb_{index}": score for index, score in enumerate(scores)}
     return {f"{whose}_holdout_bpb": mean, **every}
