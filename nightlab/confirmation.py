@@ -262,8 +262,7 @@ def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -
     claimed = record.claimed_gain_bpb
     head = "Confirmed on holdout" if holds else "NOT confirmed on holdout"
     claim = f"{claimed:.4f} were claimed by the trainings that chose it"
-    carried = min(record.carried, comparison.candidate_count)
-    earlier = f", {carried} of them from an earlier confirmation" if carried else ""
+    earlier = f", {record.carried} of them from an earlier confirmation" if record.carried else ""
     if holds and high < claimed:
         claim += ", which is more than the interval holds"
     if not holds and low <= claimed <= high:

@@ -72,6 +72,8 @@ def test_both_codes_are_trained_in_turn_until_both_have_enough() -> None:
     assert next_code(confirmation((2.0,), (1.9,))) is Code.BASELINE
     assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9))) is Code.INCUMBENT
     assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9, 1.9))) is None
+    # One that an earlier version left had trained the one code oftener.
+    assert next_code(confirmation((2.0,) * 4, (1.9,) * 3)) is Code.INCUMBENT
 
 
 def test_a_training_under_contention_takes_its_pair_with_it_and_another_pair_follows() -> None:

@@ -106,6 +106,16 @@ def test_after_some_in_a_row_that_lie_apart_the_machine_is_another_one() -> None
     assert marks(*calm, *changed, 100.0, 99.0, 101.0) == ([], [5, 6, 7])
 
 
+def test_what_is_known_to_be_of_another_machine_is_no_part_of_the_record() -> None:
+    fast, slow = record(100.0, 101.0, 99.0, 70.0)[:3], record(100.0, 101.0, 99.0, 70.0)[3:]
+    assert marked((*fast, *slow)) == [3]
+    earlier = [each.model_copy(update={"precedes_change": True}) for each in fast]
+    found = mark_contended((*earlier, *slow))
+    assert [(each.contended, each.outdated) for each in found] == [(False, True)] * 3 + [
+        (False, False)
+    ]
+
+
 def test_a_mark_is_taken_back_when_the_record_says_otherwise() -> None:
     first = mark_contended(record(75.0, 100.0))
     assert first[0].contended

@@ -240,6 +240,11 @@ def test_many_exact_audits_of_the_incumbent_hide_no_inexact_one_of_the_candidate
     comparison = compare(counted_scores(inexact), counted_scores(exact), noise_of(found))
     assert comparison.standard_error == pytest.approx(0.05 / math.sqrt(2))
     assert judge(found) is Subject.CANDIDATE
+    # Nor does a row of turns whose differences happen to be alike.
+    beside = [in_turn(each, 2 * place + 1) for place, each in enumerate(exact[::2][:2])]
+    inexact = [in_turn(each, 2 * place) for place, each in enumerate(inexact)]
+    found = dataclasses.replace(found, candidate=inexact, incumbent_anew=beside, incumbent=beside)
+    assert compare_turns(found).by_differences.sigma > 0.03
 
 
 def test_what_could_be_kept_is_what_passes_the_screen() -> None:

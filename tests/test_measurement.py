@@ -209,6 +209,35 @@ def test_what_a_candidate_trained_before_the_machine_changed_is_outdated(
     assert [each.seed for each in counted(again)] == counting
 
 
+def test_only_a_change_that_this_trial_showed_outdates_its_trainings(session: Any) -> None:
+    session.ledger.mark = lambda mark: None
+    (baseline,) = session.ledger.records()
+    (measured,) = sample_record(7, scores=(2.0,)).replicates
+    fast = tuple(at_rate(each, 1000.0) for each in baseline.replicates)
+    slow = tuple(
+        at_rate(measured, 700.0).model_copy(update={"seed": seed, "turn": seed})
+        for seed in (91, 92, 93)
+    )
+
+    def candidate_after(records: list[Any], *rates: float) -> list[bool]:
+        session.ledger.records = lambda: tuple(records)
+        mark = trial_of(session, 1.9)
+        for seed, rate in enumerate(rates, 50):
+            each = at_rate(measured, rate).model_copy(update={"seed": seed})
+            mark = add_replicate(session, mark, Subject.INCUMBENT, each)
+        return [each.outdated for each in mark.replicates]
+
+    first = baseline.model_copy(update={"replicates": fast})
+    earlier = sample_record(1, scores=(2.1,))
+    after_it = {"parent": baseline.commit, "incumbent_replicates": slow}
+    earlier = earlier.model_copy(update=after_it)
+    assert candidate_after([first], 700.0, 700.0, 700.0) == [True]
+    assert candidate_after([first, earlier], 700.0) == [False], "it showed in an earlier trial"
+    # Where tokens are counted, speed does not enter scores.
+    session.settings = SessionSettings(study="sample", budget_tokens=5000)
+    assert candidate_after([first], 700.0, 700.0, 700.0) == [False]
+
+
 def test_nothing_is_followed_beside_a_curve_of_a_faster_machine(session: Any) -> None:
     (baseline,) = session.ledger.records()
     fast = tuple(at_rate(each, 1000.0) for each in baseline.replicates)
