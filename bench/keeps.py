@@ -2,6 +2,7 @@
 
     .venv/bin/python bench/keeps.py                  # both studies at the quick preset: an hour
     .venv/bin/python bench/keeps.py --only nothing --trials 10
+    .venv/bin/python bench/keeps.py --only good --budget-tokens 240000   # where speed wanders
 
 *Nothing*: a scripted model answers with comments only, so every trial trains identical code.
 *Good*: the baseline's matrix learning rate is a quarter of what the trainer has, and among
@@ -35,11 +36,15 @@ def main() -> None:
     parser.add_argument("--only", choices=("nothing", "good"))
     parser.add_argument("--trials", type=int, default=30, help="of the study of nothing")
     parser.add_argument("--preset", default="quick")
+    parser.add_argument("--budget-tokens", help="what a training sees, in place of its seconds")
     arguments = parser.parse_args()
+    sizes = ["--preset", arguments.preset]
+    if arguments.budget_tokens is not None:
+        sizes += ["--budget-tokens", arguments.budget_tokens]
     if arguments.only in (None, "nothing"):
-        run_study("Nothing", arguments.preset, arguments.trials, comments(), lambda text: text)
+        run_study("Nothing", sizes, arguments.trials, comments(), lambda text: text)
     if arguments.only in (None, "good"):
-        run_study("Good", arguments.preset, 5, with_a_good_one(), spoiled)
+        run_study("Good", sizes, 5, with_a_good_one(), spoiled)
 
 
 def comments() -> Iterator[str]:
@@ -65,7 +70,11 @@ def spoiled(source: str) -> str:
 
 
 def run_study(
-    name: str, preset: str, trials: int, answers: Iterator[str], change: Callable[[str], str]
+    name: str,
+    sizes: Sequence[str],
+    trials: int,
+    answers: Iterator[str],
+    change: Callable[[str], str],
 ) -> None:
     """Run one study in a throw-away clone and print its trials."""
     with tempfile.TemporaryDirectory(prefix="nightlab-bench-") as folder:
@@ -77,7 +86,7 @@ def run_study(
         commit = ["commit", "--quiet", "--allow-empty", "-am", "The baseline of a measurement"]
         subprocess.run(["git", "-C", clone, *author, *commit], check=True)
         command = [sys.executable, "-m", "flows.command_line", "research", "--study", STUDY]
-        command += ["--trials", str(trials), "--preset", preset, "--model", "openai/bench"]
+        command += ["--trials", str(trials), *sizes, "--model", "openai/bench"]
         with model_endpoint(answers) as address:
             environment = {**os.environ, "OPENAI_API_KEY": "none", "PYTHONPATH": str(clone)}
             command += ["--api-base", address]

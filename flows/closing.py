@@ -5,6 +5,7 @@ from rich.console import Console
 from flows.research import SessionSummary
 from nightlab.scores import evidence_bpb
 from nightlab.settings import Places
+from nightlab.wandering import wandering_sentence
 
 
 def print_summary(console: Console, summary: SessionSummary, places: Places) -> None:
@@ -21,8 +22,10 @@ def print_summary(console: Console, summary: SessionSummary, places: Places) -> 
         for each in confirmations(ledger)
         if each.finished_at is not None and each.incumbent_commit == summary.incumbent.commit
     ]
+    wandering = wandering_sentence(records)
     lines = [
         *told[-1:],
+        *([wandering] if wandering is not None else []),
         f"Stopped: {summary.stopped}",
         f"Baseline:  trial {baseline.number}, "
         f"{number(evidence_bpb(records, baseline.commit))} bpb, "

@@ -118,6 +118,19 @@ def measure_noise(records: Iterable[TrialRecord], without: Container[str] = ()) 
     Returns:
         None while no code has two such scores.
     """
+    groups = unselected_trainings(records, without)
+    return pool_noise(map(counted_scores, groups), None)
+
+
+def unselected_trainings(
+    records: Iterable[TrialRecord], without: Container[str] = ()
+) -> list[tuple[Replicate, ...]]:
+    """Trainings that no good score selected, by code: the baseline's, and later ones of incumbents.
+
+    Args:
+        records: the study's.
+        without: commits to leave out.
+    """
     groups: dict[str, list[Replicate]] = {}
     counts_tokens = False
     for record in records:
@@ -125,12 +138,11 @@ def measure_noise(records: Iterable[TrialRecord], without: Container[str] = ()) 
         if record.reason is Reason.BASELINE:
             groups.setdefault(record.commit, []).extend(record.replicates)
         groups.setdefault(record.parent, []).extend(record.incumbent_replicates)
-    marked = [
+    return [
         mark_contended(group, counts_tokens=counts_tokens)
         for commit, group in groups.items()
         if commit not in without
     ]
-    return pool_noise(map(counted_scores, marked), None)
 
 
 def pool_noise(groups: Iterable[Sequence[float]], other: Noise | None) -> Noise | None:

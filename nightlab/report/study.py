@@ -17,6 +17,7 @@ from nightlab.scores import (
     standing_record,
 )
 from nightlab.sequential_test import quantiles
+from nightlab.wandering import wandering_sentence
 
 TOTAL_STEP = "total"
 """The step that is the whole trial; all others are parts of it."""
@@ -87,6 +88,8 @@ class Study:
     """Who had ideas; empty where only one arm did."""
     confirmation: ConfirmationRecord | None = None
     """Of today's incumbent; finished."""
+    wandering: str | None = None
+    """One sentence, where the machine's speed is a good part of the scores."""
 
     @property
     def gain_bpb(self) -> float | None:
@@ -129,6 +132,7 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
         noise_degrees=noise.degrees_of_freedom if noise else 0,
         spending=_spending(records),
         arms=arms if len(arms) > 1 else (),
+        wandering=wandering_sentence(records),
         confirmation=next(
             (
                 each

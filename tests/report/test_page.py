@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -142,6 +143,14 @@ def test_a_confirmation_is_in_the_first_line_and_side_by_side(holds: bool) -> No
     # Another incumbent stands now: what was said of the last one is not said of it.
     moved = [*records, trial(2, Verdict.KEEP, (1.8,))]
     assert read_study(FixedStudy(all_records=moved), (again,)).confirmation is None
+
+
+def test_a_machine_that_wanders_is_told_of_at_the_top() -> None:
+    study = replace(read_study(FixedStudy(all_records=[baseline()])), wandering="It <wandered>.")
+
+    page = render_page(study, {}, PICTURES)
+
+    assert page.index("It &lt;wandered&gt;.") < page.index("</header>")
 
 
 def test_a_crash_shows_its_sentence_and_its_last_output_and_no_score() -> None:
