@@ -2,7 +2,7 @@
 
     .venv/bin/python bench/keeps.py                  # both studies at the quick preset: an hour
     .venv/bin/python bench/keeps.py --only nothing --trials 10
-    .venv/bin/python bench/keeps.py --only good --budget-tokens 240000   # where speed wanders
+    .venv/bin/python bench/keeps.py --only good --budget-tokens 160000   # where speed wanders
 
 *Nothing*: a scripted model answers with comments only, so every trial trains identical code.
 *Good*: the baseline's matrix learning rate is a quarter of what the trainer has, and among

@@ -198,7 +198,7 @@ def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> Co
     own = replicates(record, code)
     own = (*own, _measure(session, record, code, fresh_seed(record, code)))
     known = incumbent_evidence(session.ledger.records(), _commit(record, code))
-    counts_tokens = session.settings.sizes.budget_tokens is not None
+    counts_tokens = session.settings.sizes.counts_tokens
     marked = mark_contended((*known, *own), counts_tokens=counts_tokens)[len(known) :]
     grown = record.model_copy(update={f"{code.value}_replicates": marked})
     write_confirmation(session.ledger, grown)

@@ -109,7 +109,7 @@ def _of_subject(session: Session, mark: InFlight, subject: Subject) -> tuple[Rep
         replicates = (*earlier, *mark.incumbent_replicates)
     else:
         replicates = mark.replicates
-    counts_tokens = session.settings.sizes.budget_tokens is not None
+    counts_tokens = session.settings.sizes.counts_tokens
     return mark_contended(replicates, counts_tokens=counts_tokens)
 
 
@@ -320,7 +320,7 @@ def _without_earlier_machine(
     The candidate's own few would tell of it later, and until then the one code would be compared
     on the machine as it was with the other on the machine as it is.
     """
-    counts_tokens = session.settings.sizes.budget_tokens is not None
+    counts_tokens = session.settings.sizes.counts_tokens
     first = None if counts_tokens else first_since_change(incumbent)
     if first is None or first.seed not in {each.seed for each in mark.incumbent_replicates}:
         return mark

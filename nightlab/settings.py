@@ -70,6 +70,11 @@ class Preset(Frozen):
     """Constants of train.py that a new study starts with, where they differ."""
 
     @property
+    def counts_tokens(self) -> bool:
+        """Whether a replicate's budget is tokens, so that speed does not enter scores."""
+        return self.budget_tokens is not None
+
+    @property
     def most_training_tokens(self) -> int | None:
         """How much text a training is handed at most; None for all there is.
 
