@@ -12,6 +12,7 @@ documentation, each line at its number:
 
 * functions and classes that a decorator hands to TorchScript or Triton, or that a call
   of ``torch.jit.script`` names;
+* Triton's language: its modules hand functions of one another to what reads them;
 * modules that ``install_config_module`` turns into settings: it reads their comments;
 * ``__main__.py``, which is run by path.
 """
@@ -31,10 +32,15 @@ _UNCHECKED_HASH = 0b01
 _READ_THEIR_SOURCE = frozenset(
     (
         *("jit", "script", "script_method", "script_if_tracing", "_script_if_tracing"),
-        *("_overload", "_overload_method", "autotune", "heuristics"),
+        *("_overload", "_overload_method", "autotune", "heuristics", "constexpr_function"),
     )
 )
 """Decorators by their last name."""
+_MENTIONS_A_READER = re.compile(
+    "|".join((*sorted(_READ_THEIR_SOURCE), "ScriptModule")).encode("ascii")
+)
+_KEPT_WHOLE = re.compile(r"/triton/language/|/__main__\.py$")
+"""Of places in the tree."""
 _SCRIPTING = ("script", "_script_if_tracing")
 """Functions that take a function to read."""
 _MEANT_FOR_MACHINES = re.compile(r"#\s*type:|@compile_ignored")
@@ -57,7 +63,7 @@ def strip_file(source: Path, place: Path) -> bool:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             tree = ast.parse(data)
-            kept = kept_text(data, tree, whole=place.name == "__main__.py")
+            kept = kept_text(data, tree, whole=bool(_KEPT_WHOLE.search(place.as_posix())))
             # "" is not a possible file name: the interpreter puts the real one in its place.
             code = compile(without_documentation(tree), "", "exec", dont_inherit=True, optimize=0)
     except (SyntaxError, ValueError, RecursionError):
@@ -107,7 +113,7 @@ def kept_text(data: bytes, tree: ast.Module, *, whole: bool = False) -> str:
 
 
 def _readers_of_source(data: bytes, tree: ast.Module) -> Iterator[ast.stmt]:
-    if not re.search(rb"script|jit|_overload|ScriptModule|autotune", data):
+    if not _MENTIONS_A_READER.search(data):
         return
     readers = set(_READ_THEIR_SOURCE)
     named = set()

@@ -69,7 +69,9 @@ def build(folder: Path, distributions: Iterable[str]) -> "Tree":
     for name in names:
         _take_distribution(tree, name)
     tools = find_toolchain(
-        torch=_folder_of("torch"), python_headers=_python_headers(), with_c="triton" in names
+        torch=_folder_of("torch"),
+        python_headers=_python_headers(),
+        triton=_folder_of("triton") if "triton" in names else None,
     )
     if tools is not None:
         _take_toolchain(tree, tools)

@@ -28,7 +28,7 @@ _FILES = ("liblto_plugin.so", "libgomp.spec", "crtfastmath.o", "crtbegin.o", "cr
 _LINKED = "#include <cmath>\n#include <string>\nint main() { return std::string().size(); }\n"
 _WAYS_TO_LINK = (("-shared", "-fPIC"), ())
 _ALWAYS_INCLUDED = ("stdc-predef.h", "omp.h", "Python.h", "torch/csrc/inductor/cpp_prefix.h")
-_C_INCLUDED = ("stdio.h", "stdlib.h", "string.h", "stdbool.h", "stdint.h", "dlfcn.h")
+_C_ALWAYS_INCLUDED = ("stdc-predef.h", "Python.h")
 _ASK_SECONDS = 60
 
 _OPENED = re.compile(r"^attempt to open (/\S+) succeeded$", re.MULTILINE)
@@ -50,14 +50,14 @@ class Toolchain:
 
 
 def find_toolchain(
-    *, torch: Path, python_headers: Iterable[Path], with_c: bool
+    *, torch: Path, python_headers: Iterable[Path], triton: Path | None
 ) -> Toolchain | None:
     """Take the compiler apart.
 
     Args:
         torch: the installed package.
         python_headers: folders with ``Python.h`` and what it includes.
-        with_c: take the C compiler too, which Triton calls.
+        triton: the installed package, which calls the C compiler too; None where there is none.
 
     Returns:
         None where there is no compiler that compiles and links: torch.compile, for a CPU,
@@ -66,13 +66,11 @@ def find_toolchain(
     linked = _linked_files()
     if linked is None:
         return None
-    compiled = (COMPILER, _C_COMPILER) if with_c else (COMPILER,)
-    programs = [
-        _program(name) for name in (*compiled, *_PROGRAMS, *(_C_PROGRAMS * with_c), _HASHER)
-    ]
+    names = (COMPILER, *_PROGRAMS, _HASHER) + ((_C_COMPILER, *_C_PROGRAMS) if triton else ())
+    programs = [_program(name) for name in names]
     files = [_asked(f"-print-file-name={name}") for name in _FILES]
     folders = _searched("c++")
-    c_folders = _searched("c") if with_c else ()
+    c_folders = _searched("c") if triton else ()
     own = (torch / "include", torch / "include/torch/csrc/api/include", *python_headers)
     return Toolchain(
         programs=tuple(path for path in programs if path is not None),
@@ -80,7 +78,7 @@ def find_toolchain(
         header_folders=folders,
         c_header_folders=c_folders,
         headers=follow(_roots(torch), (*folders, *own))
-        | (follow(("Python.h", *_C_INCLUDED), (*c_folders, *python_headers)) if with_c else set()),
+        | (_c_headers(triton, (*c_folders, *python_headers)) if triton else frozenset()),
     )
 
 
@@ -89,6 +87,17 @@ def _roots(torch: Path) -> set[str]:
     makers = [*torch.glob("_inductor/*.py"), *torch.glob("_inductor/codegen/cpp*.py")]
     texts = (maker.read_text(encoding="utf-8") for maker in [*makers, torch / "_dynamo/guards.py"])
     return set(_ALWAYS_INCLUDED).union(*map(included_names, texts))
+
+
+def _c_headers(triton: Path, folders: tuple[Path, ...]) -> frozenset[Path]:
+    """What Triton's C code includes: its own, and what it writes for each kernel."""
+    texts = (
+        maker.read_text(encoding="utf-8", errors="replace")
+        for pattern in ("backends/*/*.c", "backends/*/*.py", "runtime/*.py")
+        for maker in triton.glob(pattern)
+    )
+    roots = set(_C_ALWAYS_INCLUDED).union(*map(included_names, texts))
+    return follow(roots, (*folders, *triton.glob("backends/*/include")))
 
 
 def _linked_files() -> set[Path] | None:

@@ -20,12 +20,12 @@ def strip(tmp_path):
     def run(text, name="module.py", program="import module"):
         source, place = tmp_path / "source" / name, tmp_path / "place" / name
         for path in (source, place):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
         source.write_text(textwrap.dedent(text).lstrip("\n"))
         assert strip_file(source, place)
         done = subprocess.run(
             [sys.executable, "-B", "-c", program],
-            cwd=place.parent,
+            cwd=tmp_path / "place",
             capture_output=True,
             text=True,
             check=False,
@@ -116,6 +116,27 @@ def test_code_that_reads_its_source_finds_it(strip):
     assert said.startswith("@jit.script\ndef read(x):")
     assert "return x  # type: int" in said
     assert "return 8" in kept
+
+
+def test_what_triton_reads_is_kept_by_its_decorators_and_in_its_language(strip):
+    text = f'''
+        def constexpr_function(function):
+            return function
+        @constexpr_function
+        def next_power(number):
+            """{SECRET}"""
+            return 2 * number
+        def handed_on(kind):
+            return kind  # {SECRET}
+    '''
+    reading = "import inspect, module; print(inspect.getsource(module.next_power))"
+    kept, said = strip(text, program=reading)
+    assert "return 2 * number" in said
+    assert "handed_on" not in kept
+    name = "triton/language/core.py"
+    kept, said = strip(text, name=name, program=f"print(open({name!r}).read())")
+    assert "return kind" in said
+    assert SECRET not in kept
 
 
 def test_modules_of_settings_keep_the_comments_that_are_read(strip):
