@@ -5,65 +5,82 @@ context in the memory that candidates are measured with.
 """
 
 import os
-import re
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
+from nightlab.driver import MACHINE, has_gpu, why_unusable
 from nightlab.errors import UsageError
+from nightlab.peaks import peak_flops
 from nightlab.records import Frozen
 
 PROBE_SECONDS = 120
 
-# Dense bf16 tensor-core peaks from NVIDIA's data sheets, in FLOP/s; the first name that
-# stands as whole words in torch's name for the device counts: closer names come first.
-PEAK_FLOPS: Mapping[str, float] = {
-    "B200": 2250e12,
-    "H200": 989e12,
-    "GH200": 989e12,
-    "H100 PCIe": 756e12,
-    "H100 NVL": 835e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L40": 181e12,
-    "L4": 121e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-}
+Precision = Literal["float32", "bfloat16"]
 
 # Written for `python -c`: prints one line of JSON. CUDA is initialised on purpose: the
 # driver then makes the unified-memory device nodes, which no sandboxed process could
-# make, and /proc/self/maps tells where the driver's libraries lie.
+# make, and /proc/self/maps tells where the driver's libraries lie. A small sum on the GPU
+# says whether this build of torch has kernels for it. bfloat16 is taken where the GPU has it,
+# and on a CPU where a product takes at most half the time of one in float32, as in train.py,
+# but timed far longer: on a machine that does other work, the best of four wanders by half.
 _PROBE = """
-import json, os, sys
-wanted = sys.argv[1]
+import json, os, sys, time
+wanted, threads = sys.argv[1], int(sys.argv[2])
 found = {"torch": None, "gpus": [], "driver_folders": []}
+
+def look_at_gpus():
+    torch.cuda.init()
+    for index in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(index)
+        found["gpus"].append({
+            "name": properties.name,
+            "memory_mb": properties.total_memory / 2**20,
+            "uuid": str(getattr(properties, "uuid", "")),
+        })
+    with open("/proc/self/maps") as maps:
+        files = {line.split()[-1] for line in maps if "/" in line}
+    names = ("libcuda.so", "libnvidia-")
+    found["driver_folders"] = sorted(
+        {os.path.dirname(f) for f in files if os.path.basename(f).startswith(names)}
+    )
+    index = int(wanted.partition(":")[2] or 0)
+    if index < len(found["gpus"]):
+        torch.cuda.set_device(index)
+        torch.ones(8, device="cuda").sum().item()
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        found["precision"] = "bfloat16" if fast else "float32"
+
+def times_faster():
+    pairs = [torch.ones(2, 256, 256, dtype=t).unbind() for t in (torch.float32, torch.bfloat16)]
+    best = [float("inf"), float("inf")]
+    end = time.perf_counter() + 1
+    for _ in range(200):
+        for which, pair in enumerate(pairs):
+            begin = time.perf_counter()
+            torch.mm(*pair)
+            best[which] = min(best[which], time.perf_counter() - begin)
+        if time.perf_counter() > end:
+            break
+    return best[0] / best[1]
+
 try:
     import torch
 except ImportError as error:
     found["error"] = str(error)
 else:
-    found["torch"] = torch.__version__
-    if wanted != "cpu" and torch.cuda.is_available():
-        torch.cuda.init()
-        for index in range(torch.cuda.device_count()):
-            properties = torch.cuda.get_device_properties(index)
-            found["gpus"].append({
-                "name": properties.name,
-                "memory_mb": properties.total_memory / 2**20,
-                "uuid": str(getattr(properties, "uuid", "")),
-            })
-        with open("/proc/self/maps") as maps:
-            files = {line.split()[-1] for line in maps if "/" in line}
-        names = ("libcuda.so", "libnvidia-")
-        found["driver_folders"] = sorted(
-            {os.path.dirname(f) for f in files if os.path.basename(f).startswith(names)}
-        )
+    found["torch"], found["cuda"] = torch.__version__, torch.version.cuda
+    if wanted != "cpu":
+        try:
+            look_at_gpus()
+        except (AssertionError, RuntimeError, torch.cuda.DeferredCudaCallError) as error:
+            found["problem"] = (str(error).splitlines() or [repr(error)])[0]
+    if not found["gpus"]:
+        torch.set_num_threads(threads)
+        found["precision"] = "bfloat16" if times_faster() >= 2 else "float32"
 print("\\n" + json.dumps(found))
 """
 
@@ -79,6 +96,10 @@ class Device(Frozen):
     """Threads that torch may compute with."""
     peak_flops: float | None = None
     """Peak FLOP/s that ``mfu_percent`` is a share of; None where it is not known."""
+    memory_mb: float | None = None
+    """Memory of the GPU; None for a CPU."""
+    precision: Precision | None = None
+    """What matrix products are best computed in; None where it was not measured."""
     uuid: str | None = None
     """The GPU's identifier, which picks it whatever the order inside the sandbox."""
     driver_folders: tuple[str, ...] = ()
@@ -100,23 +121,37 @@ class _Gpu(Frozen):
     memory_mb: float
     uuid: str
 
+    @property
+    def identifier(self) -> str | None:
+        """What the driver and its tools call it: a part of a GPU has a prefix of its own."""
+        prefix = "MIG-" if " MIG " in self.name else "GPU-"
+        return f"{prefix}{self.uuid.removeprefix(prefix)}" if self.uuid else None
+
 
 class _Found(Frozen):
     torch: str | None
+    cuda: str | None = None
     gpus: tuple[_Gpu, ...]
     driver_folders: tuple[str, ...]
+    precision: Precision | None = None
+    problem: str | None = None
+    """Why torch cannot use a GPU, in its own words."""
     error: str | None = None
 
 
-def detect_device(wanted: str = "auto", *, threads: int | None = None) -> Device:
+def detect_device(
+    wanted: str = "auto", *, threads: int | None = None, machine: Path = MACHINE
+) -> Device:
     """Find the device that was asked for.
 
     Args:
         wanted: ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
         threads: for torch; by default every core that this process may use.
+        machine: the root of the files that tell of the machine's GPUs.
 
     Raises:
-        UsageError: torch is missing, or there is no such device here.
+        UsageError: torch is missing, there is no such device here, or there is a GPU and
+            torch cannot use it.
     """
     kind, _, number = wanted.partition(":")
     if kind not in ("auto", "cpu", "cuda") or (
@@ -126,11 +161,21 @@ def detect_device(wanted: str = "auto", *, threads: int | None = None) -> Device
             f"A device is 'auto', 'cpu', 'cuda' or 'cuda:N', and {wanted!r} was asked for: "
             "set --device to one of them."
         )
-    found = _ask_torch(kind)
     threads = threads or len(os.sched_getaffinity(0))
+    found = _ask_torch(wanted, threads)
+    if kind != "cpu" and found.problem and (found.gpus or has_gpu(machine)):
+        raise UsageError(
+            why_unusable(
+                found.problem, torch_version=str(found.torch), cuda=found.cuda, machine=machine
+            )
+        )
     if kind == "cpu" or (kind == "auto" and not found.gpus):
-        description = f"{_processor_name()}, {threads} threads"
-        return Device(name="cpu", description=description, threads=threads)
+        return Device(
+            name="cpu",
+            description=f"{_processor_name()}, {threads} threads",
+            threads=threads,
+            precision=found.precision,
+        )
     index = int(number or 0)
     if index >= len(found.gpus):
         raise UsageError(
@@ -144,21 +189,15 @@ def detect_device(wanted: str = "auto", *, threads: int | None = None) -> Device
         description=f"{gpu.name}, {gpu.memory_mb / 1024:.0f} GiB",
         threads=threads,
         peak_flops=peak_flops(gpu.name),
-        uuid=f"GPU-{gpu.uuid.removeprefix('GPU-')}" if gpu.uuid else None,
+        memory_mb=gpu.memory_mb,
+        precision=found.precision,
+        uuid=gpu.identifier,
         driver_folders=found.driver_folders,
     )
 
 
-def peak_flops(gpu_name: str) -> float | None:
-    """Peak bf16 FLOP/s of a GPU by its name, or None where it is not known."""
-    for name, peak in PEAK_FLOPS.items():
-        if re.search(rf"\b{re.escape(name)}\b", gpu_name, re.IGNORECASE):
-            return peak
-    return None
-
-
-def _ask_torch(kind: str) -> _Found:
-    command = [sys.executable, "-c", _PROBE, kind]
+def _ask_torch(wanted: str, threads: int) -> _Found:
+    command = [sys.executable, "-c", _PROBE, wanted, str(threads)]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PROBE_SECONDS, check=True

@@ -68,6 +68,23 @@ class Preset(Frozen):
     and compile caches."""
     knobs: dict[str, int | float | bool | str] = Field(default_factory=dict)
     """Constants of train.py that a new study starts with, where they differ."""
+    row_memory_mb: float | None = None
+    """Memory of a GPU that each row of a device batch takes in training, with these constants;
+    None where any GPU has enough."""
+
+    def knobs_on(self, memory_mb: float | None) -> dict[str, int | float | bool | str]:
+        """The constants on a GPU with so much memory (None: a CPU): its device batch must fit.
+
+        Halving it as often as needed leaves the batch in tokens as it is. A tenth of the memory
+        and a gigabyte stay free, for the driver, the evaluation and what the estimate lacks.
+        """
+        size = self.knobs.get("DEVICE_BATCH_SIZE")
+        if self.row_memory_mb is None or memory_mb is None or not isinstance(size, int):
+            return self.knobs
+        fitting = (0.9 * memory_mb - 1024) / self.row_memory_mb
+        while size > max(1, fitting):
+            size //= 2
+        return {**self.knobs, "DEVICE_BATCH_SIZE": size}
 
     @property
     def counts_tokens(self) -> bool:
@@ -124,6 +141,8 @@ PRESETS: dict[str, Preset] = {
         corpus_megabytes=4_000,
         memory_mb=0,
         scratch_mb=40_000,
+        # An estimate, not measured: 128 rows of 2,048 tokens would take about 60 GB.
+        row_memory_mb=470,
         knobs={
             "DEPTH": 8,
             "WIDTH": 512,

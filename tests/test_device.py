@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from nightlab import device
-from nightlab.device import Device, detect_device, peak_flops
+from nightlab.device import Device, detect_device
 from nightlab.errors import UsageError
+from tests.machine_samples import CARDS, write_machine, write_torch
 
 
 def test_the_cpu_is_found_with_the_cores_that_may_be_used():
@@ -13,6 +13,8 @@ def test_the_cpu_is_found_with_the_cores_that_may_be_used():
     assert found.threads == len(os.sched_getaffinity(0))
     assert f"{found.threads} threads" in found.description
     assert found.peak_flops is None, "no share of a peak that was not measured"
+    assert found.memory_mb is None
+    assert found.precision in ("float32", "bfloat16")
 
 
 def test_threads_are_a_setting():
@@ -44,35 +46,83 @@ def test_a_torch_that_kills_its_process_is_told(monkeypatch, tmp_path):
         detect_device("cpu")
 
 
-def test_a_gpu_is_described_from_what_torch_says(monkeypatch):
-    gpus = [{"name": f"NVIDIA {name}", "memory_mb": 81_920, "uuid": "ab-1"} for name in "AB"]
-    found = device._Found.model_validate(
-        {"torch": "2", "gpus": gpus, "driver_folders": ["/usr/lib/x"]}
-    )
-    monkeypatch.setattr(device, "_ask_torch", lambda kind: found)
-    assert detect_device("auto").name == "cuda:0"
-    second = detect_device("cuda:1")
-    assert second == Device(
+@pytest.fixture
+def torch_folder(monkeypatch, tmp_path):
+    """Where a torch for tests to write is found before the real one."""
+    folder = tmp_path / "torch"
+    folder.mkdir()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("card", CARDS, ids=lambda card: card.name)
+def test_a_gpu_is_described_from_what_torch_says(torch_folder, tmp_path, card):
+    write_torch(torch_folder, ("NVIDIA Other", 1024), (card.name, card.memory_mb))
+    found = detect_device("cuda:1", machine=write_machine(tmp_path / "machine"))
+    assert found == Device(
         name="cuda:1",
-        description="NVIDIA B, 80 GiB",
-        threads=second.threads,
-        uuid="GPU-ab-1",
-        driver_folders=("/usr/lib/x",),
+        description=f"{card.name}, {card.memory_mb / 1024:.0f} GiB",
+        threads=found.threads,
+        peak_flops=None if card.tflops is None else card.tflops * 1e12,
+        memory_mb=card.memory_mb,
+        precision="bfloat16",
+        uuid="GPU-0000-1",
     )
-    assert second.kind == "cuda"
+    assert found.kind == "cuda"
+    assert found.selector == "GPU-0000-1"
 
 
+def test_the_first_gpu_is_taken_by_itself(torch_folder, tmp_path):
+    machine = write_machine(tmp_path / "machine", {0: "GPU-0000-0"}, "580.65.06")
+    write_torch(torch_folder, ("Tesla T4", 15_000), ("NVIDIA B", 8_000), has_bfloat16=False)
+    found = detect_device(machine=machine)
+    assert (found.name, found.precision) == ("cuda:0", "float32")
+
+
+def test_a_part_of_a_gpu_has_a_selector_of_its_kind(torch_folder, tmp_path):
+    write_torch(torch_folder, ("NVIDIA A100-SXM4-40GB MIG 1g.5gb", 4_800))
+    found = detect_device(machine=write_machine(tmp_path / "machine"))
+    assert found.selector == "MIG-0000-0"
+    assert found.peak_flops is None
+
+
+@pytest.mark.parametrize("seconds", [0.001, 0.003])
+def test_a_cpu_computes_in_bfloat16_where_that_is_twice_as_fast(torch_folder, seconds):
+    write_torch(torch_folder, cuda=None, bfloat16_seconds=seconds)
+    expected = "bfloat16" if seconds == 0.001 else "float32"
+    assert detect_device("cpu").precision == expected
+
+
+OLD = "The NVIDIA driver on your system is too old (found version 12020). Please update it."
+NO_KERNEL = "CUDA error: no kernel image is available for execution on the device"
+
+
+@pytest.mark.parametrize("wanted", ["auto", "cuda", "cuda:0"])
 @pytest.mark.parametrize(
-    ("name", "peak"),
+    ("torch", "version", "sentence"),
     [
-        ("NVIDIA H100 80GB HBM3", 989e12),
-        ("NVIDIA H100 PCIe", 756e12),
-        ("NVIDIA A100-SXM4-80GB", 312e12),
-        ("NVIDIA GeForce RTX 4090", 165e12),
-        ("NVIDIA L40", 181e12),
-        ("NVIDIA RTX A1000", None),
-        ("NVIDIA GeForce GTX 1060", None),
+        ({"cuda": None}, "580.65.06", r"build for CPUs: run `make setup TORCH=cu130`"),
+        ({"start": OLD}, "535.183.01", r"535\.183\.01 is too old.*CUDA 13\.0.*TORCH=cu126"),
+        ({"start": "unknown error"}, "580.65.06", r"cu130 says 'unknown error': check.*nvidia-smi"),
+        ({"kernel": f"{NO_KERNEL}\nAnd more."}, "580.65.06", r"on the device': run.*TORCH=cu126"),
     ],
 )
-def test_peaks_are_found_by_whole_words(name, peak):
-    assert peak_flops(name) == peak
+def test_a_gpu_that_torch_cannot_use_is_not_passed_over(
+    torch_folder, tmp_path, monkeypatch, wanted, torch, version, sentence
+):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    machine = write_machine(tmp_path / "machine", {0: "GPU-0000-0"}, version)
+    cards = [("Tesla V100", 16_000)] if "kernel" in torch else []
+    write_torch(torch_folder, *cards, **torch)
+    with pytest.raises(UsageError, match=sentence) as refusal:
+        detect_device(wanted, machine=machine)
+    assert "\n" not in str(refusal.value)
+    assert detect_device("cpu", machine=machine).name == "cpu", "on purpose it may"
+
+
+def test_without_a_gpu_the_cpu_is_taken_without_a_word(torch_folder, tmp_path):
+    machine = write_machine(tmp_path / "machine", version="580.65.06")
+    write_torch(torch_folder, start="Found no NVIDIA driver on your system.")
+    assert detect_device(machine=machine).name == "cpu"
+    with pytest.raises(UsageError, match="sees 0 CUDA devices"):
+        detect_device("cuda", machine=machine)

@@ -33,6 +33,33 @@ def test_a_token_budget_brings_a_generous_cap_unless_one_is_set() -> None:
         SessionSettings(budget_tokens=0)
 
 
+@pytest.mark.parametrize(
+    ("memory_mb", "rows"),
+    [
+        (None, 128),
+        (81_079, 128),
+        (45_488, 64),
+        (40_326, 64),
+        (32_109, 32),
+        (22_502, 32),
+        (15_937, 16),
+        (11_000, 16),
+        (1_000, 1),
+    ],
+)
+def test_rows_of_a_device_batch_fit_in_the_gpu(memory_mb: float | None, rows: int) -> None:
+    preset = PRESETS["h100"]
+    constants = preset.knobs_on(memory_mb)
+    assert constants == {**preset.knobs, "DEVICE_BATCH_SIZE": rows}
+    assert isinstance(preset.knobs["TOTAL_BATCH_TOKENS"], int)
+    assert preset.knobs["TOTAL_BATCH_TOKENS"] % (rows * preset.sequence_length) == 0
+
+
+def test_small_presets_start_alike_on_every_device() -> None:
+    for name in ("quick", "laptop"):
+        assert PRESETS[name].knobs_on(1_000) == PRESETS[name].knobs
+
+
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "..", "ünder", "a\n"])
 def test_a_study_that_cannot_be_a_branch_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="letters, digits"):

@@ -140,6 +140,7 @@ class BubblewrapSandbox:
         shown = self._mounts + mounts.gpu(job.device)
         return {
             **job_environment(job, INNER, pair),
+            **mounts.driver_variables(job.device),
             "TMPDIR": "/tmp",
             "PYTHONHOME": mounts.PYTHON_HOME,
             "PYTHONPATH": f"{INNER.trainer}:{mounts.PACKAGES}",

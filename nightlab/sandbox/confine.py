@@ -8,7 +8,8 @@ makes of::
     {"limits": {"RLIMIT_NOFILE": 4096, …},
      "identity": 60578 | None,            the user and group id to take; root only
      "wall": None | {"readable": […], "writable": […], "devices": […],
-                     "filter": b"…"}      Landlock's rules by path; the BPF filter
+                     "filter": b"…",      Landlock's rules by path; the BPF filter
+                     "names_threads": …}  whether it may write to /proc/self/task
      "keep": [7],                         descriptors that the program inherits
      "folder": "…", "environment": {…}, "command": […]}
 
@@ -140,6 +141,8 @@ def _rules(wall: "dict[str, Any]") -> "Any":
         rules.allow(path, landlock.DEVICE)
     for path in filter(os.path.exists, _PROC):
         rules.allow(path, landlock.READ_FILE | landlock.READ_DIR)
+    if wall["names_threads"]:
+        rules.allow("/proc/self/task", landlock.WRITE_FILE)
     for path in _PLAIN_DEVICES:
         rules.allow(path, landlock.READ_FILE | landlock.WRITE_FILE)
     return rules

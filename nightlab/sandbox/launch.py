@@ -33,6 +33,8 @@ class Wall:
     devices: tuple[str, ...]
     program: bytes
     """The filter for system calls."""
+    names_threads: bool = False
+    """Whether it may write to its own threads' files in /proc, as a GPU's driver does."""
 
     def specification(self) -> dict[str, Any]:
         """As ``confine`` reads it."""
@@ -41,6 +43,7 @@ class Wall:
             "writable": self.writable,
             "devices": self.devices,
             "filter": self.program,
+            "names_threads": self.names_threads,
         }
 
 

@@ -5,11 +5,12 @@ packages appear under ``/nightlab``, wherever they really lie: they often lie in
 folder of mode 0700, which the candidate's user could not enter.
 """
 
-import glob
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightlab.device import Device
+from nightlab.driver import MACHINE, device_nodes, minor_number
+from nightlab.errors import SandboxUnavailable
 from nightlab.sandbox.library import Library, prepare_library
 from nightlab.sandbox.library_tree import real_interpreter
 
@@ -17,14 +18,9 @@ PYTHON_HOME = "/nightlab/python"
 PACKAGES = "/nightlab/packages"
 DRIVER = "/nightlab/driver"
 
-_GPU_NODES = (
-    "/dev/nvidia[0-9]*",
-    "/dev/nvidiactl",
-    "/dev/nvidia-uvm",
-    "/dev/nvidia-uvm-tools",
-    "/dev/nvidia-modeset",
-    "/dev/nvidia-caps",
-)
+# What every GPU needs besides its own node; the last only a part of a GPU (MIG).
+_CONTROL_NODES = ("nvidiactl", "nvidia-uvm", "nvidia-uvm-tools", "nvidia-modeset")
+_PARTS_NODE = "nvidia-caps"
 _DRIVER_FILES = ("libcuda.so*", "libnvidia-*.so*", "libcudadebugger.so*", "libnvcuvid.so*")
 
 
@@ -79,8 +75,16 @@ def library(tree: Library) -> Mounts:
     )
 
 
-def gpu(device: Device) -> Mounts:
-    """Device nodes and driver libraries of a GPU; nothing for the CPU."""
+def gpu(device: Device, machine: Path = MACHINE) -> Mounts:
+    """Device nodes and driver libraries of one GPU, and no other's; nothing for the CPU.
+
+    Args:
+        device: what the job computes on.
+        machine: the root of the files that tell of the machine's GPUs.
+
+    Raises:
+        SandboxUnavailable: the machine has several, and which is the device's is not told.
+    """
     if device.kind != "cuda":
         return Mounts()
     files = {
@@ -89,13 +93,45 @@ def gpu(device: Device) -> Mounts:
         for pattern in _DRIVER_FILES
         for path in sorted(Path(folder).glob(pattern))
     }
-    nodes = sorted(node for pattern in _GPU_NODES for node in glob.glob(pattern))
     return Mounts(
         read_only=(
             ("/sys", "/sys"),
             *((source, f"{DRIVER}/{name}") for name, source in sorted(files.items())),
         ),
-        devices=tuple(nodes),
+        devices=_nodes(device.selector, machine),
         # The second is for a sandbox without a file system of its own.
         library_folders=(DRIVER, *device.driver_folders),
     )
+
+
+def driver_variables(device: Device, *, in_place: bool = False) -> dict[str, str]:
+    """Environment variables that lead to a GPU's driver as a job sees it.
+
+    Without it Triton asks /sbin/ldconfig, on Ubuntu a shell script, which no sandbox shows.
+
+    Args:
+        device: what the job computes on.
+        in_place: whether the sandbox has no file system of its own.
+    """
+    for folder in device.driver_folders:
+        if any(Path(folder).glob("libcuda.so*")):
+            return {"TRITON_LIBCUDA_PATH": folder if in_place else DRIVER}
+    return {}
+
+
+def _nodes(selector: str, machine: Path) -> tuple[str, ...]:
+    """The device nodes that a job on a GPU needs, as far as the machine has them."""
+    cards = device_nodes(machine)
+    own = list(cards.values())
+    if len(cards) > 1:
+        minor = minor_number(selector, machine)
+        if minor not in cards:
+            raise SandboxUnavailable(
+                f"a job is shown its own GPU only, and which of {', '.join(own)} is {selector} "
+                "cannot be read in /proc/driver/nvidia/gpus",
+                "start Nightlab in a container that is given this GPU alone, or take another "
+                "with --device cuda:N",
+            )
+        own = [cards[minor]]
+    shared = (*_CONTROL_NODES, *((_PARTS_NODE,) if selector.startswith("MIG-") else ()))
+    return (*own, *(f"/dev/{name}" for name in shared if (machine / "dev" / name).exists()))

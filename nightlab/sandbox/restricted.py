@@ -30,7 +30,10 @@ from nightlab.sandbox.seccomp import filter_program
 
 # How many cores there are, and how they hang together: what thread pools ask for.
 _TOPOLOGY = ("/sys/devices/system/cpu", "/sys/devices/system/node")
-_DRIVER = ("/proc/driver/nvidia", "/proc/devices", "/sys/devices", "/sys/bus/pci", "/sys/module")
+_DRIVER = (
+    *("/proc/driver/nvidia", "/proc/driver/nvidia-uvm", "/proc/devices"),
+    *("/sys/devices", "/sys/bus/pci", "/sys/module"),
+)
 
 
 class LandlockSandbox:
@@ -43,7 +46,10 @@ class LandlockSandbox:
 
     def __init__(self) -> None:
         _require_landlock()
-        self._program = filter_program(local_sockets=False)
+        self._filters = {
+            kind: filter_program(local_sockets=False, driver_socket=kind == "cuda")
+            for kind in ("cpu", "cuda")
+        }
         self._spawner = Spawner()
         self._as_root = os.geteuid() == 0
 
@@ -114,6 +120,7 @@ class LandlockSandbox:
         limits = Limits.of(job)
         environment = {
             **job_environment(job, layout, pair),
+            **mounts.driver_variables(job.device, in_place=True),
             "TMPDIR": layout.scratch,
             "PYTHONHOME": str(library.home),
             "PYTHONPATH": f"{layout.trainer}:{library.packages}",
@@ -125,7 +132,7 @@ class LandlockSandbox:
         readable = [*library.readable_in_place(), *_TOPOLOGY]
         readable += [layout.trainer, layout.candidate, layout.weights]
         readable += [source for source, _ in gpu.read_only]
-        readable += _DRIVER if gpu.devices else ()
+        readable += _DRIVER if job.device.kind == "cuda" else ()
         others = 0 if identity.uid is not None else _tasks_of(os.getuid())
         return Program(
             command=[
@@ -143,7 +150,8 @@ class LandlockSandbox:
                 readable=tuple(filter(os.path.exists, readable)),
                 writable=(layout.work,),
                 devices=gpu.devices,
-                program=self._program,
+                program=self._filters[job.device.kind],
+                names_threads=job.device.kind == "cuda",
             ),
         )
 

@@ -71,7 +71,8 @@ _SHARED_BY_NAME = (
 )
 
 # Only on rung 2, whose processes share namespaces and maybe the user id with the engine.
-_SOCKETS = ("socket", "connect", "bind")
+_SOCKETS = ("connect",)
+_MAKING_SOCKETS = ("socket", "bind")
 # Landlock does not rule on these, and they act on every file of the user by its name.
 _METADATA = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"),
@@ -187,13 +188,17 @@ class Argument:
         return loading
 
 
-def filter_program(*, local_sockets: bool, machine: str | None = None) -> bytes:
+def filter_program(
+    *, local_sockets: bool, driver_socket: bool = False, machine: str | None = None
+) -> bytes:
     """The filter that a candidate runs under.
 
     Args:
         local_sockets: allow sockets of the machine's own (AF_UNIX), for rungs that show no
             foreign ones. Without, no socket can be made but a connected pair, and files'
             modes, owners and times are left alone: the rules of rung 2.
+        driver_socket: there, allow the socket that a GPU's driver binds for its unified memory:
+            of a kind that reaches nobody before it is connected, which stays refused.
         machine: as ``platform.machine()`` names it; None for this one.
 
     Returns:
@@ -216,14 +221,19 @@ def filter_program(*, local_sockets: bool, machine: str | None = None) -> bytes:
     if local_sockets:
         program.only("socket", Argument(0, _AF_UNIX))
     else:
-        _refuse_what_is_shared(program)
+        _refuse_what_is_shared(program, driver_socket=driver_socket)
     program.answer_younger(ENOSYS)
     return program.assemble()
 
 
-def _refuse_what_is_shared(program: Program) -> None:
+def _refuse_what_is_shared(program: Program, *, driver_socket: bool) -> None:
     """Rules for processes that live beside the engine, maybe with its user id."""
     program.answer((*_SOCKETS, *_METADATA), EPERM)
+    if driver_socket:
+        kind = Argument(1, _SOCK_SEQPACKET, mask=_SOCK_TYPE_MASK)
+        program.only("socket", Argument(0, _AF_UNIX), kind)
+    else:
+        program.answer(_MAKING_SOCKETS, EPERM)
     # A datagram pair is no pair: each message may name another receiver.
     types = Argument(1, _SOCK_STREAM, _SOCK_SEQPACKET, mask=_SOCK_TYPE_MASK)
     program.only("socketpair", Argument(0, _AF_UNIX), types)

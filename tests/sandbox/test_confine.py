@@ -70,7 +70,13 @@ def test_a_program_gets_what_was_said_and_nothing_else(tmp_path):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can change ids")
 def test_roots_rights_go_with_its_id():
-    everywhere = {"readable": ["/"], "writable": [], "devices": [], "filter": ALLOW_ALL}
+    everywhere = {
+        "readable": ["/"],
+        "writable": [],
+        "devices": [],
+        "filter": ALLOW_ALL,
+        "names_threads": False,
+    }
     _, done, said = confined(
         Path("/"), identity=60578, wall=everywhere, command=["/bin/cat", "/proc/self/status"]
     )
@@ -92,8 +98,24 @@ ALLOW_ALL = b"\x06\x00\x00\x00\x00\x00\xff\x7f"
     [
         {"folder": "/nowhere"},
         {"limits": {"RLIMIT_NOFILE": 3}},
-        {"wall": {"readable": ["/nowhere"], "writable": [], "devices": [], "filter": ALLOW_ALL}},
-        {"wall": {"readable": ["/"], "writable": [], "devices": [], "filter": b"\x06"}},
+        {
+            "wall": {
+                "readable": ["/nowhere"],
+                "writable": [],
+                "devices": [],
+                "filter": ALLOW_ALL,
+                "names_threads": False,
+            }
+        },
+        {
+            "wall": {
+                "readable": ["/"],
+                "writable": [],
+                "devices": [],
+                "filter": b"\x06",
+                "names_threads": False,
+            }
+        },
         {"command": ["/nowhere/program"]},
     ],
 )

@@ -288,7 +288,7 @@ def test_two_jobs_do_not_share_an_id_nor_a_folder(restricted):
 
 
 def test_a_sandbox_that_cannot_be_built_is_the_machinerys_fault(restricted, monkeypatch):
-    monkeypatch.setattr(restricted, "_program", b"no filter")
+    monkeypatch.setattr(restricted, "_filters", {"cpu": b"no filter"})
     with (
         pytest.raises(SandboxError, match="could not be built"),
         restricted.start_program(JOB, ["-c", ""]) as process,

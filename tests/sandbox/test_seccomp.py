@@ -130,6 +130,19 @@ def test_only_connected_pairs_on_rung_2(machine):
     assert ask("socketpair", 16, 1) == errno.EPERM
 
 
+def test_a_driver_binds_its_socket_on_rung_2_and_reaches_nobody(machine):
+    program = filter_program(local_sockets=False, driver_socket=True, machine=machine)
+
+    def ask(call: str, *arguments: int) -> str | int:
+        return verdict(program, call, *arguments, machine=machine)
+
+    assert ask("socket", 1, 5 | 0o2000000) == ALLOWED
+    assert ask("bind", 3) == ALLOWED
+    assert ask("connect", 3) == errno.EPERM
+    for family, kind in ((1, 1), (1, 2), (2, 1), (2, 5), (16, 3)):
+        assert ask("socket", family, kind) == errno.EPERM
+
+
 def test_other_processes_keep_their_limits_and_priorities_on_rung_2(machine):
     program = filter_program(local_sockets=False, machine=machine)
     for call in ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setattr"):
