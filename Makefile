@@ -2,9 +2,14 @@
 # `make test` (set up, then the checks). The rest is for daily work: `make help`.
 SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
-VENV := .venv
+VENV ?= .venv
 BIN := $(VENV)/bin
+# The build of torch: the one that pip finds by itself (on Linux the index has the one for CUDA),
+# or `TORCH=cpu`, `TORCH=cu126`, …, from PyTorch's own index.
 TORCH ?= torch==2.13.0
+TORCH_BUILD := $(filter cpu cu%,$(TORCH))
+TORCH_WORDS := $(if $(TORCH_BUILD),torch==2.13.0+$(TORCH_BUILD) --index-url https://download.pytorch.org/whl/$(TORCH_BUILD),$(TORCH))
+READY := $(VENV)/.ready-$(TORCH)
 STUDY ?= first-light
 TRIALS ?= 4
 # Half of the suite waits for processes, so two workers nearly halve it, on two cores too.
@@ -16,23 +21,25 @@ TEST_WORKERS ?= 2
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.ready ## Make the virtual environment and install the locked packages
+setup: $(READY) ## Make the virtual environment and install the locked packages
 
 # pip, not another installer: where a CPU build of torch lies on the machine's disk, only
 # pip's find-links setting sees it; elsewhere pip takes the index's build (CUDA on Linux).
-$(VENV)/.ready: requirements.lock pyproject.toml
-	@'$(PYTHON)' -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' 2>/dev/null || { echo "make: Nightlab needs Python 3.11, found '$(PYTHON)': install it, or name one with 'make PYTHON=/path/to/python3.11 …'." >&2; exit 1; }
+$(READY): requirements.lock pyproject.toml
+	@'$(PYTHON)' -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { echo "make: Nightlab needs Python 3.11, 3.12 or 3.13, found '$(PYTHON)' ($$('$(PYTHON)' --version 2>&1 | head -n 1)): install one, or name it with 'make PYTHON=/path/to/python3.13 …'." >&2; exit 1; }
+	@'$(PYTHON)' -c 'import venv, ensurepip' 2>/dev/null || { echo "make: Nightlab needs Python's venv module, and '$(PYTHON)' has none: install it (Debian and Ubuntu: 'apt install python3-venv')." >&2; exit 1; }
 	@command -v git >/dev/null || { echo "make: Nightlab needs git, found none on the PATH: install it." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check '$(TORCH)'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_WORDS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
-	$(BIN)/python -c 'from nightlab.sandbox.library import main; main()'
+	$(BIN)/python -c 'from nightlab.sandbox.exercise import main; main()'
+	@rm -f $(VENV)/.ready*
 	@touch $@
 
 run: setup ## A session at the quick preset: a baseline and four trials, no model, no network
-	$(BIN)/nightlab research --study $(STUDY) --preset quick --trials $(TRIALS)
+	$(BIN)/nightlab research --study $(STUDY) --preset quick --trials $(TRIALS) $(if $(DEVICE),--device $(DEVICE))
 
 check: setup ## Formatting, lint and types
 	$(BIN)/ruff format --check .

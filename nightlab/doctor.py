@@ -18,6 +18,7 @@ from nightlab.device import detect_device
 from nightlab.errors import NightlabError, UsageError
 from nightlab.records import Escape, Frozen
 from nightlab.sandbox import choose_sandbox
+from nightlab.sandbox.ladder import RUNGS
 from nightlab.sandbox.probe import PROMISES
 from nightlab.settings import TRAINER_FILE, Places
 
@@ -144,11 +145,21 @@ def _sandbox() -> Finding:
 
 def _device() -> Finding:
     device = detect_device("auto")
-    return Finding(
-        name="device",
-        outcome=Outcome.GOOD,
-        found=f"torch trains on {device.name}: {device.description}",
-    )
+    lines = [f"torch trains on {device.name}: {device.description}"]
+    outcome = Outcome.GOOD
+    if device.kind == "cuda":
+        refused = []
+        for rung in RUNGS:
+            try:
+                choose_sandbox(only=rung, device=device)
+            except NightlabError as error:
+                refused.append(f"rung {rung}: {error}")
+            else:
+                lines.append(f"rung {rung}: a job started there, multiplied, compiled and attended")
+        if refused:
+            outcome = Outcome.OPTIONAL if len(lines) > 1 else Outcome.BAD
+        lines += refused
+    return Finding(name="device", outcome=outcome, found="\n".join(lines))
 
 
 def _mlflow(places: Places) -> Finding:

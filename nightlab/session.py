@@ -32,6 +32,8 @@ from nightlab.work_folder import work_folder
 # What a study is measured with: another value would make its scores incomparable.
 MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
 
+PRECISIONS = ("TRAINING_PRECISION", "ORTHOGONAL_PRECISION")
+
 ENGINE_FILES = ("nightlab", "trainer/runtime.py", "trainer/score.py")
 
 
@@ -133,11 +135,15 @@ def open_session(
         spending.count_earlier(earlier_costs(records, ledger.marks(), identifier))
         chosen = choose_proposer(settings, api_key=api_key, spending=spending)
         read_program(settings, places)
-        sandbox = choose_sandbox(
-            settings.trust_candidate, require_rung=settings.require_rung, cache=places.cache
-        )
         device = detect_device(settings.device)
         check_device(device, find_baseline(records))
+        say_unknown_peak(device)
+        sandbox = choose_sandbox(
+            settings.trust_candidate,
+            require_rung=settings.require_rung,
+            cache=places.cache,
+            device=device,
+        )
         version = engine_version(places.root)
         say_new_engine(version, records)
         work = stack.enter_context(work_folder(places.cache, settings.study, hold.note.clone))
@@ -226,6 +232,17 @@ def check_device(device: Device, baseline: TrialRecord | None) -> None:
     )
 
 
+def say_unknown_peak(device: Device) -> None:
+    """Say that a GPU's rate will not be known as a share of its peak."""
+    if device.kind == "cuda" and device.peak_flops is None:
+        events.publish(
+            events.Notice(
+                text=f"mfu_percent stays empty: the peak of {device.description} is not in "
+                "Nightlab's table (nightlab/peaks.py)."
+            )
+        )
+
+
 def earlier_costs(
     records: tuple[TrialRecord, ...], marks: tuple[InFlight, ...], session: str
 ) -> list[tuple[bool, ProposalCost]]:
@@ -269,13 +286,32 @@ def begin_study(session: Session) -> str:
                 "the committed file."
             )
         )
-    knobs = session.settings.sizes.knobs
-    if not knobs:
-        return ledger.create()
-    preset = session.settings.preset
     return ledger.create(
-        set_knobs(source, knobs), f"Set the {preset} preset's constants for study {ledger.study}"
+        first_source(source, session.settings, session.device),
+        f"Set the constants of study {ledger.study} for its preset and device",
     )
+
+
+def first_source(source: str, settings: SessionSettings, device: Device) -> str:
+    """What train.py is for a new study: with its preset's constants, as they fit the device.
+
+    A precision that each training would measure is measured once, here: near the threshold,
+    replicates would differ in it. A study that goes on elsewhere keeps its file: its constants
+    are part of what was tried.
+    """
+    constants = settings.sizes.knobs_on(device.memory_mb)
+    if device.precision is not None:
+        measured = [name for name in PRECISIONS if _says(source, name, "probe")]
+        constants = {**dict.fromkeys(measured, device.precision), **constants}
+    return set_knobs(source, constants)
+
+
+def _says(source: str, name: str, value: str) -> bool:
+    """Whether a top-level constant has a value: then setting it changes nothing."""
+    try:
+        return set_knobs(source, {name: value}) == source
+    except UsageError:  # there is none of this name
+        return False
 
 
 def begun_with(

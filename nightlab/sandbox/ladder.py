@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Protocol
 
 from nightlab import events
-from nightlab.errors import SandboxError, SandboxUnavailable, UsageError
+from nightlab.device import Device
+from nightlab.errors import LibraryIncomplete, SandboxError, SandboxUnavailable, UsageError
 from nightlab.records import Confinement, Escape
 from nightlab.sandbox import probe
 from nightlab.sandbox.bubblewrap import BubblewrapSandbox
 from nightlab.sandbox.cgroup import Cgroups
+from nightlab.sandbox.exercise import require_gpu, require_library
 from nightlab.sandbox.job import Job
 from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.probe_cache import ProbeCache
@@ -36,6 +38,7 @@ _LANDLOCK = (
 )
 REMEDIES = {"1": _NAMESPACES, "1n": _NAMESPACES, "2": _LANDLOCK}
 NAMES = {"1": "bubblewrap", "1n": "bubblewrap without /proc", "2": "Landlock"}
+_NO_PROC = "it has no /proc, which a GPU's driver writes to"
 OTHERWISE = "or pass --trust-candidate, but only for code that you trust"
 
 
@@ -99,30 +102,39 @@ def choose_sandbox(
     require_rung: str = "2",
     only: str | None = None,
     cache: Path | None = None,
+    device: Device = probe.CPU,
 ) -> Sandbox:
-    """Take the strongest sandbox that holds here, found by starting it and breaking out.
+    """Take the strongest sandbox that holds here and in which jobs can do their work.
+
+    It is started, broken out of, and worked in: what a GPU needs is tried before a candidate
+    could be blamed for it.
 
     Args:
         trust_candidate: run without any sandbox: only for code that a person trusts.
         require_rung: the weakest rung that will do: ``1``, ``1n`` or ``2``.
         only: try this rung and no other.
         cache: where probe outcomes are kept until the next boot; None to try anew.
+        device: what jobs will compute on.
 
     Raises:
-        SandboxUnavailable: none holds; the message says why and what to do.
+        LibraryIncomplete: the installed torch reads what the sandbox's copy of it has not.
+        SandboxUnavailable: none holds, or none lets jobs work; the message says why and what
+            to do.
         UsageError: there is no such rung.
     """
     if trust_candidate:
-        runner = UnconfinedSandbox()
-        return ChosenSandbox(runner=runner, confinement=runner.confinement)
+        trusting = UnconfinedSandbox()
+        if device.kind == "cuda":
+            require_gpu(trusting, device)
+        return ChosenSandbox(runner=trusting, confinement=trusting.confinement)
     for rung in (require_rung, only or require_rung):
         if rung not in NAMES:
             raise UsageError(f"The sandbox has the rungs {', '.join(NAMES)}, and not {rung!r}.")
     prepare_library(lambda sentence: events.publish(events.Notice(text=sentence)))
-    kept = ProbeCache(cache)
+    kept = ProbeCache(cache, device.kind)
     refusals: list[Refusal] = []
     for rung in (only,) if only else RUNGS:
-        found = _climb(rung, kept, tuple(refusals))
+        found = _climb(rung, kept, tuple(refusals), device)
         if isinstance(found, Refusal):
             refusals.append(found)
         elif _suffices(rung, only or require_rung):
@@ -133,17 +145,18 @@ def choose_sandbox(
     raise SandboxUnavailable(_none_holds(refusals))
 
 
-def _climb(rung: str, kept: ProbeCache, above: tuple[Refusal, ...]) -> ChosenSandbox | Refusal:
-    """Start a rung and try to break out of it, or say why it is not to be had."""
+def _climb(
+    rung: str, kept: ProbeCache, above: tuple[Refusal, ...], device: Device
+) -> ChosenSandbox | Refusal:
+    """Start a rung, try to break out of it and work in it, or say why it is unavailable."""
+    if rung == "1n" and device.kind == "cuda":
+        return Refusal(rung=rung, why=_NO_PROC, remedy=_NAMESPACES)
     try:
         runner = RUNGS[rung]()
-    except SandboxUnavailable as refusal:
-        return _refused(rung, refusal)
-    try:
-        probe.start_once(runner)
+        probe.start_once(runner, device)
         escapes = kept.read(rung)
         if escapes is None:
-            escapes = probe.try_escapes(runner)
+            escapes = probe.try_escapes(runner, device)
     except (SandboxUnavailable, SandboxError) as refusal:
         return _refused(rung, refusal)
     through = [escape for escape in escapes if not escape.held and probe.essential(escape, rung)]
@@ -151,6 +164,14 @@ def _climb(rung: str, kept: ProbeCache, above: tuple[Refusal, ...]) -> ChosenSan
         told = "; ".join(f"{escape.name}: {escape.detail}" for escape in through)
         return Refusal(rung=rung, why=f"it starts and does not hold ({told})", escapes=escapes)
     kept.write(rung, escapes)
+    try:
+        require_library(runner, rung)
+        if device.kind == "cuda":
+            require_gpu(runner, device)
+    except LibraryIncomplete:
+        raise  # No weaker rung shows another library.
+    except (SandboxUnavailable, SandboxError) as refusal:
+        return _refused(rung, refusal)
     confinement = _with_resources(probe.judge(runner.confinement, escapes))
     return ChosenSandbox(runner=runner, confinement=confinement, escapes=escapes, refusals=above)
 

@@ -238,14 +238,3 @@ def _remove_old(place: Path, key: str) -> None:
             age = time.time() - path.stat().st_mtime
             if path.name.startswith(".new-") or age > KEPT_SECONDS:
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def main() -> None:
-    """Make the tree ahead of its first use, as `make setup` does."""
-    library = prepare_library(_say)
-    compiler = "with" if library.has_compiler else "without"
-    _say(f"Candidates read {library.folder}, {compiler} a compiler.")
-
-
-def _say(sentence: str) -> None:
-    sys.stdout.write(f"{sentence}\n")

@@ -17,9 +17,7 @@ from nightlab.sandbox.job import Job
 from nightlab.sandbox.process import SandboxedProcess
 
 PROBE_SECONDS = 60.0
-PROBE_JOB = Job(
-    program="train", source="", device=Device(name="cpu", description="probe", threads=1)
-)
+CPU = Device(name="cpu", description="probe", threads=1)
 PROGRAM = Path(__file__).with_name("attempts")
 _PACKAGE = "nightlab.sandbox.attempts"
 _MODULES = ("common", "files", "kernel", "network", "processes", "program")
@@ -136,13 +134,17 @@ class Runner(Protocol):
         """Start Python with other arguments in the exact sandbox of a job."""
 
 
-def start_once(runner: Runner) -> None:
+def start_once(runner: Runner, device: Device = CPU) -> None:
     """Start the exact sandbox of a job around a trivial program, which is done every time.
+
+    Args:
+        runner: the sandbox.
+        device: what the job would compute on: a GPU's jobs see its files besides.
 
     Raises:
         SandboxUnavailable: it does not start, or a job could not work in it.
     """
-    with runner.start_program(PROBE_JOB, ["-c", _TRIVIAL]) as process:
+    with runner.start_program(_job(device), ["-c", _TRIVIAL]) as process:
         try:
             code = process.wait(PROBE_SECONDS)
         except SandboxError as error:
@@ -159,15 +161,15 @@ def program_of_attempts() -> str:
     return _LOADER.format(texts=texts, package=_PACKAGE)
 
 
-def try_escapes(runner: Runner) -> tuple[Escape, ...]:
-    """Try every escape in a runner's sandbox.
+def try_escapes(runner: Runner, device: Device = CPU) -> tuple[Escape, ...]:
+    """Try every escape in a runner's sandbox, as it is for jobs on a device.
 
     Raises:
         SandboxUnavailable: the program of attempts did not come to its end.
     """
     script = ["-c", program_of_attempts()]
     with Bait.laid() as bait:
-        with runner.start_program(PROBE_JOB, script) as process:
+        with runner.start_program(_job(device), script) as process:
             try:
                 bait.hand_over(process.channel, process.layout)
             except PeerError as error:
@@ -177,6 +179,10 @@ def try_escapes(runner: Runner) -> tuple[Escape, ...]:
                 raise _unfinished(process, f"the escapes ended with status {code}")
             said = process.log
         return bait.judge(said)
+
+
+def _job(device: Device) -> Job:
+    return Job(program="train", source="", device=device)
 
 
 def _unfinished(process: SandboxedProcess, why: str) -> SandboxUnavailable:

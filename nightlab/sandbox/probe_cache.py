@@ -28,10 +28,12 @@ class ProbeCache:
 
     Args:
         folder: the user's cache folder; None keeps nothing.
+        kind: of the device that jobs compute on, whose sandboxes differ.
     """
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, kind: str = "cpu") -> None:
         self._folder = folder / "probes" if folder is not None else None
+        self._kind = kind
 
     def read(self, rung: str) -> tuple[Escape, ...] | None:
         """What was tried on a rung of this very machine, or None where nothing is known."""
@@ -69,7 +71,7 @@ class ProbeCache:
 
     def _path(self, rung: str) -> Path:
         folder = self._folder or Path()
-        return folder / f"{rung}-{machine_state(rung)}.json"
+        return folder / f"{rung}-{self._kind}-{machine_state(rung)}.json"
 
 
 def machine_state(rung: str) -> str:

@@ -43,7 +43,7 @@ NOT_OF_USERS = {
 
 def run_bare(bait: Bait, *, descriptors: tuple[int, ...] = ()) -> str:
     """The program of attempts with nothing around it."""
-    folder, pair = JobFolder.create(probe.PROBE_JOB), Pair.open()
+    folder, pair = JobFolder.create(probe._job(probe.CPU)), Pair.open()
     command = [sys.executable, "-c", probe.program_of_attempts()]
     try:
         with subprocess.Popen(
