@@ -5,7 +5,7 @@ import platform
 from nightlab import decision, events
 from nightlab.errors import LedgerError, MachineryError, ModelError, ModelRefused
 from nightlab.ledger import settle_suggestions
-from nightlab.measurement import judged_case
+from nightlab.measurement import is_baseline, judged_case
 from nightlab.program import program_version
 from nightlab.proposers import knob_values
 from nightlab.rebase import with_set_aside
@@ -20,6 +20,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.sandbox.failure import failed_import
 from nightlab.scores import mean_bpb
 from nightlab.session import Session, flat_settings
 
@@ -31,14 +32,35 @@ def decide_trial(session: Session, mark: InFlight) -> Decision:
     proposal = mark.proposal
     if proposal is not None and proposal.error is not None:
         return Decision(verdict=Verdict.CRASH, reason=Reason.INVALID_EDIT, sentence=proposal.error)
+    if is_baseline(mark) and (broken := _broken_library(mark)) is not None:
+        return broken
     if mark.preflight is not None and mark.preflight.failure is not None:
         return _failed_dry_run(mark.preflight, mark.repairs)
-    if proposal is not None and proposal.proposer == "baseline":
+    if is_baseline(mark):
         return decision.decide_baseline(mark.replicates)
     judged = decision.judge(judged_case(session, mark))
     if not isinstance(judged, Decision):
         raise RuntimeError(f"trial {mark.number} is judged before all replicates are done")
     return judged
+
+
+def _broken_library(mark: InFlight) -> Decision | None:
+    """The verdict on a baseline that got no further than the library's own imports.
+
+    Of a baseline only, which nobody proposed: a candidate's traceback is the candidate's word.
+    """
+    logs = [each.training.log for each in mark.replicates if each.failure is not None]
+    if mark.preflight is not None and mark.preflight.failure is not None:
+        logs.append(mark.preflight.log)
+    said = next(filter(None, map(failed_import, logs)), None)
+    if said is None:
+        return None
+    return Decision(
+        verdict=Verdict.FAILED,
+        reason=Reason.MACHINERY,
+        sentence=f"The library that candidates see could not be imported ({said}): `nightlab "
+        "doctor` says what is missing, and `make setup` installs the release that was tried.",
+    )
 
 
 def _failed_dry_run(result: PreflightResult, repairs: int) -> Decision:

@@ -16,6 +16,17 @@ from nightlab.records import (
 BEGAN = datetime(2026, 1, 2, 1, 0, tzinfo=UTC)
 
 
+UNREADABLE_TRITON = """\
+Traceback (most recent call last):
+  File "/nightlab/candidate/train.py", line 600, in train
+  File "/nightlab/packages/torch/optim/adamw.py", line 40, in __init__
+  File "/nightlab/packages/triton/__init__.py", line 72, in <module>
+  File "/nightlab/packages/triton/runtime/jit.py", line 464, in __init__
+ValueError: @jit functions should be defined in a Python file
+"""
+"""How trainings ended wherever pip had taken the build of torch for CUDA, in version 0.1."""
+
+
 def sample_record(
     number: int,
     *,

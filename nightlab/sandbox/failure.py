@@ -18,6 +18,12 @@ _OUT_OF_RESOURCES = re.compile(
     r"|can't start new thread"
 )
 _EXCEPTION_LINE = re.compile(r"^(?:[\w.]+\.)?[A-Z]\w*(?:Error|Exception|Interrupt|Exit)\b.*")
+_TRACEBACK = "Traceback (most recent call last):"
+_IMPORTING = re.compile(
+    r'^  File "[^"]*/(?:site-)?packages/(?:torch|triton|numpy)/[^"]*", line \d+, in <module>$',
+    re.MULTILINE,
+)
+"""A module of the library's at work in a traceback: it is being imported."""
 _KILLED = 128 + signal.SIGKILL
 _FILE_TOO_LARGE = 128 + signal.SIGXFSZ
 
@@ -58,6 +64,19 @@ def classify_crash(exit_code: int, log: str) -> Failure:
     elif not raised and exit_code > 128:
         said = f"ended by signal {exit_code - 128}; last output: {said}"
     return Failure(reason=reason, message=said[:MAX_MESSAGE_CHARACTERS])
+
+
+def failed_import(log: str) -> str | None:
+    """What a library said that could not be imported, from the last traceback of an output.
+
+    Returns:
+        The exception's line, where it was raised while torch, Triton or numpy imported one of
+        its own modules; None where it was raised by anything else.
+    """
+    _, found, last = log.rpartition(_TRACEBACK)
+    if not found or not _IMPORTING.search(last):
+        return None
+    return classify_crash(1, last).message
 
 
 def classify_silenced_crash(exit_code: int, log: str) -> Failure:

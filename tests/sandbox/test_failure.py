@@ -1,7 +1,8 @@
 import pytest
 
 from nightlab.records import Reason
-from nightlab.sandbox.failure import classify_crash
+from nightlab.sandbox.failure import classify_crash, failed_import
+from tests.samples import UNREADABLE_TRITON
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,17 @@ def test_crashes_are_told_apart(code, log, reason, message):
     assert failure.reason is reason
     assert message in failure.message
     assert len(failure.message) <= 300
+
+
+def test_an_import_that_fails_inside_the_library_is_known_by_its_traceback():
+    assert failed_import(f"step 1\n{UNREADABLE_TRITON}") == (
+        "ValueError: @jit functions should be defined in a Python file"
+    )
+    in_place = UNREADABLE_TRITON.replace("/nightlab/packages", "/home/x/lib/site-packages")
+    assert failed_import(in_place) is not None
+    own = UNREADABLE_TRITON.replace("packages/triton", "candidate/triton")
+    assert failed_import(own) is None
+    assert failed_import(UNREADABLE_TRITON.replace("<module>", "forward")) is None
+    assert failed_import("ValueError: said, and nothing was raised") is None
+    later = 'Traceback (most recent call last):\n  File "train.py", line 1, in <module>\nKeyError'
+    assert failed_import(f"{UNREADABLE_TRITON}\nDuring handling:\n{later}") is None
