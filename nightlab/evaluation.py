@@ -185,10 +185,7 @@ class _Examination:
         """Claims, then as much of an audit as is called for."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="nightlab-reference") as aside:
             reference = aside.submit(reference_losses, self._rows, self._order.vocab_size)
-            claims = self._ask(
-                ClaimLosses(self._rows, self._batch_rows),
-                on_loaded=lambda: self._scorers.start_ahead(2),
-            )
+            claims = self._claims()
             if isinstance(claims, Failure):
                 return self._failed(Evaluation(), claims)
             claimed = bits_per_byte(claims, self._target_bytes)
@@ -203,6 +200,14 @@ class _Examination:
             audit = self._audit(claims, design, design.drawable_rows)
             found = self._evaluation(claimed, audit, began)
         return found
+
+    def _claims(self) -> LossArray | Failure:
+        """Ask for a loss for every token, while those that audit it are started."""
+        question = ClaimLosses(self._rows, self._batch_rows)
+        if self._order.device.kind == "cuda":
+            self._scorers.start_ahead(3)
+            return self._ask(question)
+        return self._ask(question, on_loaded=lambda: self._scorers.start_ahead(2))
 
     def _audit(self, claims: LossArray, design: Design, count: int) -> Audit | Failure:
         """Ask in new secret positions, and some of them again."""

@@ -225,16 +225,16 @@ class Scorers:
         self._given.__exit__(kind, error, traceback)
 
     def start_ahead(self, count: int) -> None:
-        """Have so many import torch while another one answers.
+        """Have so many import torch, on a CPU also while another one answers.
 
-        A GPU takes one job at a time, so there nothing is started ahead.
+        A job for a GPU starts only where no other one computes, so there this is to be called
+        between two answers. To import torch is not to compute: all of them can wait there.
 
         Raises:
             EvaluationError, SandboxError: as ``Scorer.start``.
         """
-        if self._candidate.order.device.kind == "cpu":
-            for _ in range(count):
-                self._waiting.append(self._start())
+        for _ in range(count):
+            self._waiting.append(self._start())
 
     def fresh(self) -> Scorer:
         """One that has answered nothing yet.

@@ -6,10 +6,18 @@ from types import SimpleNamespace
 import pytest
 
 from nightlab.device import Device
-from nightlab.preflight import is_broken, is_repairable, preflight_due, run_preflight
+from nightlab.preflight import (
+    is_broken,
+    is_repairable,
+    preflight_due,
+    run_preflight,
+    with_few_rows,
+)
+from nightlab.proposers import set_knobs
 from nightlab.records import Edit, InFlight, PreflightResult, Proposal, Reason, utc_now
 from nightlab.sandbox import choose_sandbox
-from nightlab.settings import SessionSettings
+from nightlab.sandbox.failure import Failure
+from nightlab.settings import PRESETS, SessionSettings
 
 HONEST = """
 import time
@@ -55,7 +63,9 @@ def sandbox():
 def dry_run(sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("nightlab.preflight.GRACE_SECONDS", 5.0)
 
-    def run(change: tuple[str, str] = ("", ""), **settings: object) -> PreflightResult:
+    def run(
+        change: tuple[str, str] = ("", ""), device: str = "cpu", **settings: object
+    ) -> PreflightResult:
         old, new = change
         assert old in HONEST
         source = HONEST.replace(old, new, 1) if old else HONEST
@@ -63,7 +73,7 @@ def dry_run(sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             settings=SessionSettings.model_validate(
                 {"preflight_seconds": 1.0, "startup_seconds": 60.0, **settings}
             ),
-            device=Device(name="cpu", description="test", threads=1),
+            device=Device(name=device, description="test", threads=1),
             ledger=SimpleNamespace(source=lambda commit: source),
             ready_corpus=SimpleNamespace(vocab_size=64),
             places=SimpleNamespace(cache=tmp_path),
@@ -124,6 +134,90 @@ def test_where_tokens_are_the_budget_the_candidate_is_told_so_and_ends_in_second
     result = dry_run(counts, budget_tokens=10**9)
     assert (result.failure, result.message) == (None, "")
     assert result.seconds < 60
+
+
+COMPILED = (
+    "    model = build_model(run.spec)\n",
+    "    model = build_model(run.spec)\n"
+    "    compiled = torch.compile(model, fullgraph=True, dynamic=False)\n"
+    "    compiled(run.synthetic_batch(2)[0]).sum().backward()\n",
+)
+DECORATED = (
+    "class Model(torch.nn.Module):",
+    "@torch.compile(fullgraph=True)\n"
+    "def capped(logits):\n"
+    "    return 15 * torch.tanh(logits / 15)\n\n\n"
+    "class Model(torch.nn.Module):",
+)
+# Torch has no gradient of FlexAttention on a CPU, so it is asked for none.
+FLEX = (
+    "        return self.logits(tokens)",
+    "        from torch.nn.attention.flex_attention import create_block_mask, flex_attention\n"
+    "        length, heads = tokens.shape[1], self.logits(tokens).detach()[:, None]\n"
+    "        sees = lambda batch, head, query, key: query >= key\n"
+    "        mask = create_block_mask(sees, None, None, length, length, device='cpu')\n"
+    "        mixed = flex_attention(heads, heads, heads, block_mask=mask)[:, 0]\n"
+    "        return self.logits(tokens) + mixed",
+)
+
+
+@pytest.mark.parametrize("change", [COMPILED, DECORATED, FLEX], ids=["model", "function", "flex"])
+def test_what_only_compiles_whole_is_not_broken_where_nothing_is_compiled(dry_run, change) -> None:
+    if change is DECORATED:
+        use = HONEST.replace("return self.logits(tokens)", "return capped(self.logits(tokens))")
+        change = (HONEST, use.replace(*DECORATED))
+    elif change is FLEX:
+        trained = "    model = build_model(run.spec)\n"
+        use = HONEST.replace(trained, f"{trained}    model(run.synthetic_batch(2)[0])\n")
+        change = (HONEST, use.replace(*FLEX))
+    result = dry_run(change)
+    assert (result.failure, result.message, result.log) == (None, "", "")
+
+
+ROWS = ("def main():\n", "DEVICE_BATCH_SIZE = 128\nTOTAL_BATCH_TOKENS = 262_144\n\n\ndef main():\n")
+
+
+@pytest.mark.parametrize(
+    ("rows", "few"), [(128, 8), (12, 6), (50, 5), (13, 1), (8, 8), (6, 6), ("16 * 8", "16 * 8")]
+)
+def test_rows_become_a_divisor_and_tokens_keep_their_share(rows, few) -> None:
+    source = "DEVICE_BATCH_SIZE: int = {}  # rows\nx = 1\nTOTAL_BATCH_TOKENS = {}\n"
+    total, fewer = (6 * 1024 * size if isinstance(size, int) else 7 for size in (rows, few))
+    assert with_few_rows(source.format(rows, total)) == source.format(few, fewer)
+
+
+def test_the_presets_trainer_has_few_rows_on_a_gpu_and_still_goes_together() -> None:
+    trainer = Path(__file__).parents[1] / "trainer" / "train.py"
+    source = set_knobs(trainer.read_text(), PRESETS["h100"].knobs)
+    few = {"DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_TOKENS": 16_384}
+    assert with_few_rows(source).replace("16384", "16_384") == set_knobs(source, few)
+
+
+@pytest.mark.parametrize(
+    ("device", "change", "reason", "rows"),
+    [
+        # A model that insists on its constant finds it true: nothing of it is called broken.
+        ("cuda:0", ROWS, Reason.OOM, "DEVICE_BATCH_SIZE = 8\nTOTAL_BATCH_TOKENS = 16384\n"),
+        # Its rows cannot be lowered, so want of memory may be for want of a compiler.
+        ("cuda:0", ("", ""), None, "main():"),
+        ("cpu", ROWS, Reason.OOM, "DEVICE_BATCH_SIZE = 128\nTOTAL_BATCH_TOKENS = 262_144\n"),
+    ],
+    ids=["few rows", "rows unknown", "on a cpu"],
+)
+def test_want_of_memory_is_told_where_it_is_the_candidates(
+    dry_run, monkeypatch, device, change, reason, rows
+) -> None:
+    tried = []
+
+    def rehearse(session, order, source, checkpoint):
+        tried.append(source)
+        return Failure(reason=Reason.OOM, message="out of memory"), "Traceback"
+
+    monkeypatch.setattr("nightlab.preflight._rehearse", rehearse)
+    result = dry_run(change, device)
+    assert result.failure is reason
+    assert rows in tried[0]
+    assert ("sets DEVICE_BATCH_SIZE to 8" in result.message) == ("SIZE = 8" in rows)
 
 
 def test_it_is_due_once_for_each_candidate_and_never_without_one() -> None:

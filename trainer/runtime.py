@@ -10,6 +10,9 @@ By hand, for debugging, without an engine and without a sandbox::
 runs ``train.py`` in this one process against ``FOLDER/train.bin`` (the folder of a
 prepared corpus), prints its progress and saves ``checkpoint.pt``.
 
+Where ``NIGHTLAB_COMPILES`` is 0, as in a dry run, torch.compile gives back what it is given
+from the moment that this module is imported.
+
 The protocol
 ------------
 One inherited AF_UNIX stream socket; its descriptor's number stands in ``NIGHTLAB_SOCKET``.
@@ -64,6 +67,7 @@ from what the logits in secret positions say of them.
 """
 
 import argparse
+import gc
 import json
 import math
 import mmap
@@ -85,6 +89,7 @@ import numpy as np
 import torch
 
 SOCKET_VARIABLE = "NIGHTLAB_SOCKET"
+COMPILES_VARIABLE = "NIGHTLAB_COMPILES"
 MAX_FRAME_BYTES = 64 * 1024
 
 # What the iterator leaves for saving: the rehearsal's time with room for a busy disk,
@@ -94,7 +99,32 @@ MIN_SAVE_SECONDS = 0.5
 STEP_TIME_FACTOR = 1.5
 RECENT_STEPS = 32
 
+_TORCH_COMPILE = torch.compile
+
 Batch = tuple[torch.Tensor, torch.Tensor]
+
+
+def _without_compiling(model: Any = None, *, backend: Any = None, **options: Any) -> Any:
+    """Stand in for torch.compile where nothing is to be compiled: give back what came in.
+
+    Torch's own switch (TORCH_COMPILE_DISABLE) refuses whatever asks for ``fullgraph``. A backend
+    that is a function is the caller's own and stays: FlexAttention has itself traced by one
+    when it runs without a compiler.
+    """
+    if callable(backend):
+        return _TORCH_COMPILE(model, backend=backend, **options)
+    if model is None:
+        return _without_compiling  # the decorator with arguments
+    if isinstance(model, torch.nn.Module):
+        # Where a compiled module keeps the original. A plain attribute, or the model would be
+        # a part of itself.
+        object.__setattr__(model, "_orig_mod", model)
+    return model
+
+
+# Here and not in ``connect``: functions of train.py may be decorated as soon as it is imported.
+if os.environ.get(COMPILES_VARIABLE) == "0":
+    torch.compile = _without_compiling
 
 
 @dataclass(frozen=True)
@@ -189,7 +219,11 @@ class TokenWindows:
             while len(starts) < batch_size:
                 starts = np.concatenate([starts, self._epoch(sequence_length)])
             now, starts = starts[:batch_size], starts[batch_size:]
-            first = torch.from_numpy(now).to(self._bits.device)
+            first = torch.from_numpy(now)
+            if self._bits.is_cuda:
+                # From pageable memory the copy would wait until the GPU is done with its work.
+                # Torch reuses pinned memory only once the copies from it are over.
+                first = first.pin_memory().to(self._bits.device, non_blocking=True)
             rows = self._bits[first[:, None] + steps].long() & 0xFFFF
             if self._pin:
                 rows = rows.pin_memory().to(self._device, non_blocking=True)
@@ -346,6 +380,11 @@ class Run:
             raise RuntimeError("batches() was asked twice: the gate opens once in a training")
         if self.spec.device == "cuda":
             torch.cuda.synchronize()
+        # The collector walks through every object that lives, for up to half a second at a time
+        # in the middle of training (reported by karpathy/autoresearch). What start-up made
+        # stays to the end, so it is taken out of these walks.
+        gc.collect()
+        gc.freeze()
         self._frames.send({"type": "ready"})
         message, descriptor = self._frames.receive()
         if message.get("type") != "go" or descriptor is None:

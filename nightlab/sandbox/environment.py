@@ -95,7 +95,7 @@ def job_environment(job: Job, layout: Layout, pair: Pair) -> Mapping[str, str]:
         "KMP_BLOCKTIME": "0",
     }
     if not job.compiles:
-        environment["TORCH_COMPILE_DISABLE"] = "1"
+        environment["NIGHTLAB_COMPILES"] = "0"
     if job.device.kind == "cuda":
         environment["CUDA_VISIBLE_DEVICES"] = job.device.selector
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"

@@ -5,9 +5,10 @@ from itertools import pairwise
 import pytest
 
 from nightlab.device import Device
+from nightlab.protocol import Pair
 from nightlab.sandbox import Job
-from nightlab.sandbox.environment import Limits
-from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES
+from nightlab.sandbox.environment import Limits, job_environment
+from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES, Layout
 from nightlab.settings import PRESETS
 
 CPU = Device(name="cpu", description="test", threads=1)
@@ -56,3 +57,15 @@ def test_a_job_starts_on_the_cores_of_the_engine_and_no_more_than_it_has_threads
         assert process.wait(20) == 0
         assert process.log.strip() == str(ours[:threads])
     assert sorted(os.sched_getaffinity(0)) == ours
+
+
+def test_a_job_that_is_not_to_compile_is_told_so_by_our_own_switch():
+    # Torch's breaks every torch.compile(fullgraph=True).
+    layout, pair = Layout(trainer="t", candidate="c", weights="w", work="k"), Pair.open()
+    with pair.channel:
+        pair.close_candidate()
+        for compiles, told in ((True, None), (False, "0")):
+            job = Job(program="train", source="", device=CPU, compiles=compiles)
+            environment = job_environment(job, layout, pair)
+            assert environment.get("NIGHTLAB_COMPILES") == told
+            assert "TORCH_COMPILE_DISABLE" not in environment

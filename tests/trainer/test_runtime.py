@@ -1,5 +1,6 @@
 """The trainer's side of the socket, with the host's real code on the other end."""
 
+import gc
 import json
 import os
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +18,21 @@ from nightlab.protocol import Deadline, Pair, PeerClosed, Ready, Saved, Step
 from nightlab.token_file import TokenFile
 
 torch = pytest.importorskip("torch")
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402 - where torch is there
+from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
+
 runtime = pytest.importorskip("trainer.runtime")
 
 TRAINER = Path(__file__).parents[2] / "trainer"
 LENGTH = 8
+
+
+@pytest.fixture(autouse=True)
+def unfrozen():
+    """Candidates freeze the collector at the gate, and here they run in this process."""
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -152,6 +165,24 @@ def test_leaving_the_batches_early_is_not_the_end(corpus, monkeypatch):
     assert host.told(run)[-1] == Saved(type="saved", final=False)
 
 
+def test_at_the_gate_what_start_up_made_is_taken_from_the_garbage_collector(corpus, monkeypatch):
+    run = Host(corpus, budget_seconds=30).connect(monkeypatch)
+
+    class Garbage:
+        pass
+
+    garbage = Garbage()
+    garbage.itself, gone = garbage, weakref.ref(garbage)
+    gc.disable()
+    del garbage
+    try:
+        next(run.batches(2))
+    finally:
+        gc.enable()
+    assert gone() is None, "what is garbage already is collected first"
+    assert gc.get_freeze_count() > 1000
+
+
 @pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
 def test_a_loss_that_is_not_finite_is_told_and_raised(corpus, monkeypatch, loss):
     host = Host(corpus, budget_seconds=30)
@@ -174,6 +205,52 @@ def test_compiled_weights_have_plain_names():
     names = list(model.state_dict())
     model[1] = torch.compile(model[1])
     assert list(runtime._plain_state(torch.compile(model))) == names
+
+
+NOT_COMPILED = """
+import torch, runtime
+
+def double(values): return 2 * values
+class Block(torch.nn.Module):
+    def forward(self, values): return double(values)
+
+model, block = torch.nn.Linear(2, 2), Block()
+names = list(model.state_dict())
+assert torch.compile(double, fullgraph=True, mode="max-autotune") is double
+assert torch.compile(fullgraph=True, dynamic=False)(double) is double
+assert torch.compile(double, backend="inductor") is double
+assert torch.compiler.compile(double) is double
+assert torch.compile(model)._orig_mod is model
+assert list(model.state_dict()) == names and list(model.modules()) == [model]
+block.compile(fullgraph=True)
+assert block(torch.ones(1)).item() == 2
+
+@torch.compile
+def one(values): return 3 * values
+@torch.compile(fullgraph=True)
+def two(values): return 4 * values
+assert [one(2), two(2)] == [6, 8]
+
+graphs = []
+def own(graph, inputs):
+    graphs.append(graph)
+    return graph.forward
+assert torch.compile(double, backend=own)(torch.ones(1)).item() == 2 and len(graphs) == 1
+"""
+
+
+@pytest.mark.parametrize("switch", ["0", None])
+def test_where_nothing_is_to_be_compiled_torch_compile_gives_back_what_it_is_given(switch):
+    environment = {**os.environ, "PYTHONPATH": str(TRAINER)}
+    environment.pop("NIGHTLAB_COMPILES", None)
+    program = "import torch, runtime; assert torch.compile is runtime._TORCH_COMPILE"
+    if switch is not None:
+        environment["NIGHTLAB_COMPILES"], program = switch, NOT_COMPILED
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_synthetic_batches_leave_the_global_random_state_alone(corpus, monkeypatch):
@@ -214,6 +291,34 @@ def test_high_token_ids_stay_positive_and_short_corpora_work():
     assert targets.tolist() == [[0, 65_534]] * 2
     with pytest.raises(ValueError, match="needs 4 training tokens"):
         next(windows([1, 2, 3]).batches(1, 3))
+
+
+class Copied(Exception):  # noqa: N818 - no error: the end of what can be seen without a GPU
+    pass
+
+
+class FirstCopy(TorchDispatchMode):
+    """Notes what is pinned, and ends at the first copy to a device."""
+
+    pinned = False
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        options = options or {}
+        if function is torch.ops.aten._pin_memory.default:
+            self.pinned = True
+            return arguments[0]
+        if function is torch.ops.aten._to_copy.default and "device" in options:
+            raise Copied(str(options["device"]), self.pinned, options.get("non_blocking", False))
+        return function(*arguments, **options)
+
+
+def test_the_indices_of_a_batch_are_copied_to_a_gpu_without_waiting_for_it():
+    made = windows(range(100))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        made._bits = torch.empty(100, dtype=torch.int16, device="cuda")
+        with FirstCopy(), pytest.raises(Copied) as copied:
+            next(made.batches(2, 4))
+    assert copied.value.args == ("cuda:0", True, True)
 
 
 def test_without_a_host_the_message_says_how_to_run_by_hand(monkeypatch):
