@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 # or `TORCH=cpu`, `TORCH=cu126`, …, from PyTorch's own index.
 TORCH ?= torch==2.13.0
 TORCH_BUILD := $(filter cpu cu%,$(TORCH))
-TORCH_WORDS := $(if $(TORCH_BUILD),torch==2.13.0+$(TORCH_BUILD) --index-url https://download.pytorch.org/whl/$(TORCH_BUILD),$(TORCH))
+TORCH_INDEX := https://download.pytorch.org/whl
+TORCH_WORDS := $(if $(TORCH_BUILD),'torch==2.13.0+$(TORCH_BUILD)' --index-url '$(TORCH_INDEX)/$(TORCH_BUILD)','$(TORCH)')
 READY := $(VENV)/.ready-$(TORCH)
 STUDY ?= first-light
 TRIALS ?= 4

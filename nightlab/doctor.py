@@ -19,7 +19,9 @@ from nightlab.errors import NightlabError, UsageError
 from nightlab.records import Escape, Frozen
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.ladder import RUNGS
+from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.probe import PROMISES
+from nightlab.sandbox.toolchain import COMPILER
 from nightlab.settings import TRAINER_FILE, Places
 
 DISK_NEEDED_GB = 5
@@ -55,6 +57,7 @@ def examine(places: Places, model: str | None = None, api_base: str | None = Non
     checks: list[Check] = [
         ("git", lambda: _git(places)),
         ("sandbox", _sandbox),
+        ("compiler", _compiler),
         ("device", _device),
         ("mlflow", lambda: _mlflow(places)),
         ("prefect", _prefect),
@@ -140,6 +143,19 @@ def _sandbox() -> Finding:
         found="\n".join(lines),
         remedy=f"for a stronger one: {'; or '.join(remedies)}" if remedies else "",
         escapes=sandbox.escapes,
+    )
+
+
+def _compiler() -> Finding:
+    if prepare_library().has_compiler:
+        return Finding(
+            name="compiler", outcome=Outcome.GOOD, found=f"{COMPILER} compiles and links"
+        )
+    return Finding(
+        name="compiler",
+        outcome=Outcome.OPTIONAL,
+        found=f"no {COMPILER} in /usr/bin that compiles and links: torch.compile cannot work",
+        remedy="for the presets laptop and h100, and for GPUs: install it (`apt install g++`)",
     )
 
 

@@ -23,6 +23,8 @@ from nightlab.program import read_program
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
 from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import Sandbox, choose_sandbox
+from nightlab.sandbox.library import prepare_library
+from nightlab.sandbox.toolchain import COMPILER
 from nightlab.scores import find_baseline, measure_noise
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings, recorded_settings
 from nightlab.token_file import TokenFile
@@ -144,6 +146,7 @@ def open_session(
             cache=places.cache,
             device=device,
         )
+        require_compiler(settings)
         version = engine_version(places.root)
         say_new_engine(version, records)
         work = stack.enter_context(work_folder(places.cache, settings.study, hold.note.clone))
@@ -230,6 +233,20 @@ def check_device(device: Device, baseline: TrialRecord | None) -> None:
         f"{device.description!r}: under a time budget their scores do not compare, so name another "
         "study with --study, or run it where it was begun."
     )
+
+
+def require_compiler(settings: SessionSettings) -> None:
+    """Refuse a preset that compiles its model where candidates have no compiler.
+
+    Raises:
+        UsageError: there is none, with what mends it.
+    """
+    if settings.sizes.knobs.get("COMPILE") and not prepare_library().has_compiler:
+        raise UsageError(
+            f"The preset {settings.preset!r} compiles its model, which needs {COMPILER} in "
+            "/usr/bin, and none was found that compiles and links: install it (Debian and Ubuntu: "
+            "`apt install g++`), or take --preset quick."
+        )
 
 
 def say_unknown_peak(device: Device) -> None:

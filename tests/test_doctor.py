@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -83,6 +84,15 @@ def test_a_weaker_rung_comes_with_the_reason_and_the_remedy(
     assert finding.outcome is Outcome.BAD
     assert "--trust-candidate" in finding.found
     assert not healthy([finding])
+
+
+def test_a_missing_compiler_is_told_with_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "prepare_library", lambda: SimpleNamespace(has_compiler=False))
+    finding = doctor._compiler()
+    assert finding.outcome is Outcome.OPTIONAL
+    assert "apt install g++" in finding.remedy
+    monkeypatch.setattr(doctor, "prepare_library", lambda: SimpleNamespace(has_compiler=True))
+    assert doctor._compiler().outcome is Outcome.GOOD
 
 
 def test_what_got_through_stands_out() -> None:

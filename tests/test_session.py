@@ -19,6 +19,7 @@ from nightlab.session import (
     find_baseline,
     first_source,
     replicate_seed,
+    require_compiler,
     say_unknown_peak,
 )
 from nightlab.settings import PRESETS, SessionSettings
@@ -216,3 +217,15 @@ def test_the_engines_version_follows_its_code_and_not_the_trainer(tmp_path: Path
     assert engine_version(tmp_path) == first
     (tmp_path / "nightlab" / "a.py").write_text("2")
     assert engine_version(tmp_path) != first
+
+
+def test_a_preset_that_compiles_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    for has_compiler in (True, False):
+        library = SimpleNamespace(has_compiler=has_compiler)
+        monkeypatch.setattr("nightlab.session.prepare_library", lambda library=library: library)
+        require_compiler(SessionSettings(preset="quick"))
+        if has_compiler:
+            require_compiler(SessionSettings(preset="laptop"))
+            continue
+        with pytest.raises(UsageError, match=r"'laptop' compiles .* g\+\+ .*--preset quick"):
+            require_compiler(SessionSettings(preset="laptop"))
