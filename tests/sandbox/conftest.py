@@ -5,6 +5,7 @@ import pytest
 
 from nightlab.device import Device
 from nightlab.sandbox import Job, choose_sandbox
+from nightlab.sandbox.library import prepare_library
 
 CPU = Device(name="cpu", description="test", threads=2)
 
@@ -37,3 +38,10 @@ def ask(bubblewrap):
             return json.loads(process.log.rpartition("ANSWER")[2])
 
     return run
+
+
+@pytest.fixture
+def compiler():
+    """For tests of what a compiler does: the README names it, and nothing else needs one."""
+    if not prepare_library().has_compiler:
+        pytest.skip("needs g++ in /usr/bin: install it to run this test")

@@ -215,21 +215,30 @@ def test_temporary_file_systems_are_sized(ask):
     assert found == {"/tmp": 2**30, "/dev/shm": 2**30}
 
 
-def test_torch_its_compiler_and_its_workers_run(ask):
+def test_torch_and_its_workers_run(ask):
     found = ask("""
-        import ctypes, getpass, multiprocessing, subprocess, torch
+        import getpass, multiprocessing, torch
         x = torch.ones(8, 8)
         answer = {"sum": (x @ x).sum().item(), "threads": torch.get_num_threads()}
-        open("/tmp/a.cpp", "w").write('#include <vector>\\nextern "C" int f() { return 7; }')
-        subprocess.run(["g++", "-shared", "-fPIC", "-o", "/tmp/a.so", "/tmp/a.cpp"], check=True)
-        answer["compiled"] = ctypes.CDLL("/tmp/a.so").f()
         answer["lock"] = multiprocessing.Lock().acquire()
         answer["user"] = getpass.getuser()
     """)
-    assert found == {"sum": 512.0, "threads": 2, "compiled": 7, "lock": True, "user": "candidate"}
+    assert found == {"sum": 512.0, "threads": 2, "lock": True, "user": "candidate"}
+
+
+@pytest.mark.usefixtures("compiler")
+def test_a_compiler_compiles_and_links(ask):
+    found = ask("""
+        import ctypes, subprocess
+        open("/tmp/a.cpp", "w").write('#include <vector>\\nextern "C" int f() { return 7; }')
+        subprocess.run(["g++", "-shared", "-fPIC", "-o", "/tmp/a.so", "/tmp/a.cpp"], check=True)
+        answer = ctypes.CDLL("/tmp/a.so").f()
+    """)
+    assert found == 7
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 def test_torch_compile_runs(ask):
     found = ask("""
         import torch

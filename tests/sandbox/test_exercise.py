@@ -100,9 +100,8 @@ def test_what_is_tried_depends_on_what_is_installed(monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 def test_what_a_gpu_computes_is_computed_on_the_processor_too():
-    if not prepare_library().has_compiler:
-        pytest.skip("torch.compile needs g++ on this machine")
     layers = ("start", "product", "compiler", "attention")
     assert try_layers(choose_sandbox(only="1"), layers, CPU) is None
 
@@ -166,8 +165,10 @@ def test_what_the_driver_does_first_is_allowed_on_both_rungs_and_only_to_jobs_on
     ],
 )
 def test_a_broken_layer_is_the_machines_fault_in_one_sentence(
-    layer, words, change_program, monkeypatch
+    layer, words, change_program, monkeypatch, request
 ):
+    if layer == "header":
+        request.getfixturevalue("compiler")
     landlock = restricted.LandlockSandbox()
     if layer == "/proc":
         silent = {"names_threads": False}

@@ -125,7 +125,6 @@ def test_torch_works(rung, ask):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("compiler")
 def test_torch_compiles_where_there_is_a_compiler(rung, ask):
-    if not prepare_library().has_compiler:
-        pytest.skip("no g++ in /usr/bin")
     assert ask(COMPILED, sandbox=rung) is True
