@@ -57,7 +57,7 @@ def choose_within(wrapper, **options):
     command = [*wrapper, sys.executable, "-c", textwrap.dedent(CHOOSE), json.dumps(options)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, env=environment
+        command, capture_output=True, text=True, timeout=300, check=False, env=environment
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
