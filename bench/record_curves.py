@@ -67,11 +67,11 @@ KNOBS: tuple[dict[str, Any], ...] = (
 TEXTS: tuple[tuple[str, str, str], ...] = (
     ("GeLU", "F.relu(self.expand(stream)).square()", "F.gelu(self.expand(stream))"),
     ("plain ReLU", "F.relu(self.expand(stream)).square()", "F.relu(self.expand(stream))"),
-    ("no input again", "torch.full((DEPTH,), 0.1)", "torch.zeros(DEPTH)"),
+    ("no input again", "torch.full((DEPTH,), INPUT_SHARE)", "torch.zeros(DEPTH)"),
     (
         "no query norm",
-        "query = normalise(rotate(query, *rotation))",
-        "query = rotate(query, *rotation)",
+        "rotate(normalise(self.query(stream).view(shape)), *rotation)",
+        "rotate(self.query(stream).view(shape), *rotation)",
     ),
     (
         "no norm before the head",
@@ -86,7 +86,7 @@ TEXTS: tuple[tuple[str, str, str], ...] = (
     ("large head at first", "nn.init.normal_(self.head.weight, std=0.001)", "pass"),
     (
         "small value embeddings at first",
-        "nn.init.normal_(table.weight, std=1 / math.sqrt(WIDTH))",
+        "nn.init.normal_(table.weight, std=INITIAL_SCALE / math.sqrt(WIDTH))",
         "nn.init.normal_(table.weight, std=0.01)",
     ),
     ("three polynomials", "in ORTHOGONAL_POLYNOMIALS:", "in ORTHOGONAL_POLYNOMIALS[:3]:"),

@@ -41,8 +41,8 @@ def test_rates_sizes_and_windows_are_no_schedule(knob: str, value: float) -> Non
         ('share * group["peak_lr"]', 'group["peak_lr"]', "peak_lr"),
         ('group["momentum"])', "0.85 + 0.1 * min(1, self.steps / 300))", "steps"),
         (
-            "targets.flatten())",
-            "targets.flatten(), label_smoothing=0.1)",
+            "F.cross_entropy(logits.flatten(0, 1), targets.flatten())",
+            "F.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=0.1)",
             "cross_entropy",
         ),
         (
@@ -85,14 +85,18 @@ def test_edits_of_the_schedule_and_of_the_loss_are_named(old: str, new: str, tou
     ("old", "new"),
     [
         ("F.relu(self.expand(stream)).square()", "F.gelu(self.expand(stream))"),
-        ("query = normalise(rotate(query, *rotation))", "query = rotate(query, *rotation)"),
-        ("torch.full((DEPTH,), 0.1)", "torch.zeros(DEPTH)"),
+        (
+            "rotate(normalise(self.query(stream).view(shape))",
+            "rotate(self.query(stream).view(shape)",
+        ),
+        ("torch.full((DEPTH,), INPUT_SHARE)", "torch.zeros(DEPTH)"),
         ("eps=1e-10", "eps=1e-8"),
-        ("# RoPE", "# The schedule of RoPE"),
+        ("# The Frobenius norm", "# The schedule of the norm"),
         ('"""Share of the peak learning rates', '"""A share of the peak learning rates'),
     ],
 )
 def test_other_edits_are_left_alone(old: str, new: str) -> None:
+    assert SOURCE.count(old) >= 1
     assert touched_schedule(SOURCE, SOURCE.replace(old, new, 1)) is None
     assert touched_schedule(SOURCE.replace(old, new, 1), SOURCE) is None
 

@@ -6,6 +6,7 @@ import pytest
 
 from nightlab.proposers.answer import read_answer
 from tests.conftest import ROOT
+from tests.trainer.child import in_child
 
 EDITS = sorted((ROOT / "bench" / "structural_edits").glob("*.md"))
 
@@ -22,3 +23,20 @@ def test_each_applies_exactly(path: Path) -> None:
     assert draft.tolerated == ()
     assert draft.expected_bpb is not None
     assert draft.title not in ("", "An answer without a title")
+
+
+@pytest.mark.parametrize("name", ["label-smoothing", "z-loss"])
+def test_those_of_the_loss_change_what_a_cpu_trains_on(name: str, tmp_path: Path) -> None:
+    """Which has the loss a second time, by hand: an edit of the plain form alone would be idle."""
+    source = (ROOT / "trainer" / "train.py").read_text()
+    edit = read_answer((ROOT / "bench" / "structural_edits" / f"{name}.md").read_text(), "", source)
+    (tmp_path / "edited.py").write_text(edit.source)
+    losses = in_child(f"""
+        def loss():
+            model = filled(load()).train()
+            return model(some_tokens(), some_tokens(seed=2)).item()
+        before = loss()
+        TRAIN_FILE = {str(tmp_path / "edited.py")!r}
+        answer([before, loss()])
+    """)
+    assert abs(losses[1] - losses[0]) > 1e-3

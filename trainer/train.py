@@ -38,12 +38,14 @@ DEPTH = 4  # 1..12; blocks, each an attention and a feed-forward layer
 WIDTH = 64  # one of 32, 64, 96, 128, 192, 256, 384, 512, 640, 768; channels of the stream
 HEAD_WIDTH = 32  # channels of an attention head; WIDTH must be a multiple of it
 FEED_FORWARD_RATIO = 4  # 2..8; hidden channels of a feed-forward layer, in units of WIDTH
-WINDOW_PATTERN = "L"  # one of "L", "SL", "SSL", "SSSL"; windows, repeated over the blocks
+WINDOW_PATTERN = "L"  # one of "L", "SL", "SSL", "SSSL", "SSSSL"; windows, repeated over the blocks
 SHORT_WINDOW_SHARE = 0.5  # 0.0625..0.5 log; an S window, as a share of the sequence length
 VALUE_EMBEDDING_EVERY = 2  # 0..4; every n-th block, counted from the last, has one; 0: none
 ROPE_BASE = 10_000.0  # 500.0..500000.0 log; longest wavelength of the rotary positions
 ATTENTION_SHARPNESS = 1.0  # 0.5..2.0 log; factor on the scores of normalised queries and keys
 LOGIT_CAP = 15.0  # 5.0..60.0 log; logits stay within plus and minus this
+INITIAL_SCALE = 1.0  # of the blocks' matrices and the value embeddings before the first step
+INPUT_SHARE = 0.1  # how much of the embedded tokens each block is given again, at the start
 
 # --- The optimisation --------------------------------------------------------------------
 # Learning rates of embeddings and head are meant for 64 channels: see `wider`.
@@ -53,8 +55,13 @@ EMBEDDING_LEARNING_RATE = 2.0  # 0.05..10.0 log; AdamW: token and value embeddin
 HEAD_LEARNING_RATE = 0.04  # 0.0005..0.2 log; AdamW: the matrix that makes logits
 SCALAR_LEARNING_RATE = 0.1  # 0.001..1.0 log; AdamW: what is mixed into stream and values
 RESIDUAL_LEARNING_RATE = 0.01  # 0.0005..0.5 log; AdamW: the scale of the stream itself
-MATRIX_WEIGHT_DECAY = 0.2  # 0.0..1.0; share of the learning rate, for matrices only
+MATRIX_WEIGHT_DECAY = 0.2  # 0.0..1.0; Muon's, a share of its learning rate
+EMBEDDING_WEIGHT_DECAY = 0.0  # AdamW's, like those of the next two
+VALUE_EMBEDDING_WEIGHT_DECAY = 0.0
+HEAD_WEIGHT_DECAY = 0.0
+WEIGHT_DECAY_FALL = 0.0  # share of Muon's weight decay that is gone when the budget is
 MUON_MOMENTUM = 0.9  # 0.8..0.98
+MOMENTUM_RAMP = 0.0  # how much lower it begins; it rises over the first tenth of the budget
 ADAM_BETA1 = 0.7  # 0.5..0.95
 ADAM_BETA2 = 0.95  # 0.9..0.999
 WARM_UP_SHARE = 0.0  # 0.0..0.2; share of the budget in which learning rates rise from 0
@@ -95,6 +102,17 @@ def check_settings(spec: runtime.Spec) -> None:
             "WARM_UP_SHARE and WARM_DOWN_SHARE must fit into one budget, found "
             f"{WARM_UP_SHARE} + {WARM_DOWN_SHARE}"
         )
+    if INITIAL_SCALE <= 0:
+        raise ValueError(f"INITIAL_SCALE must be above 0, found {INITIAL_SCALE}")
+    for name, share, most in (
+        ("EMBEDDING_WEIGHT_DECAY", EMBEDDING_WEIGHT_DECAY, 1),
+        ("VALUE_EMBEDDING_WEIGHT_DECAY", VALUE_EMBEDDING_WEIGHT_DECAY, 1),
+        ("HEAD_WEIGHT_DECAY", HEAD_WEIGHT_DECAY, 1),
+        ("WEIGHT_DECAY_FALL", WEIGHT_DECAY_FALL, 1),
+        ("MOMENTUM_RAMP", MOMENTUM_RAMP, MUON_MOMENTUM),
+    ):
+        if not 0 <= share <= most:
+            raise ValueError(f"{name} must lie between 0 and {most}, found {share}")
     for name, value in (
         ("TRAINING_PRECISION", TRAINING_PRECISION),
         ("ORTHOGONAL_PRECISION", ORTHOGONAL_PRECISION),
@@ -123,14 +141,14 @@ class Linear(nn.Module):
     """A matrix product without bias that computes in the precision of its input.
 
     The weights stay float32, which the optimisers need; the cast is fused when compiled.
-    They start uniform with standard deviation ``1 / sqrt(channels_in)``, or at zero.
+    They start uniform with standard deviation ``INITIAL_SCALE / sqrt(channels_in)``, or at zero.
     """
 
     def __init__(self, channels_in: int, channels_out: int, *, zero: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(channels_out, channels_in))
         if not zero:
-            bound = math.sqrt(3 / channels_in)
+            bound = INITIAL_SCALE * math.sqrt(3 / channels_in)
             nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, stream: Tensor) -> Tensor:
@@ -154,8 +172,8 @@ def rotate(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Turn each pair of channels (first half with second half) by its position's angle.
 
     Args:
-        heads: ``[batch, head, time, channels]``.
-        cosine: ``[time, channels / 2]``, in the precision of ``heads``.
+        heads: ``[batch, time, head, channels]``.
+        cosine: ``[time, 1, channels / 2]``, in the precision of ``heads``.
         sine: Alike.
     """
     first, second = heads.chunk(2, dim=-1)
@@ -207,14 +225,14 @@ class Attention(nn.Module):
         """
         batch, length, _ = stream.shape
         shape = (batch, length, WIDTH // HEAD_WIDTH, HEAD_WIDTH)
-        query = self.query(stream).view(shape).transpose(1, 2)
-        key = self.key(stream).view(shape).transpose(1, 2)
+        # Turned after the norm, which a rotation keeps, a compiler reads and writes both once.
+        query = rotate(normalise(self.query(stream).view(shape)), *rotation)
+        key = rotate(normalise(self.key(stream).view(shape)), *rotation)
         value = self.value(stream)
         if extra_value is not None:
             value = value + extra_value
-        value = value.view(shape).transpose(1, 2)
-        query = normalise(rotate(query, *rotation))
-        key = normalise(rotate(key, *rotation))
+        value = value.view(shape)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         scale = ATTENTION_SHARPNESS / math.sqrt(HEAD_WIDTH)
         if isinstance(window, BlockMask):
             mixed: Tensor = flex_attention(query, key, value, block_mask=window, scale=scale)
@@ -284,12 +302,12 @@ class Model(nn.Module):
         self.value_embeddings = nn.ModuleDict()
         for index in filter(has_value_embedding, range(DEPTH)):
             table = nn.Embedding(spec.vocab_size, WIDTH)
-            nn.init.normal_(table.weight, std=1 / math.sqrt(WIDTH))
+            nn.init.normal_(table.weight, std=INITIAL_SCALE / math.sqrt(WIDTH))
             self.value_embeddings[str(index)] = table
         self.head = Linear(WIDTH, spec.vocab_size)
         nn.init.normal_(self.head.weight, std=0.001)
         self.residual_lambda = nn.Parameter(torch.ones(DEPTH))
-        self.input_lambda = nn.Parameter(torch.full((DEPTH,), 0.1))
+        self.input_lambda = nn.Parameter(torch.full((DEPTH,), INPUT_SHARE))
         self.value_lambda = nn.Parameter(torch.ones(DEPTH))
         cosine, sine = rotary_tables(spec.sequence_length, HEAD_WIDTH)
         self.register_buffer("cosine", cosine, persistent=False)
@@ -321,7 +339,7 @@ class Model(nn.Module):
         """
         length = tokens.shape[1]
         dtype = self.compute_dtype
-        rotation = (self.cosine[:length].to(dtype), self.sine[:length].to(dtype))
+        rotation = (self.cosine[:length, None].to(dtype), self.sine[:length, None].to(dtype))
         stream = start = normalise(self.embedding(tokens).to(dtype))
         for index, block in enumerate(self.blocks):
             stream = self.residual_lambda[index] * stream + self.input_lambda[index] * start
@@ -331,10 +349,48 @@ class Model(nn.Module):
                 extra_value = self.value_lambda[index] * table(tokens).to(dtype)
             stream = block(stream, extra_value, rotation, self.window(index, length))
         logits = self.head(normalise(stream)).float()
+        is_by_hand = tokens.device.type == "cpu" and not torch.compiler.is_compiling()
+        if targets is not None and is_by_hand and LOGIT_CAP <= 60:
+            # Cap and loss once more, but fast: delete this branch to change one of them.
+            return loss_by_hand(logits.flatten(0, 1), targets.flatten())
         logits = LOGIT_CAP * torch.tanh(logits / LOGIT_CAP)
         if targets is None:
             return logits
         return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+
+
+class LossByHand(torch.autograd.Function):
+    """The cap on the logits and their cross-entropy, as one step with its own gradient.
+
+    Operation by operation these take a CPU as long as all products of matrices do; here 256
+    rows at a time stay in its cache. A compiler fuses the plain form as well by itself.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss of logits, float32 ``[rows, vocabulary]``, before the cap."""
+        gradient, total = torch.empty_like(logits), logits.new_zeros(())
+        for first in range(0, len(logits), 256):
+            rows, right = slice(first, first + 256), targets[first : first + 256, None]
+            part = logits[rows].div(LOGIT_CAP).tanh_()
+            chances = part.mul(LOGIT_CAP).exp_()  # no maximum is taken off: the cap is low
+            sums = chances.sum(-1, keepdim=True)
+            total += (sums.log() - LOGIT_CAP * part.gather(1, right)).sum()
+            chances.div_(sums).scatter_add_(1, right, torch.full_like(sums, -1))
+            torch.mul(part.square_().neg_().add_(1), chances, out=gradient[rows])
+        ctx.save_for_backward(gradient)
+        return total / len(logits)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Any:
+        """Scale what ``forward`` found."""
+        if torch.is_grad_enabled():  # asked for with create_graph
+            raise RuntimeError("loss_by_hand has no second derivative: use the plain form")
+        (found,) = ctx.saved_tensors
+        return found.mul_(gradient / len(found)), None
+
+
+loss_by_hand: Callable[[Tensor, Tensor], Tensor] = LossByHand.apply
 
 
 def window_mask(length: int, window: int) -> Tensor:
@@ -489,10 +545,20 @@ def build_optimizers(model: Model, orthogonal_dtype: torch.dtype) -> list[torch.
     """Give every parameter to exactly one group of one optimiser."""
     groups: list[dict[str, Any]] = [
         {
-            "params": [model.embedding.weight, *model.value_embeddings.parameters()],
+            "params": [model.embedding.weight],
             "lr": wider(EMBEDDING_LEARNING_RATE),
+            "weight_decay": EMBEDDING_WEIGHT_DECAY,
         },
-        {"params": [model.head.weight], "lr": wider(HEAD_LEARNING_RATE)},
+        {
+            "params": [*model.value_embeddings.parameters()],
+            "lr": wider(EMBEDDING_LEARNING_RATE),
+            "weight_decay": VALUE_EMBEDDING_WEIGHT_DECAY,
+        },
+        {
+            "params": [model.head.weight],
+            "lr": wider(HEAD_LEARNING_RATE),
+            "weight_decay": HEAD_WEIGHT_DECAY,
+        },
         {"params": [model.input_lambda, model.value_lambda], "lr": SCALAR_LEARNING_RATE},
         {"params": [model.residual_lambda], "lr": RESIDUAL_LEARNING_RATE},
     ]
@@ -519,6 +585,13 @@ def schedule(fraction: float) -> float:
         return fraction / WARM_UP_SHARE
     left = min(1.0, (1 - fraction) / WARM_DOWN_SHARE)
     return FINAL_LEARNING_RATE_SHARE + (1 - FINAL_LEARNING_RATE_SHARE) * left
+
+
+def follow_clock(muon: torch.optim.Optimizer, fraction: float) -> None:
+    """Set what of Muon besides its learning rate depends on the budget that is gone."""
+    for group in muon.param_groups:
+        group["weight_decay"] = muon.defaults["weight_decay"] * (1 - WEIGHT_DECAY_FALL * fraction)
+        group["momentum"] = muon.defaults["momentum"] - MOMENTUM_RAMP * max(0, 1 - 10 * fraction)
 
 
 # --- Training ----------------------------------------------------------------------------
@@ -634,6 +707,7 @@ def train(run: runtime.Run) -> Model:
         loss_sum = loss_sum + loss.detach()
         if batch_number % accumulation:
             continue
+        follow_clock(optimizers[1], run.fraction)
         share = schedule(run.fraction)
         take_step(optimizers, share)
         reporter.step(batch_number // accumulation, share * MATRIX_LEARNING_RATE, loss_sum)

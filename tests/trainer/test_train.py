@@ -35,7 +35,7 @@ def test_logits_have_the_contracts_form_in_every_precision() -> None:
     assert max(largest) > 0.9 * seen["cap"], "the weights of this test must reach the cap"
 
 
-@pytest.mark.parametrize("pattern", ["L", "SL", "SSSL"])
+@pytest.mark.parametrize("pattern", ["L", "SL", "SSSL", "SSSSL"])
 def test_a_token_changes_no_logits_before_it_nor_in_other_rows(pattern: str) -> None:
     changes = in_child(f"""
         model = filled(load(WINDOW_PATTERN={pattern!r}, DEPTH=4))
@@ -76,7 +76,7 @@ def test_the_model_equals_a_naive_reference_with_windows() -> None:
             return torch.cat([pairs.real, pairs.imag], -1)
 
         def attend(q, k, v, window):
-            q, k = rms(turned(q)), rms(turned(k))
+            q, k = turned(rms(q)), turned(rms(k))
             rows = []
             for t in range(len(q)):
                 first = max(0, t - window + 1)
@@ -116,6 +116,181 @@ def test_the_model_equals_a_naive_reference_with_windows() -> None:
     assert result["windowed"] < 1e-2
     assert result["flexible"] < 1e-2
     assert result["full"] > 0.1, "the windows must matter for this test to mean anything"
+
+
+@pytest.mark.parametrize("cap", [5.0, 15.0, 60.0])
+def test_the_loss_by_hand_has_the_value_and_the_gradient_of_the_plain_form(cap: float) -> None:
+    """Rows are no multiple of 256, and weights so large that logits come near the cap."""
+    result = in_child(f"""
+        module = load(LOGIT_CAP={cap}, WINDOW_PATTERN="SL")
+        model, tokens, targets = filled(module), some_tokens(20), some_tokens(20, seed=2)
+        by_hand, calls = module.loss_by_hand, []
+        def counted(logits, targets):
+            calls.append(list(logits.shape))
+            return by_hand(logits, targets)
+        module.loss_by_hand = counted
+        def plain(logits, targets):
+            return F.cross_entropy({cap} * torch.tanh(logits / {cap}), targets)
+        def gradients(form, dtype):
+            module.loss_by_hand, model.compute_dtype = form, dtype
+            model.zero_grad()
+            loss = model(tokens, targets)
+            (loss / 3).backward()
+            found = {{name: each.grad.double() for name, each in model.named_parameters()}}
+            return loss.item(), found
+        def errors(first, second):
+            worst = max((second[1][name] - gradient).norm().item() / gradient.norm().item()
+                        for name, gradient in first[1].items())
+            return [abs(first[0] - second[0]) / first[0], worst]
+        answer({{"float32": errors(gradients(plain, torch.float32),
+                                   gradients(counted, torch.float32)),
+                 "bfloat16": errors(gradients(plain, torch.bfloat16),
+                                    gradients(counted, torch.bfloat16)),
+                 "calls": calls}})
+    """)
+    assert result["calls"] == [[640, 50]] * 2
+    assert max(result["float32"]) < 1e-5
+    assert max(result["bfloat16"]) < 1e-2
+
+
+def test_the_loss_by_hand_stands_aside_where_a_compiler_works_and_for_caps_too_high() -> None:
+    result = in_child("""
+        tokens, targets, found = some_tokens(), some_tokens(seed=2), {}
+        for cap in (60.0, 61.0):
+            module = load(LOGIT_CAP=cap)
+            model, by_hand, calls = filled(module), module.loss_by_hand, []
+            module.loss_by_hand = lambda *given: calls.append(0) or by_hand(*given)
+            compiled = torch.compile(model, backend="eager", fullgraph=True)
+            logits = model(tokens)
+            wanted = F.cross_entropy(logits.flatten(0, 1), targets.flatten()).item()
+            found[cap] = [compiled(tokens, targets).item() / wanted, len(calls)]
+            found[cap] += [model(tokens, targets).item() / wanted, len(calls)]
+        answer(found)
+    """)
+    assert result["60.0"] == [pytest.approx(1, abs=1e-5), 0, pytest.approx(1, abs=1e-5), 1]
+    assert result["61.0"] == [pytest.approx(1, abs=1e-5), 0, pytest.approx(1, abs=1e-5), 0]
+
+
+def test_a_gradient_by_hand_is_never_wrong_without_a_word() -> None:
+    """It is scaled in place and differentiated once: what asks for more is refused by autograd."""
+    messages = in_child("""
+        def refusal(use):
+            module = load()
+            model = filled(module)
+            loss = model(some_tokens(), some_tokens(seed=2))
+            try:
+                use(loss, model.head.weight)
+            except RuntimeError as error:
+                return str(error)
+        def backward_twice(loss, weight):
+            loss.backward(retain_graph=True)
+            loss.backward()
+        def second_order(loss, weight):
+            (gradient,) = torch.autograd.grad(loss, weight, create_graph=True)
+            gradient.square().sum().backward()
+        answer([refusal(backward_twice), refusal(second_order)])
+    """)
+    assert "modified by an inplace operation" in messages[0]
+    assert "no second derivative" in messages[1]
+
+
+def test_logits_outlive_the_loss_by_hand() -> None:
+    """An edit may add another term that reads them."""
+    same = in_child("""
+        module = load()
+        logits = torch.randn(300, 64)
+        before = logits.clone()
+        loss = module.loss_by_hand(logits.requires_grad_(), torch.zeros(300, dtype=torch.long))
+        loss.backward()
+        answer(torch.equal(logits, before))
+    """)
+    assert same is True
+
+
+def test_a_rotation_before_or_after_the_norm_is_the_same() -> None:
+    result = in_child("""
+        module = load()
+        heads = torch.randn(3, 32, 2, 16, generator=torch.Generator().manual_seed(0))
+        cosine, sine = (table[:, None] for table in module.rotary_tables(32, 16))
+        after = module.rotate(module.normalise(heads), cosine, sine)
+        before = module.normalise(module.rotate(heads, cosine, sine))
+        answer([(after - before).abs().max().item(), (after - heads).abs().max().item()])
+    """)
+    assert result[0] < 1e-5
+    assert result[1] > 0.1
+
+
+def test_starting_values_follow_their_constants() -> None:
+    result = in_child("""
+        def spreads(**constants):
+            torch.manual_seed(0)
+            model = load(**constants).build_model(CPU)
+            parts = (model.blocks[0].attention.query, model.blocks[0].feed_forward.expand,
+                     model.value_embeddings["2"], model.embedding, model.head)
+            return [part.weight.std().item() for part in parts], model.input_lambda.tolist()
+        answer([spreads(), spreads(INITIAL_SCALE=0.68, INPUT_SHARE=0.05)])
+    """)
+    (before, input_before), (after, input_after) = result
+    scales = [now / then for now, then in zip(after, before, strict=True)]
+    assert scales == pytest.approx([0.68, 0.68, 0.68, 1, 1])
+    assert before[0] == pytest.approx(1 / math.sqrt(32), rel=0.05)
+    assert (input_before, input_after) == (pytest.approx([0.1] * 3), pytest.approx([0.05] * 3))
+
+
+def test_decay_and_momentum_follow_the_budget_where_they_are_asked_to() -> None:
+    result = in_child("""
+        def seen(**constants):
+            module = load(**constants)
+            _, muon = module.build_optimizers(module.build_model(CPU), torch.float32)
+            values = []
+            for fraction in (0.0, 0.05, 0.1, 0.5, 1.0):
+                module.follow_clock(muon, fraction)
+                values.append([[group["weight_decay"], group["momentum"]]
+                               for group in muon.param_groups][-1])
+            return values
+        def ramped():
+            module, run, found = load(MOMENTUM_RAMP=0.1), TestRun(steps=4, rows_per_step=4), []
+            step = module.Muon.step
+            def spied(muon):
+                found.append(muon.param_groups[0]["momentum"])
+                step(muon)
+            module.Muon.step = spied
+            run.batches = lambda size, give=run.batches: (
+                setattr(run, "fraction", run.fraction / 20) or batch for batch in give(size))
+            module.train(run)
+            return found[2:]
+        answer([seen(), seen(WEIGHT_DECAY_FALL=1.0, MOMENTUM_RAMP=0.1), ramped()])
+    """)
+    assert result[0] == [[0.2, 0.9]] * 5
+    assert result[1] == [
+        pytest.approx(pair)
+        for pair in ([0.2, 0.8], [0.19, 0.85], [0.18, 0.9], [0.1, 0.9], [0.0, 0.9])
+    ]
+    assert result[2] == sorted(set(result[2])), "each step's momentum is higher than the last's"
+
+
+def test_each_table_decays_by_its_own_constant() -> None:
+    result = in_child("""
+        module = load(EMBEDDING_WEIGHT_DECAY=0.1, VALUE_EMBEDDING_WEIGHT_DECAY=0.2,
+                      HEAD_WEIGHT_DECAY=0.3)
+        model = module.build_model(CPU)
+        adam, _ = module.build_optimizers(model, torch.float32)
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        before = {name: value.detach().clone() for name, value in model.named_parameters()}
+        for parameter in model.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        rates = {names[id(parameter)]: group["lr"] for group in adam.param_groups
+                 for parameter in group["params"]}
+        adam.step()
+        answer({name: (1 - (value / before[name]).mean().item()) / rates[name]
+                for name, value in model.named_parameters() if name in rates})
+    """)
+    assert {name: decay for name, decay in result.items() if decay} == {
+        "embedding.weight": pytest.approx(0.1, rel=1e-3),
+        "value_embeddings.0.weight": pytest.approx(0.2, rel=1e-3),
+        "value_embeddings.2.weight": pytest.approx(0.2, rel=1e-3),
+        "head.weight": pytest.approx(0.3, rel=1e-3),
+    }
 
 
 def test_weights_load_strictly_into_a_fresh_model() -> None:
@@ -176,7 +351,7 @@ def test_accumulation_and_compilation_change_speed_and_not_the_training() -> Non
     assert losses["once"] != losses["seed"]
     # Adam divides rounding noise by its own size where gradients are near 0: hence the room.
     assert losses["accumulated"] == pytest.approx(losses["once"], abs=2e-2)
-    assert losses["compiled"] == pytest.approx(losses["once"], abs=1e-3)
+    assert losses["compiled"] == pytest.approx(losses["once"], abs=1e-2)
 
 
 def test_warm_up_leaves_weights_and_optimisers_as_they_were() -> None:
@@ -276,6 +451,12 @@ def test_constants_that_do_not_go_together_are_refused_with_a_sentence() -> None
             message(TOTAL_BATCH_TOKENS=64),
             message(TOTAL_BATCH_TOKENS=200),
             message(TRAINING_PRECISION="half"),
+            message(INITIAL_SCALE=0.0),
+            message(EMBEDDING_WEIGHT_DECAY=-0.1),
+            message(VALUE_EMBEDDING_WEIGHT_DECAY=2),
+            message(HEAD_WEIGHT_DECAY=-1),
+            message(WEIGHT_DECAY_FALL=1.5),
+            message(MOMENTUM_RAMP=0.95),
         ])
     """)
     needles = [
@@ -288,6 +469,12 @@ def test_constants_that_do_not_go_together_are_refused_with_a_sentence() -> None
         "TOTAL_BATCH_TOKENS 64 is smaller than one device batch of 128 tokens",
         "TOTAL_BATCH_TOKENS must be whole device batches of 128 tokens",
         "TRAINING_PRECISION must be probe",
+        "INITIAL_SCALE must be above 0, found 0.0",
+        "EMBEDDING_WEIGHT_DECAY must lie between 0 and 1, found -0.1",
+        "VALUE_EMBEDDING_WEIGHT_DECAY must lie between 0 and 1, found 2",
+        "HEAD_WEIGHT_DECAY must lie between 0 and 1, found -1",
+        "WEIGHT_DECAY_FALL must lie between 0 and 1, found 1.5",
+        "MOMENTUM_RAMP must lie between 0 and 0.9, found 0.95",
     ]
     for message, needle in zip(messages, needles, strict=True):
         assert message is not None

@@ -77,3 +77,25 @@ def test_presets_set_constants_that_exist_and_go_together(preset: str) -> None:
         load(**{dict(sizes.knobs)!r}).check_settings(spec)
         answer(None)
     """)
+
+
+def test_the_h100_preset_is_the_published_one_in_this_trainers_units() -> None:
+    """Its rates meant for 768 channels there, for 64 here; windows and operations by hand."""
+    sizes = PRESETS["h100"]
+    assert set(sizes.knobs) <= set(constants())
+    found = in_child(f"""
+        module = load(**{dict(sizes.knobs)!r})
+        spec = runtime.Spec({sizes.vocab_size}, {sizes.sequence_length}, "cpu")
+        with torch.device("meta"):
+            model = module.Model(spec)
+        answer({{"embedding": module.wider(module.EMBEDDING_LEARNING_RATE),
+                 "head": module.wider(module.HEAD_LEARNING_RATE),
+                 "windows": [module.window_of(block, 2048) for block in range(module.DEPTH)],
+                 "flops": module.flops_per_token(model)}})
+    """)
+    from_768_channels = (768 / 640) ** 0.5
+    assert found["embedding"] == pytest.approx(0.9 * from_768_channels, rel=0.02)
+    assert found["head"] == pytest.approx(0.005 * from_768_channels, rel=0.02)
+    assert found["windows"] == [256] * 4 + [2048] + [256] * 3 + [2048]
+    weights = 9 * 12 * 640**2 + 640 * 8192
+    assert found["flops"] == 6 * weights + 12 * 640 * (7 * 256 + 2 * 2048)
