@@ -8,7 +8,8 @@ was needed, what was found, and the command or setting that mends it.
     ├── UsageError              bad input or settings; the person can mend it
     │   ├── CorpusError         the corpus cannot be built from what was given
     │   ├── SandboxUnavailable  no sandbox starts here, and the code was not trusted
-    │   │   └── LibraryIncomplete   candidates could not use the torch that is installed
+    │   │   ├── LibraryIncomplete   candidates could not use the torch that is installed
+    │   │   └── GpuUnusable         a layer between a job and its GPU fails
     │   └── StudyBusy           another session holds the study
     └── MachineryError          ours, or a service's, fault; may pass when tried again
         ├── LedgerError         git refused or the repository is not as it must be
@@ -50,6 +51,10 @@ class SandboxUnavailable(UsageError):  # noqa: N818 - a state, not an error of t
 
 class LibraryIncomplete(SandboxUnavailable):
     """What a sandbox shows of Python and torch lacks something that they need."""
+
+
+class GpuUnusable(SandboxUnavailable):
+    """A layer between a sandboxed job and its GPU does not do what jobs need."""
 
 
 class StudyBusy(UsageError):  # noqa: N818

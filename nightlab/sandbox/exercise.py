@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nightlab.device import Device
-from nightlab.errors import LibraryIncomplete, NightlabError, SandboxError, SandboxUnavailable
+from nightlab.errors import GpuUnusable, LibraryIncomplete, NightlabError
 from nightlab.records import Frozen
 from nightlab.sandbox.failure import classify_crash
 from nightlab.sandbox.job import Job
@@ -31,34 +31,44 @@ GPU_LAYERS = ("/proc", "socket", "driver", "start", "product", "compiler", "atte
 """From the outermost inwards, so that the first that fails is the cause."""
 
 _ELSEWHERE = "or take a machine or container where rung 1 holds (`nightlab doctor` says why not)"
-_NEEDS: Mapping[str, tuple[str, str]] = {
-    "torch": ("import torch and numpy", ""),
-    "optimiser": ("step with torch's optimisers", ""),
-    "compiler": ("compile with torch.compile", "look whether g++ works (`g++ --version`)"),
-    "Triton kernel": ("compile a kernel with Triton", ""),
-    "Triton's C code": ("build the C code of Triton", "look whether gcc works (`gcc --version`)"),
+_FAILED: Mapping[str, tuple[str, str]] = {
+    "torch": ("torch and numpy cannot be imported", ""),
+    "optimiser": ("torch's optimisers cannot take a step", ""),
+    "compiler": ("torch.compile fails", "look whether g++ works (`g++ --version`)"),
+    "Triton kernel": ("Triton cannot compile a kernel", ""),
+    "Triton's C code": (
+        "Triton's C code cannot be built",
+        "look whether gcc does (`gcc --version`)",
+    ),
     "/proc": (
-        "let the driver write to its own files in /proc",
+        "the GPU's driver may not write to its own files in /proc",
         f"have the container's security profile allow it, {_ELSEWHERE}",
     ),
     "socket": (
-        "let the driver bind a local socket",
+        "the GPU's driver may not bind a local socket",
         f"have the container's seccomp profile allow socket and bind, {_ELSEWHERE}",
     ),
     "driver": (
-        "load the driver's library, libcuda.so.1",
+        "the driver's library libcuda.so.1 cannot be loaded",
         "install the NVIDIA driver and run `ldconfig` as root; in a container, start it with "
         "`--gpus all` and NVIDIA_DRIVER_CAPABILITIES=compute,utility",
     ),
     "start": (
-        "have torch start the GPU",
+        "torch cannot start the GPU",
         "look whether `nvidia-smi` works, and whether its driver is new enough for the CUDA "
         "version of this torch: if not, update it or take another build, such as "
         "`make setup TORCH=cu126`",
     ),
-    "product": ("multiply matrices on the GPU", "look at the GPU's health with `nvidia-smi -q`"),
-    "attention": ("compute attention on the GPU", "look at docs/gpu.md, and report it"),
+    "product": (
+        "matrices cannot be multiplied on the GPU",
+        "look at the GPU's health with `nvidia-smi -q`",
+    ),
+    "attention": (
+        "attention cannot be computed on the GPU",
+        "look at docs/gpu.md, and report it",
+    ),
 }
+"""What is said of a layer that fails, and what mends it where that is known."""
 _REPORT = (
     "take the release that Nightlab was tried with (`make setup TORCH=torch==2.13.0`), and report "
     "it, since this release reads what Nightlab leaves out"
@@ -124,10 +134,10 @@ def require_library(runner: Runner, rung: str) -> None:
         return
     fault = try_layers(runner, library_layers(library))
     if fault is not None:
-        needed, remedy = _NEEDS[fault.layer]
+        failed, remedy = _FAILED[fault.layer]
         raise LibraryIncomplete(
-            f"the stripped copy of Python and torch that candidates see must be able to {needed}, "
-            f"and it is not ({fault.said})",
+            f"with the stripped copy of Python and torch that candidates see, {failed} "
+            f"({fault.said})",
             f"{remedy}; or {_REPORT}" if remedy else _REPORT,
         )
     with contextlib.suppress(PermissionError):  # another user's: it is tried again
@@ -154,19 +164,16 @@ def require_gpu(runner: Runner, device: Device) -> None:
     """Do on a GPU, in a sandbox, what jobs will do there.
 
     Raises:
-        SandboxUnavailable: a layer between a job and the GPU failed; it says which, and why.
+        GpuUnusable: a layer between a job and the GPU failed; it says which, and why.
         SandboxError: the sandbox broke.
     """
     fault = try_layers(runner, GPU_LAYERS, device)
     if fault is None:
         return
-    needed, remedy = _NEEDS[fault.layer]
+    failed, remedy = _FAILED[fault.layer]
     if "out of memory" in fault.said:
         remedy = _FREE_MEMORY
-    raise SandboxUnavailable(
-        f"a job on {device.description} must be able to {needed}, and could not ({fault.said})",
-        remedy,
-    )
+    raise GpuUnusable(f"{failed} ({fault.said})", remedy)
 
 
 def main() -> None:
@@ -182,7 +189,7 @@ def main() -> None:
         _say(f"Tried in the sandbox (rung {chosen.confinement.rung}): {tried}.")
     except LibraryIncomplete as error:
         sys.exit(f"nightlab: {error}.")
-    except (NightlabError, SandboxError) as error:
+    except NightlabError as error:
         # Nightlab can be installed where no sandbox holds, to run code that is trusted.
         _say(f"The library was not tried: {error}")
 

@@ -1,13 +1,19 @@
 """The choice of a sandbox: the strongest rung that starts, and that holds what it promises."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from nightlab import events
 from nightlab.device import Device
-from nightlab.errors import LibraryIncomplete, SandboxError, SandboxUnavailable, UsageError
+from nightlab.errors import (
+    GpuUnusable,
+    LibraryIncomplete,
+    SandboxError,
+    SandboxUnavailable,
+    UsageError,
+)
 from nightlab.records import Confinement, Escape
 from nightlab.sandbox import probe
 from nightlab.sandbox.bubblewrap import BubblewrapSandbox
@@ -53,6 +59,8 @@ class Refusal:
     """What would mend it; nothing where that is not known."""
     escapes: tuple[Escape, ...] = ()
     """What was tried, where it came to that."""
+    is_of_gpu: bool = False
+    """Whether the sandbox holds, and what lies between a job and its GPU does not."""
 
 
 class Sandbox(Protocol):
@@ -142,7 +150,7 @@ def choose_sandbox(
             return found
         else:
             raise SandboxUnavailable(_too_weak(require_rung, rung, refusals))
-    raise SandboxUnavailable(_none_holds(refusals))
+    raise SandboxUnavailable(_none_works(refusals, device))
 
 
 def _climb(
@@ -170,6 +178,8 @@ def _climb(
             require_gpu(runner, device)
     except LibraryIncomplete:
         raise  # No weaker rung shows another library.
+    except GpuUnusable as refusal:
+        return replace(_refused(rung, refusal), is_of_gpu=True)
     except (SandboxUnavailable, SandboxError) as refusal:
         return _refused(rung, refusal)
     confinement = _with_resources(probe.judge(runner.confinement, escapes))
@@ -218,7 +228,12 @@ def _too_weak(required: str, found: str, refusals: list[Refusal]) -> str:
     )
 
 
-def _none_holds(refusals: list[Refusal]) -> str:
+def _none_works(refusals: list[Refusal], device: Device) -> str:
+    if device.kind == "cuda" and any(refusal.is_of_gpu for refusal in refusals):
+        return (
+            f"No sandbox here lets a job use {device.description}: {_told(refusals)}. To mend it, "
+            f"{_remedies(refusals)}; or train on the CPU with --device cpu."
+        )
     return (
         f"Candidates need a sandbox, and none holds here: {_told(refusals)}. To mend it, "
         f"{_remedies(refusals)}, {OTHERWISE}."

@@ -12,7 +12,7 @@ import pytest
 from nightlab import doctor
 from nightlab.device import Device
 from nightlab.doctor import Outcome
-from nightlab.errors import LibraryIncomplete, SandboxUnavailable
+from nightlab.errors import GpuUnusable, LibraryIncomplete, SandboxUnavailable
 from nightlab.sandbox import choose_sandbox, exercise, restricted
 from nightlab.sandbox.exercise import (
     CPU,
@@ -117,7 +117,7 @@ def test_a_library_that_lacks_something_is_told_before_it_is_used(change_program
     with pytest.raises(LibraryIncomplete) as refused:
         require_library(bubblewrap, "never tried")
     said = str(refused.value)
-    assert "step with torch's optimisers" in said
+    assert "torch's optimisers cannot take a step" in said
     assert "@jit functions should be defined" in said
     assert "make setup" in said
     assert not exercised_mark(prepare_library(), "never tried").exists()
@@ -160,8 +160,11 @@ def test_what_the_driver_does_first_is_allowed_on_both_rungs_and_only_to_jobs_on
         ("socket", ("bind a local socket", "not permitted", "seccomp profile")),
         ("driver", ("libcuda.so.1", "cannot open shared object file", "ldconfig")),
         ("header", ("torch.compile", "fatal error: nowhere.h", "g++ --version")),
-        ("driver too old", ("start the GPU", "too old (found version 12020)", "TORCH=cu126")),
-        ("out of memory", ("multiply", "CUDA out of memory", "nvidia-smi", "--device")),
+        (
+            "driver too old",
+            ("cannot start the GPU", "too old (found version 12020)", "TORCH=cu126"),
+        ),
+        ("out of memory", ("cannot be multiplied", "CUDA out of memory", "nvidia-smi", "--device")),
     ],
 )
 def test_a_broken_layer_is_the_machines_fault_in_one_sentence(
@@ -177,7 +180,7 @@ def test_a_broken_layer_is_the_machines_fault_in_one_sentence(
         monkeypatch.setitem(landlock._filters, "cuda", filter_program(local_sockets=False))
     elif layer in BREAKS:
         change_program(BREAKS[layer], passing=("driver", "start", "product", "attention"))
-    with pytest.raises(SandboxUnavailable) as refused:
+    with pytest.raises(GpuUnusable) as refused:
         require_gpu(landlock, GPU)
     said = str(refused.value)
     assert all(word in said for word in words), said
@@ -195,5 +198,8 @@ def test_the_doctor_says_of_every_rung_what_a_gpu_lacks_there(monkeypatch):
 
 
 def test_a_session_on_a_gpu_that_no_job_can_use_does_not_begin():
-    with pytest.raises(SandboxUnavailable, match=r"rungs 1 and 2 .*libcuda"):
+    with pytest.raises(
+        SandboxUnavailable,
+        match=r"No sandbox here lets a job use NVIDIA Test, .*libcuda.*--device cpu",
+    ):
         choose_sandbox(device=GPU)
