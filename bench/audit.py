@@ -24,13 +24,13 @@ import numpy as np
 from embedded_corpus import embedded_corpus
 
 from nightlab.corpus import Corpus
-from nightlab.device import detect_device
-from nightlab.evaluation import bits_per_byte, evaluate, select_rows
+from nightlab.evaluation.evaluation import bits_per_byte, evaluate, select_rows
 from nightlab.records import Evaluation
 from nightlab.sandbox import Sandbox, choose_sandbox
+from nightlab.sandbox.device import detect_device
 from nightlab.settings import PRESETS
-from nightlab.token_file import TokenFile
-from nightlab.training import TrainingOrder, train_replicate
+from nightlab.training.token_file import TokenFile
+from nightlab.training.training import TrainingOrder, train_replicate
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer"
 REFERENCE_ROWS = 7

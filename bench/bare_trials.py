@@ -4,13 +4,13 @@ from pathlib import Path
 
 from embedded_corpus import embedded_corpus
 
-from nightlab.device import detect_device
-from nightlab.evaluation import evaluate
+from nightlab.evaluation.evaluation import evaluate
 from nightlab.records import Evaluation, TrainingResult
 from nightlab.sandbox import choose_sandbox
+from nightlab.sandbox.device import detect_device
 from nightlab.settings import PRESETS
-from nightlab.token_file import TokenFile
-from nightlab.training import TrainingOrder, train_replicate
+from nightlab.training.token_file import TokenFile
+from nightlab.training.training import TrainingOrder, train_replicate
 
 
 class BareTrials:

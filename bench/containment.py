@@ -25,14 +25,14 @@ from statistics import median
 
 from embedded_corpus import embedded_corpus
 
-from nightlab.device import Device, detect_device
 from nightlab.errors import SandboxUnavailable
-from nightlab.evaluation import evaluate
+from nightlab.evaluation.evaluation import evaluate
 from nightlab.records import Evaluation
 from nightlab.sandbox import Job, Sandbox, choose_sandbox
+from nightlab.sandbox.device import Device, detect_device
 from nightlab.settings import PRESETS, Places
-from nightlab.token_file import TokenFile
-from nightlab.training import TrainingOrder, train_replicate
+from nightlab.training.token_file import TokenFile
+from nightlab.training.training import TrainingOrder, train_replicate
 
 RUNGS = ("1", "1n", "2")
 STARTS = 30
@@ -75,7 +75,7 @@ while True:
 
 ENGINE = """
 import sys, time
-from nightlab.device import Device
+from nightlab.sandbox.device import Device
 from nightlab.sandbox import Job, choose_sandbox
 box = choose_sandbox(only=sys.argv[1])
 device = Device(name="cpu", description="bench", threads=1)

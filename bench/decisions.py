@@ -24,10 +24,10 @@ from pathlib import Path
 from statistics import fmean, variance
 from typing import TypeVar
 
-from nightlab.case import Case
-from nightlab.decision import BASELINE_REPLICATES, Subject, judge
+from nightlab.judging.case import Case
+from nightlab.judging.decision import BASELINE_REPLICATES, Subject, judge
+from nightlab.judging.scores import Noise, counted_scores, scores_of
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
-from nightlab.scores import Noise, counted_scores, scores_of
 
 TRIALS = 100
 GAINS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)

@@ -31,10 +31,10 @@ import gpu_stages
 from gpu_stages import Bench, Facts, StageFailed
 
 from nightlab import __version__
-from nightlab.device import Device, detect_device
 from nightlab.errors import NightlabError, UsageError
-from nightlab.session import first_source
+from nightlab.sandbox.device import Device, detect_device
 from nightlab.settings import SessionSettings
+from nightlab.study.session import first_source
 
 EXIT_MISTAKE = 2
 NAME_CHARACTERS = 90

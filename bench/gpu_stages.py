@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nightlab.device import Device
-from nightlab.driver import driver_version
-from nightlab.evaluation import evaluate
+from nightlab.evaluation.evaluation import evaluate
 from nightlab.sandbox import Sandbox, choose_sandbox
+from nightlab.sandbox.device import Device
+from nightlab.sandbox.driver import driver_version
 from nightlab.sandbox.exercise import GPU_LAYERS, try_layers
 from nightlab.sandbox.gpu import compute_processes
 from nightlab.settings import PRESETS, Preset
-from nightlab.token_file import TokenFile
-from nightlab.training import TrainingOrder, train_replicate
+from nightlab.training.token_file import TokenFile
+from nightlab.training.training import TrainingOrder, train_replicate
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAINER = ROOT / "trainer"

@@ -36,10 +36,13 @@ from typing import Any
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nightlab.case import Case, noise_of
-from nightlab.curve import PROFILE_BINS, Curve
-from nightlab.decision import BASELINE_REPLICATES, could_be_kept_below_bpb
-from nightlab.pruning import (
+from nightlab.judging.case import Case, noise_of
+from nightlab.judging.decision import BASELINE_REPLICATES, could_be_kept_below_bpb
+from nightlab.judging.scores import Noise, counted_scores, mean_bpb
+from nightlab.judging.screening import LEAST_GAIN
+from nightlab.records import CurvePoint, Evaluation, Forecast, Replicate, TrainingResult
+from nightlab.training.curve import PROFILE_BINS, Curve
+from nightlab.training.pruning import (
     FALSE_STOP_RATE,
     LEAST_PAIRS,
     SPARED_ONE_IN,
@@ -48,9 +51,6 @@ from nightlab.pruning import (
     gaps_bpb,
     pair_of,
 )
-from nightlab.records import CurvePoint, Evaluation, Forecast, Replicate, TrainingResult
-from nightlab.scores import Noise, counted_scores, mean_bpb
-from nightlab.screening import LEAST_GAIN
 
 RECORDED = Path(__file__).with_name("curves.json")
 STUDIES = 200

@@ -23,8 +23,8 @@ from nightlab.proposers import knob_values, set_knobs
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import apply_edits
 from nightlab.proposers.knob_proposer import KnobProposer
-from nightlab.schedule import touched_schedule
 from nightlab.settings import PRESETS
+from nightlab.source.schedule import touched_schedule
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer" / "train.py"
 SEEDS, INCUMBENT_SEEDS = 2, 8

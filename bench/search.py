@@ -18,9 +18,8 @@ from typing import Any
 
 from bare_trials import BareTrials
 
-from nightlab.arms import Arm, arm_of
-from nightlab.briefing import MAX_RESCUES, NEAR_NOISES
 from nightlab.proposers import Brief, NearMiss, TriedChange, apply_edits, knob_values, set_knobs
+from nightlab.proposers.arms import Arm, arm_of
 from nightlab.records import (
     Confinement,
     Decision,
@@ -33,6 +32,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.study.briefing import MAX_RESCUES, NEAR_NOISES
 
 WRONG = {"MATRIX_LEARNING_RATE": 0.012, "EMBEDDING_LEARNING_RATE": 0.4, "WARM_DOWN_SHARE": 0.15}
 """How the start differs from the trainer: there is something to find."""
@@ -168,7 +168,7 @@ class Search:
         )
 
     def _near_misses(self) -> Iterable[NearMiss]:
-        """As a study finds them in git: see nightlab/trial.py."""
+        """As a study finds them in git: see nightlab/study/trial.py."""
         rescues = Counter(record.rescue_of for record in self.records)
         for record in self.records:
             difference = record.decision.difference_bpb

@@ -3,9 +3,9 @@
 from rich.console import Console
 
 from flows.research import SessionSummary
-from nightlab.scores import evidence_bpb
+from nightlab.judging.scores import evidence_bpb
+from nightlab.judging.wandering import wandering_sentence
 from nightlab.settings import Places
-from nightlab.wandering import wandering_sentence
 
 
 def print_summary(console: Console, summary: SessionSummary, places: Places) -> None:

@@ -10,19 +10,19 @@ from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
 from flows.pushing import push_or_say
 from nightlab import events
-from nightlab.confirmation import (
+from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
+from nightlab.records import utc_now
+from nightlab.report import log_report, write_report
+from nightlab.settings import Places, SessionSettings, recorded_settings
+from nightlab.study.confirmation import (
     begin_confirmation,
     check_confirmable,
     finish_confirmation,
     next_code,
     pairs,
 )
-from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
-from nightlab.records import utc_now
-from nightlab.report import log_report, write_report
-from nightlab.session import Session, open_session
-from nightlab.settings import Places, SessionSettings, recorded_settings
-from nightlab.steering import Steering, stop_asked_since
+from nightlab.study.session import Session, open_session
+from nightlab.study.steering import Steering, stop_asked_since
 from tasks.confirm import confirm as confirm_code
 from tasks.prepare import prepare
 

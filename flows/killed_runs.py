@@ -13,7 +13,7 @@ from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
 
-from nightlab.session import Session
+from nightlab.study.session import Session
 
 OPEN = [StateType.PENDING.value, StateType.RUNNING.value, StateType.CANCELLING.value]
 

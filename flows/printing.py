@@ -7,9 +7,15 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
+from nightlab.judging.score_text import (
+    NOTHING,
+    audit_error,
+    audit_sentence,
+    budget_text,
+    format_score,
+)
 from nightlab.ledger import StudySummary
 from nightlab.records import Decision, Reason, Replicate, TrialRecord, Verdict
-from nightlab.score_text import NOTHING, audit_error, audit_sentence, budget_text, format_score
 
 STYLES = {
     Verdict.KEEP: "green",

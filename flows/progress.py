@@ -9,7 +9,7 @@ from prefect.logging import get_run_logger
 
 from nightlab import events
 from nightlab.records import Reason
-from nightlab.session import Session
+from nightlab.study.session import Session
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from nightlab import events
 from nightlab.errors import RemoteError
-from nightlab.session import Session
+from nightlab.study.session import Session
 from tasks.record import push
 
 

@@ -13,22 +13,22 @@ from flows.progress import session_progress
 from flows.pushing import push_or_say
 from flows.trial import record_of, trial
 from nightlab import events
-from nightlab.confirmation import confirmation_due
 from nightlab.errors import (
     BudgetReached,
     MachineryError,
     NightlabError,
     UsageError,
 )
-from nightlab.limits import Limits
-from nightlab.patience import after_failures
-from nightlab.prefetch import Prefetch, is_prefetched
+from nightlab.judging.scores import find_baseline, standing_record
 from nightlab.records import Reason, TrialRecord, Verdict
-from nightlab.scores import find_baseline, standing_record
-from nightlab.session import Session, begin_study, open_session
 from nightlab.settings import Places, SessionSettings
-from nightlab.steering import Steering
-from nightlab.trial import baseline_proposal, keep_unanswered
+from nightlab.study.confirmation import confirmation_due
+from nightlab.study.limits import Limits
+from nightlab.study.patience import after_failures
+from nightlab.study.prefetch import Prefetch, is_prefetched
+from nightlab.study.session import Session, begin_study, open_session
+from nightlab.study.steering import Steering
+from nightlab.study.trial import baseline_proposal, keep_unanswered
 from tasks.prepare import prepare
 from tasks.report import report, show_trials
 

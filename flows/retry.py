@@ -10,9 +10,9 @@ from flows.pushing import push_or_say
 from flows.trial import record_of, trial
 from nightlab.ledger import Ledger, Remote
 from nightlab.records import TrialRecord
-from nightlab.session import open_session
 from nightlab.settings import Places, recorded_settings
-from nightlab.trial import check_retryable, number_of_retry, retry_proposal
+from nightlab.study.session import open_session
+from nightlab.study.trial import check_retryable, number_of_retry, retry_proposal
 from tasks.prepare import prepare
 from tasks.report import show_trials
 

@@ -9,22 +9,22 @@ from pydantic import SkipValidation
 
 from flows.pushing import push_or_say
 from nightlab import events
-from nightlab.decision import Subject
 from nightlab.errors import BudgetReached, EvaluationError, ModelError, SandboxError
-from nightlab.measurement import add_replicate, next_seed, next_subject
-from nightlab.prefetch import Prefetch
-from nightlab.preflight import (
+from nightlab.judging.decision import Subject
+from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
+from nightlab.study.measurement import add_replicate, next_seed, next_subject
+from nightlab.study.prefetch import Prefetch
+from nightlab.study.preflight import (
     apply_repair,
     is_broken,
     is_repairable,
     note_preflight,
     preflight_due,
 )
-from nightlab.recording import decide_trial, failed, interrupted
-from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
-from nightlab.session import Session
-from nightlab.step_clock import StepClock
-from nightlab.trial import (
+from nightlab.study.recording import decide_trial, failed, interrupted
+from nightlab.study.session import Session
+from nightlab.study.step_clock import StepClock
+from nightlab.study.trial import (
     apply_proposal,
     begin_trial,
     current_mark,

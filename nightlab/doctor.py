@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from nightlab.device import detect_device
 from nightlab.errors import NightlabError, UsageError
 from nightlab.records import Escape, Frozen
 from nightlab.sandbox import choose_sandbox
+from nightlab.sandbox.device import detect_device
 from nightlab.sandbox.ladder import RUNGS
 from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.probe import PROMISES

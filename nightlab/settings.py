@@ -58,7 +58,7 @@ class Preset(Frozen):
     vocab_size: int
     evaluation_tokens: int
     screen_positions: int
-    """Secret positions that a candidate's first audit asks for; see nightlab/audit.py."""
+    """Secret positions that a candidate's first audit asks for; see evaluation/audit.py."""
     corpus_megabytes: int
     """How much text the corpus takes in, at most."""
     memory_mb: int

@@ -3,9 +3,9 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from nightlab.confirmation import Code, confirm_once
 from nightlab.ledger import ConfirmationRecord
-from nightlab.session import Session
+from nightlab.study.confirmation import Code, confirm_once
+from nightlab.study.session import Session
 from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
 
 

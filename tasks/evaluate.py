@@ -3,10 +3,10 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from nightlab.decision import Subject
-from nightlab.measurement import evaluate_subject
+from nightlab.judging.decision import Subject
 from nightlab.records import Evaluation, InFlight
-from nightlab.session import Session
+from nightlab.study.measurement import evaluate_subject
+from nightlab.study.session import Session
 from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
 
 

@@ -4,11 +4,11 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from nightlab import events
-from nightlab.briefing import brief
 from nightlab.errors import ModelError
-from nightlab.preflight import problem_text, run_preflight
 from nightlab.records import InFlight, PreflightResult, Proposal
-from nightlab.session import Session
+from nightlab.study.briefing import brief
+from nightlab.study.preflight import problem_text, run_preflight
+from nightlab.study.session import Session
 from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
 
 

@@ -7,7 +7,7 @@ from prefect.cache_policies import NO_CACHE
 
 from nightlab import events
 from nightlab.corpus import prepare_corpus
-from nightlab.session import Session
+from nightlab.study.session import Session
 
 
 @task(

@@ -3,9 +3,9 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from nightlab.briefing import brief
 from nightlab.records import InFlight, Proposal
-from nightlab.session import Session
+from nightlab.study.briefing import brief
+from nightlab.study.session import Session
 from tasks.policy import MODEL_DELAYS_SECONDS, may_pass
 
 

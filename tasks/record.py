@@ -3,9 +3,9 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from nightlab.recording import record_trial
 from nightlab.records import Decision, InFlight, TrialRecord
-from nightlab.session import Session
+from nightlab.study.recording import record_trial
+from nightlab.study.session import Session
 from tasks.policy import GIT_DELAYS_SECONDS, REMOTE_DELAYS_SECONDS, may_pass
 
 

@@ -9,7 +9,7 @@ from prefect.cache_policies import NO_CACHE
 from nightlab.ledger import confirmations
 from nightlab.records import TrialRecord
 from nightlab.report import ReportFiles, log_report, write_report
-from nightlab.session import Session
+from nightlab.study.session import Session
 
 REPORT_DELAYS_SECONDS = [1.0]
 

@@ -2,11 +2,11 @@
 
 from statistics import fmean
 
-from nightlab import decision, screening
-from nightlab.case import Case
-from nightlab.decision import Subject
+from nightlab.judging import decision, screening
+from nightlab.judging.case import Case
+from nightlab.judging.decision import Subject
+from nightlab.judging.scores import Noise
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult
-from nightlab.scores import Noise
 
 STANDING = (1.99, 2.0, 2.01)
 WELL_KNOWN = (2.0,) * screening.SETTLED_AT_FIRST

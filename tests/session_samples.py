@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from nightlab.device import Device
 from nightlab.ledger import Ledger
 from nightlab.proposers import Brief, Spending, apply_edits
 from nightlab.records import (
@@ -21,6 +20,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.sandbox.device import Device
 from nightlab.settings import SessionSettings
 from tests.conftest import git
 

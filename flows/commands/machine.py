@@ -48,7 +48,7 @@ def local_model(
     answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer")] = 400,
 ) -> None:
     """Serve a small real model on this machine until Ctrl-C, to try all that is around one."""
-    from nightlab.local_model import MODEL_NAME, serve_local_model
+    from nightlab.proposers.local_model import MODEL_NAME, serve_local_model
 
     console = Console()
     with serve_local_model(

@@ -146,7 +146,7 @@ def retry(
     """Retry a failed trial, as a new one, with its proposal and its settings."""
     from nightlab.ledger import Ledger
     from nightlab.records import Verdict
-    from nightlab.trial import check_retryable
+    from nightlab.study.trial import check_retryable
 
     places, study = Places.find(), validated_settings({"study": study}).study
     if remote is None:
@@ -172,8 +172,8 @@ def confirm(
     remote: Annotated[str | None, typer.Option(help="Git remote of the study")] = None,
 ) -> None:
     """Train baseline and incumbent with fresh seeds and score them on the holdout split."""
-    from nightlab.confirmation import check_confirmable
     from nightlab.ledger import Ledger, refuse_if_busy
+    from nightlab.study.confirmation import check_confirmable
 
     places, study = Places.find(), validated_settings({"study": study}).study
     if remote is None:

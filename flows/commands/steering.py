@@ -21,7 +21,7 @@ from nightlab.records import Suggestion
 from nightlab.settings import Places
 
 if TYPE_CHECKING:
-    from nightlab.program_history import ProgramVersion
+    from nightlab.proposers.program_history import ProgramVersion
 
 RemoteName = Annotated[
     str | None, typer.Option("--remote", help="Git remote of a study whose session runs elsewhere")
@@ -104,7 +104,7 @@ def program(
 ) -> None:
     """Show the versions of program.md that a study has seen, and what became of each."""
     from flows.printing import make_console
-    from nightlab.program_history import program_history
+    from nightlab.proposers.program_history import program_history
 
     versions = program_history(existing_ledger(study))
     if as_json:

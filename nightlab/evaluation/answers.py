@@ -7,9 +7,9 @@ say what it likes: any logits make a distribution.
 import numpy as np
 import numpy.typing as npt
 
-from nightlab.audit import Draw
-from nightlab.protocol import Channel, ContractBreach, Deadline, Logits
-from nightlab.scorer import FILLER, NotFinite
+from nightlab.evaluation.audit import Draw
+from nightlab.evaluation.scorer import FILLER, NotFinite
+from nightlab.sandbox.protocol import Channel, ContractBreach, Deadline, Logits
 
 TokenArray = npt.NDArray[np.uint16]
 Losses = npt.NDArray[np.float64]

@@ -7,8 +7,8 @@ shape and range are checked here. What the claims are worth, ``audit`` finds out
 import numpy as np
 import numpy.typing as npt
 
-from nightlab.protocol import Channel, ContractBreach, Deadline, Losses
-from nightlab.scorer import FILLER, NotFinite
+from nightlab.evaluation.scorer import FILLER, NotFinite
+from nightlab.sandbox.protocol import Channel, ContractBreach, Deadline, Losses
 
 TokenArray = npt.NDArray[np.uint16]
 LossArray = npt.NDArray[np.float32]

@@ -32,8 +32,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nightlab.answers import AnswerPositions
-from nightlab.audit import (
+from nightlab.errors import EvaluationError
+from nightlab.evaluation.answers import AnswerPositions
+from nightlab.evaluation.audit import (
     TOLERANCES,
     Correction,
     Design,
@@ -46,16 +47,15 @@ from nightlab.audit import (
     estimate_correction,
     secret_generator,
 )
-from nightlab.claims import ClaimLosses, LossArray, TokenArray
-from nightlab.errors import EvaluationError
-from nightlab.protocol import Deadline
+from nightlab.evaluation.claims import ClaimLosses, LossArray, TokenArray
+from nightlab.evaluation.reference import reference_losses
+from nightlab.evaluation.scorer import Answer, Candidate, Question, Scorers
+from nightlab.judging.scores import is_better
 from nightlab.records import Evaluation, Reason
-from nightlab.reference import reference_losses
 from nightlab.sandbox import Sandbox
 from nightlab.sandbox.failure import Failure
-from nightlab.scorer import Answer, Candidate, Question, Scorers
-from nightlab.scores import is_better
-from nightlab.training import TrainingOrder
+from nightlab.sandbox.protocol import Deadline
+from nightlab.training.training import TrainingOrder
 
 HOLDOUT = "holdout"
 """The split that never chooses."""

@@ -21,11 +21,18 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 
 from nightlab.errors import EvaluationError
-from nightlab.protocol import Channel, ContractBreach, Deadline, Loaded, PeerClosed, PeerLate
 from nightlab.records import Reason
 from nightlab.sandbox import Job, Sandbox, SandboxedProcess
 from nightlab.sandbox.failure import Failure, classify_crash, classify_silenced_crash
-from nightlab.training import TrainingOrder
+from nightlab.sandbox.protocol import (
+    Channel,
+    ContractBreach,
+    Deadline,
+    Loaded,
+    PeerClosed,
+    PeerLate,
+)
+from nightlab.training.training import TrainingOrder
 
 FILLER = 0
 """The token id that stands where a candidate is shown nothing."""

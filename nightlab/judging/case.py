@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from nightlab.records import Replicate
-from nightlab.scores import (
+from nightlab.judging.scores import (
     Noise,
     counted,
     counted_scores,
@@ -14,7 +13,8 @@ from nightlab.scores import (
     pool_noise,
     scores_of,
 )
-from nightlab.sequential_test import Comparison
+from nightlab.judging.sequential_test import Comparison
+from nightlab.records import Replicate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,12 +22,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 from statistics import fmean
 
-from nightlab import verdict_sentence
-from nightlab.case import Case, TurnComparison, compare, compare_turns, noise_of, turns
-from nightlab.crashes import first_crash
-from nightlab.records import Decision, Reason, Replicate, Verdict
-from nightlab.scores import counted, counted_scores, mean_bpb
-from nightlab.screening import (
+from nightlab.judging import verdict_sentence
+from nightlab.judging.case import Case, TurnComparison, compare, compare_turns, noise_of, turns
+from nightlab.judging.crashes import first_crash
+from nightlab.judging.scores import counted, counted_scores, mean_bpb
+from nightlab.judging.screening import (
     DOUBT,
     LEAST_GAIN,
     is_crowded_out,
@@ -37,7 +36,8 @@ from nightlab.screening import (
     is_thin,
     unknown_in_sigmas,
 )
-from nightlab.sequential_test import Comparison
+from nightlab.judging.sequential_test import Comparison
+from nightlab.records import Decision, Reason, Replicate, Verdict
 
 BASELINE_REPLICATES = 3
 REPLICATE_LIMIT = 16

@@ -3,8 +3,8 @@
 import math
 from collections.abc import Iterable
 
+from nightlab.judging.scores import counted
 from nightlab.records import Evaluation, Replicate
-from nightlab.scores import counted
 
 NOTHING = "\N{EN DASH}"
 _SMALLEST = 0.00005

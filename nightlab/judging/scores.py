@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from nightlab.contention import mark_contended
+from nightlab.judging.contention import mark_contended
 from nightlab.records import Reason, Replicate, TrialRecord, Verdict
 
 CONTENDED_LIMIT = 3

@@ -6,9 +6,9 @@ only; so it is the incumbent that is trained while what is known of it leaves a 
 
 import math
 
-from nightlab.case import Case
-from nightlab.scores import CONTENDED_LIMIT, counted, counted_scores
-from nightlab.sequential_test import Comparison
+from nightlab.judging.case import Case
+from nightlab.judging.scores import CONTENDED_LIMIT, counted, counted_scores
+from nightlab.judging.sequential_test import Comparison
 
 LEAST_GAIN = 0.94
 """Mean gain, in standard deviations of one training, that a candidate has to show after every

@@ -1,7 +1,7 @@
 """The sentence of a verdict: what was measured, and what of it decided."""
 
-from nightlab.case import TurnComparison
-from nightlab.sequential_test import Comparison
+from nightlab.judging.case import TurnComparison
+from nightlab.judging.sequential_test import Comparison
 
 MOST_TIMES = 1e6
 """Evidence beyond this is said to be more: how much more tells nothing."""

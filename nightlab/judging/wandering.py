@@ -1,6 +1,6 @@
 """A machine whose speed wanders, and what that makes of a study's noise.
 
-Contention (nightlab/contention.py) is a training that stands out. On a machine that other people
+Contention (``contention``) is a training that stands out. On a machine that other people
 share none may, as all of them differ: then the speed is a part of every score, the noise is wide
 with it, and real gains are lost in that. Counting tokens takes it out; this says when to.
 """
@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import correlation, fmean, median
 
+from nightlab.judging.scores import counted, measure_noise, unselected_trainings
 from nightlab.records import Replicate, TrialRecord
-from nightlab.scores import counted, measure_noise, unselected_trainings
 
 LEAST_TRAININGS = 8
 """Below so many, scores follow speeds by chance: of eight that do not, half of the variance is

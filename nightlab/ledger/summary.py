@@ -2,9 +2,9 @@
 
 from datetime import datetime
 
+from nightlab.judging.scores import evidence_bpb, find_baseline, standing_record
 from nightlab.ledger.store import Ledger
 from nightlab.records import Frozen, Verdict
-from nightlab.scores import evidence_bpb, find_baseline, standing_record
 
 
 class StudySummary(Frozen):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from nightlab.bandit import ArmRecord, shares
+from nightlab.proposers.bandit import ArmRecord, shares
 from nightlab.records import Reason, TrialRecord, Verdict
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 from nightlab import events
 from nightlab.errors import ModelRefused
-from nightlab.leash import Bounds, Outcome, run_on_leash
 from nightlab.proposers.answer import Idea, read_idea
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.contract import check_source
 from nightlab.proposers.edits import apply_edits, edit_between
 from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.history import TITLE_CHARACTERS
+from nightlab.proposers.leash import Bounds, Outcome, run_on_leash
 from nightlab.proposers.novelty import near_trial
 from nightlab.proposers.prompts import (
     PROMPT_VERSION,

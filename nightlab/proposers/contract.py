@@ -9,9 +9,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 
-from nightlab.candidate import oversized
 from nightlab.settings import TRAINER_FILE
-from nightlab.source_tree import parse_tree
+from nightlab.source.candidate import oversized
+from nightlab.source.source_tree import parse_tree
 
 ALLOWED_PACKAGES = ("torch", "numpy", "runtime")
 """Besides the standard library."""

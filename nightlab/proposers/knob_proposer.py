@@ -29,6 +29,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightlab.errors import UsageError
+from nightlab.judging.scores import incumbent_evidence, mean_bpb
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import edit_between
 from nightlab.proposers.knob_space import (
@@ -40,7 +41,6 @@ from nightlab.proposers.knob_space import (
 )
 from nightlab.proposers.knobs import Knob, Value, read_knobs, set_knobs
 from nightlab.records import Proposal, Reason, TrialRecord, Verdict
-from nightlab.scores import incumbent_evidence, mean_bpb
 from nightlab.settings import TRAINER_FILE
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from nightlab.errors import UsageError
 from nightlab.proposers.contract import parse_source
 from nightlab.settings import TRAINER_FILE
-from nightlab.source_tree import parse_expression
+from nightlab.source.source_tree import parse_expression
 
 Value = bool | int | float | str
 

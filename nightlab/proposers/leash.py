@@ -17,7 +17,7 @@ from nightlab.sandbox.log import LogReader
 from nightlab.sandbox.scratch import scratch_use
 from nightlab.sandbox.warden import NO_IDENTITY
 
-_WARDEN = Path(__file__).parent / "sandbox" / "warden.py"
+_WARDEN = Path(__file__).parents[1] / "sandbox" / "warden.py"
 LOOK_SECONDS = 0.25
 """Between two looks at the clock and the folder."""
 KILL_SECONDS = 10.0

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from nightlab import events
-from nightlab.arms import gain_in_noise
-from nightlab.bandit import ArmRecord, choose_arm
 from nightlab.errors import BudgetReached, ModelError, ModelRefused, UsageError
+from nightlab.proposers.arms import gain_in_noise
+from nightlab.proposers.bandit import ArmRecord, choose_arm
 from nightlab.proposers.endpoint import Endpoint, Reply
 from nightlab.proposers.endpoint_errors import EndpointError, PromptTooLong
 from nightlab.proposers.spending import Price, Spending

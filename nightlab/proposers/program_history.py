@@ -5,8 +5,8 @@ from difflib import unified_diff
 from itertools import groupby
 from typing import Protocol
 
+from nightlab.judging.scores import find_baseline
 from nightlab.records import Evidence, Frozen, TrialRecord, Verdict
-from nightlab.scores import find_baseline
 
 UNKNOWN = "unknown"
 """Name of the version of trials whose records are from before versions were kept."""

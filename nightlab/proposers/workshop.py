@@ -14,10 +14,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightlab.candidate import MAX_SOURCE_BYTES
 from nightlab.proposers.texts import one_line
 from nightlab.sandbox.scratch import remove_tree
 from nightlab.settings import TRAINER_FILE
+from nightlab.source.candidate import MAX_SOURCE_BYTES
 
 BRIEF_FILE = "BRIEF.md"
 IDEA_FILE = "IDEA.md"

@@ -15,7 +15,7 @@ class CurvePoint(Frozen):
 
 
 class Forecast(Frozen):
-    """Why pruning stopped a training, or would have: see nightlab/pruning.py."""
+    """Why pruning stopped a training, or would have: see nightlab/training/pruning.py."""
 
     share: float
     """How much of the budget was gone, 0 to 1."""

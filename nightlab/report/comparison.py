@@ -12,10 +12,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from nightlab.errors import UsageError
-from nightlab.ledger.confirmations import ConfirmationRecord
-from nightlab.proposers.command import CommandProposer
-from nightlab.records import Frozen, Reason, TrialRecord, Verdict
-from nightlab.scores import (
+from nightlab.judging.scores import (
     counted_scores,
     evidence_bpb,
     find_baseline,
@@ -24,6 +21,9 @@ from nightlab.scores import (
     measure_noise,
     standing_record,
 )
+from nightlab.ledger.confirmations import ConfirmationRecord
+from nightlab.proposers.command import CommandProposer
+from nightlab.records import Frozen, Reason, TrialRecord, Verdict
 from nightlab.settings import recorded_settings
 
 MEASURED_BY = (

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from nightlab.judging.score_text import audit_error, audit_sentence, budget_text, format_score
+from nightlab.judging.scores import mean_of, pairs_of
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.study import Study, trial_seconds
-from nightlab.score_text import audit_error, audit_sentence, budget_text, format_score
-from nightlab.scores import mean_of, pairs_of
 
 if TYPE_CHECKING:
     from jinja2 import Environment

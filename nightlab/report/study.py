@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from nightlab.arms import ArmSummary, summarise_arms
-from nightlab.ledger.confirmations import ConfirmationRecord
-from nightlab.records import TrialRecord, Verdict
-from nightlab.scores import (
+from nightlab.judging.scores import (
     counted_scores,
     evidence_bpb,
     find_baseline,
@@ -16,8 +13,11 @@ from nightlab.scores import (
     measure_noise,
     standing_record,
 )
-from nightlab.sequential_test import quantiles
-from nightlab.wandering import wandering_sentence
+from nightlab.judging.sequential_test import quantiles
+from nightlab.judging.wandering import wandering_sentence
+from nightlab.ledger.confirmations import ConfirmationRecord
+from nightlab.proposers.arms import ArmSummary, summarise_arms
+from nightlab.records import TrialRecord, Verdict
 
 TOTAL_STEP = "total"
 """The step that is the whole trial; all others are parts of it."""

@@ -25,10 +25,10 @@ from pathlib import Path
 from typing import Self
 
 from nightlab.errors import SandboxError, SandboxUnavailable
-from nightlab.protocol import Channel, Deadline
 from nightlab.records import Escape
 from nightlab.sandbox.attempts.program import MARK
 from nightlab.sandbox.job import Layout
+from nightlab.sandbox.protocol import Channel, Deadline
 
 SECONDS = 60.0
 """For handing the bait over."""

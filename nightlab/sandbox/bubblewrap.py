@@ -35,7 +35,6 @@ from functools import cached_property
 from pathlib import Path
 
 from nightlab.errors import SandboxUnavailable
-from nightlab.protocol import Pair
 from nightlab.records import Confinement
 from nightlab.sandbox import bubblewrap_flags as flags
 from nightlab.sandbox import mounts
@@ -45,6 +44,7 @@ from nightlab.sandbox.identity import Identity, claim_identity
 from nightlab.sandbox.job import Job, JobFolder
 from nightlab.sandbox.mounts import Mounts
 from nightlab.sandbox.process import SandboxedProcess, Spawner
+from nightlab.sandbox.protocol import Pair
 from nightlab.sandbox.seccomp import filter_program
 
 START_SECONDS = 20.0

@@ -12,10 +12,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from nightlab.driver import MACHINE, has_gpu, why_unusable
 from nightlab.errors import UsageError
-from nightlab.peaks import peak_flops
 from nightlab.records import Frozen
+from nightlab.sandbox.driver import MACHINE, has_gpu, why_unusable
+from nightlab.sandbox.peaks import peak_flops
 
 PROBE_SECONDS = 120
 

@@ -5,8 +5,8 @@ import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nightlab.protocol import Pair
 from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES, Job, Layout
+from nightlab.sandbox.protocol import Pair
 
 OPEN_FILES = 4096
 SCRATCH_FILES = 50_000

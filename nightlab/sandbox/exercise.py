@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from nightlab.device import Device
 from nightlab.errors import GpuUnusable, LibraryIncomplete, NightlabError
 from nightlab.records import Frozen
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.failure import classify_crash
 from nightlab.sandbox.job import Job
 from nightlab.sandbox.library import Library, prepare_library

@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from nightlab.device import Device
 from nightlab.errors import SandboxError
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.scratch import remove_tree
 
 CHECKPOINT = "checkpoint.pt"

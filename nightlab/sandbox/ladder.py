@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Protocol
 
 from nightlab import events
-from nightlab.device import Device
 from nightlab.errors import (
     GpuUnusable,
     LibraryIncomplete,
@@ -18,6 +17,7 @@ from nightlab.records import Confinement, Escape
 from nightlab.sandbox import probe
 from nightlab.sandbox.bubblewrap import BubblewrapSandbox
 from nightlab.sandbox.cgroup import Cgroups
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.exercise import require_gpu, require_library
 from nightlab.sandbox.job import Job
 from nightlab.sandbox.library import prepare_library

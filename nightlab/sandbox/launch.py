@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from nightlab.errors import SandboxError
-from nightlab.protocol import Pair
 from nightlab.sandbox.confine import BEGAN
 from nightlab.sandbox.environment import Limits
 from nightlab.sandbox.identity import Identity
 from nightlab.sandbox.job import JobFolder, Layout
 from nightlab.sandbox.process import SandboxedProcess, Spawner
+from nightlab.sandbox.protocol import Pair
 from nightlab.sandbox.warden import NO_IDENTITY
 
 _WARDEN = Path(__file__).with_name("warden.py")

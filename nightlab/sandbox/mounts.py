@@ -8,9 +8,9 @@ folder of mode 0700, which the candidate's user could not enter.
 from dataclasses import dataclass
 from pathlib import Path
 
-from nightlab.device import Device
-from nightlab.driver import MACHINE, device_nodes, minor_number
 from nightlab.errors import SandboxUnavailable
+from nightlab.sandbox.device import Device
+from nightlab.sandbox.driver import MACHINE, device_nodes, minor_number
 from nightlab.sandbox.library import Library, prepare_library
 from nightlab.sandbox.library_tree import real_interpreter
 

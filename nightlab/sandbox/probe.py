@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from nightlab.device import Device
 from nightlab.errors import SandboxError, SandboxUnavailable
-from nightlab.protocol import PeerError
 from nightlab.records import Confinement, Escape
 from nightlab.sandbox.bait import Bait
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.job import Job
 from nightlab.sandbox.process import SandboxedProcess
+from nightlab.sandbox.protocol import PeerError
 
 PROBE_SECONDS = 60.0
 CPU = Device(name="cpu", description="probe", threads=1)

@@ -9,7 +9,6 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from nightlab.errors import SandboxError
-from nightlab.protocol import Channel
 from nightlab.records import Reason
 from nightlab.sandbox.cgroup import Cgroup, Cgroups, entering
 from nightlab.sandbox.environment import Limits
@@ -17,6 +16,7 @@ from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.gpu import ComputeProcess, require_vacant, wait_until_released
 from nightlab.sandbox.job import JobFolder, Layout
 from nightlab.sandbox.log import LogReader
+from nightlab.sandbox.protocol import Channel
 from nightlab.sandbox.watch import Watch
 
 KILL_SECONDS = 10.0

@@ -17,7 +17,6 @@ from functools import cached_property
 from pathlib import Path
 
 from nightlab.errors import SandboxError, SandboxUnavailable
-from nightlab.protocol import Pair
 from nightlab.records import Confinement
 from nightlab.sandbox import landlock, mounts
 from nightlab.sandbox.environment import Limits, job_environment
@@ -26,6 +25,7 @@ from nightlab.sandbox.job import Job, JobFolder
 from nightlab.sandbox.launch import Program, Wall, launch
 from nightlab.sandbox.library import Library, prepare_library
 from nightlab.sandbox.process import SandboxedProcess, Spawner
+from nightlab.sandbox.protocol import Pair
 from nightlab.sandbox.seccomp import filter_program
 
 # How many cores there are, and how they hang together: what thread pools ask for.

@@ -9,13 +9,13 @@ memory, kill the warden and then outlive the engine.
 import os
 import sys
 
-from nightlab.protocol import Pair
 from nightlab.records import Confinement
 from nightlab.sandbox.environment import Limits, job_environment
 from nightlab.sandbox.identity import Identity
 from nightlab.sandbox.job import Job, JobFolder
 from nightlab.sandbox.launch import Program, launch
 from nightlab.sandbox.process import SandboxedProcess, Spawner
+from nightlab.sandbox.protocol import Pair
 
 CONFINEMENT = Confinement(
     rung="none",

@@ -2,7 +2,7 @@
 
 import ast
 
-from nightlab.source_tree import parse_tree
+from nightlab.source.source_tree import parse_tree
 
 
 def code_lines(source: str) -> int:

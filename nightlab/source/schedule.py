@@ -21,8 +21,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from nightlab.code_size import canonical_code
-from nightlab.source_tree import parse_tree
+from nightlab.source.code_size import canonical_code
+from nightlab.source.source_tree import parse_tree
 
 SCHEDULE_WORDS = frozenset(
     {

@@ -3,14 +3,14 @@
 import ast
 from collections import Counter
 
-from nightlab.arms import Arm, arm_of
+from nightlab.judging.scores import standing_record
 from nightlab.ledger import Ledger, suggestions_for
-from nightlab.program import read_program
 from nightlab.proposers import Brief, NearMiss, TriedChange, UnderWay
+from nightlab.proposers.arms import Arm, arm_of
+from nightlab.proposers.program import read_program
 from nightlab.records import InFlight, Reason, TrialRecord, Verdict
-from nightlab.scores import standing_record
-from nightlab.session import Session, study_noise_bpb
-from nightlab.source_tree import parse_tree
+from nightlab.source.source_tree import parse_tree
+from nightlab.study.session import Session, study_noise_bpb
 
 NEAR_MISSES = 5
 """So many of the newest ones are told."""

@@ -9,21 +9,12 @@ import math
 from enum import StrEnum
 from pathlib import Path
 
-from nightlab.case import compare
-from nightlab.contention import mark_contended
-from nightlab.crashes import FAILURES_IN_A_ROW, broken_down
 from nightlab.errors import EvaluationError, UsageError
-from nightlab.evaluation import HOLDOUT, evaluate
-from nightlab.ledger import (
-    ConfirmationRecord,
-    HoldoutUse,
-    confirmations,
-    record_holdout_use,
-    write_confirmation,
-)
-from nightlab.measurement import train_code, training_order
-from nightlab.records import Evaluation, Reason, Replicate, TrialRecord, utc_now
-from nightlab.scores import (
+from nightlab.evaluation.evaluation import HOLDOUT, evaluate
+from nightlab.judging.case import compare
+from nightlab.judging.contention import mark_contended
+from nightlab.judging.crashes import FAILURES_IN_A_ROW, broken_down
+from nightlab.judging.scores import (
     Noise,
     find_baseline,
     incumbent_evidence,
@@ -34,14 +25,23 @@ from nightlab.scores import (
     scores_of,
     standing_record,
 )
-from nightlab.sequential_test import Comparison
-from nightlab.session import (
+from nightlab.judging.sequential_test import Comparison
+from nightlab.ledger import (
+    ConfirmationRecord,
+    HoldoutUse,
+    confirmations,
+    record_holdout_use,
+    write_confirmation,
+)
+from nightlab.records import Evaluation, Reason, Replicate, TrialRecord, utc_now
+from nightlab.settings import recorded_settings
+from nightlab.study.measurement import train_code, training_order
+from nightlab.study.session import (
     Session,
     device_turn,
     flat_settings,
     seed_from,
 )
-from nightlab.settings import recorded_settings
 
 
 class Code(StrEnum):

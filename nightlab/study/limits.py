@@ -2,7 +2,7 @@
 
 from nightlab.ledger import stop_request
 from nightlab.records import Reason, TrialRecord, utc_now
-from nightlab.session import Session
+from nightlab.study.session import Session
 
 SECONDS_PER_HOUR = 3600
 

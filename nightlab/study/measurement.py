@@ -8,13 +8,14 @@ import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from nightlab import crashes, decision, events, pruning
-from nightlab.case import Case, noise_of
-from nightlab.code_size import code_lines
-from nightlab.contention import contention_sentence, first_since_change, mark_contended
-from nightlab.decision import Subject
+from nightlab import events
 from nightlab.errors import EvaluationError
-from nightlab.evaluation import evaluate
+from nightlab.evaluation.evaluation import evaluate
+from nightlab.judging import crashes, decision
+from nightlab.judging.case import Case, noise_of
+from nightlab.judging.contention import contention_sentence, first_since_change, mark_contended
+from nightlab.judging.decision import Subject
+from nightlab.judging.scores import counted, incumbent_evidence, measure_noise, reference_bpb
 from nightlab.records import (
     CurvePoint,
     Evaluation,
@@ -25,10 +26,11 @@ from nightlab.records import (
     TrialRecord,
     Verdict,
 )
-from nightlab.schedule import touched_schedule
-from nightlab.scores import counted, incumbent_evidence, measure_noise, reference_bpb
-from nightlab.session import Session, device_turn, replicate_seed
-from nightlab.training import TrainingOrder, train_replicate
+from nightlab.source.code_size import code_lines
+from nightlab.source.schedule import touched_schedule
+from nightlab.study.session import Session, device_turn, replicate_seed
+from nightlab.training import pruning
+from nightlab.training.training import TrainingOrder, train_replicate
 
 FIRST_INCUMBENT_INDEX = 1_000
 SPARED_INDEX = 999_999

@@ -9,13 +9,13 @@ stands when the trial begins, ``rebase`` carries it over or sets it aside.
 import threading
 
 from nightlab import events
-from nightlab.briefing import brief
 from nightlab.errors import NightlabError
 from nightlab.ledger import Ledger
 from nightlab.proposers import UnderWay
 from nightlab.records import InFlight
-from nightlab.session import Session
-from nightlab.trial import new_mark
+from nightlab.study.briefing import brief
+from nightlab.study.session import Session
+from nightlab.study.trial import new_mark
 
 
 class Prefetch:

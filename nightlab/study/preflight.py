@@ -20,17 +20,17 @@ from pathlib import Path
 
 import numpy as np
 
-from nightlab.claims import ClaimLosses
-from nightlab.measurement import training_order
-from nightlab.protocol import Deadline
-from nightlab.rebase import with_earlier
+from nightlab.evaluation.claims import ClaimLosses
+from nightlab.evaluation.scorer import Candidate, Scorers
 from nightlab.records import InFlight, PreflightResult, Proposal, Reason
 from nightlab.sandbox.failure import Failure
-from nightlab.scorer import Candidate, Scorers
-from nightlab.session import Session, device_turn, replicate_seed
-from nightlab.token_file import TokenFile
-from nightlab.training import TrainingOrder, train_replicate
-from nightlab.trial import apply_proposal
+from nightlab.sandbox.protocol import Deadline
+from nightlab.study.measurement import training_order
+from nightlab.study.rebase import with_earlier
+from nightlab.study.session import Session, device_turn, replicate_seed
+from nightlab.study.trial import apply_proposal
+from nightlab.training.token_file import TokenFile
+from nightlab.training.training import TrainingOrder, train_replicate
 
 MAX_REPAIRS = 2
 """How often a trial's candidate goes back to its proposer."""

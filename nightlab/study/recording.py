@@ -2,13 +2,13 @@
 
 import platform
 
-from nightlab import decision, events
+from nightlab import events
 from nightlab.errors import LedgerError, MachineryError, ModelError, ModelRefused
+from nightlab.judging import decision
+from nightlab.judging.scores import mean_bpb
 from nightlab.ledger import settle_suggestions
-from nightlab.measurement import is_baseline, judged_case
-from nightlab.program import program_version
 from nightlab.proposers import knob_values
-from nightlab.rebase import with_set_aside
+from nightlab.proposers.program import program_version
 from nightlab.records import (
     Decision,
     Evidence,
@@ -21,8 +21,9 @@ from nightlab.records import (
     utc_now,
 )
 from nightlab.sandbox.failure import failed_import
-from nightlab.scores import mean_bpb
-from nightlab.session import Session, flat_settings
+from nightlab.study.measurement import is_baseline, judged_case
+from nightlab.study.rebase import with_set_aside
+from nightlab.study.session import Session, flat_settings
 
 LOG_TAIL_LINES = 40
 

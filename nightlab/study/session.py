@@ -15,21 +15,21 @@ import filelock
 
 from nightlab import __version__, events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
-from nightlab.device import Device, detect_device
 from nightlab.errors import LedgerError, UsageError
+from nightlab.judging.scores import find_baseline, measure_noise
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
-from nightlab.program import read_program
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
+from nightlab.proposers.program import read_program
 from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import Sandbox, choose_sandbox
+from nightlab.sandbox.device import Device, detect_device
 from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.toolchain import COMPILER
-from nightlab.scores import find_baseline, measure_noise
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings, recorded_settings
-from nightlab.token_file import TokenFile
+from nightlab.study.work_folder import work_folder
 from nightlab.tracking import Tracker
-from nightlab.work_folder import work_folder
+from nightlab.training.token_file import TokenFile
 
 # What a study is measured with: another value would make its scores incomparable.
 MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
@@ -255,7 +255,7 @@ def say_unknown_peak(device: Device) -> None:
         events.publish(
             events.Notice(
                 text=f"mfu_percent stays empty: the peak of {device.description} is not in "
-                "Nightlab's table (nightlab/peaks.py)."
+                "Nightlab's table (nightlab/sandbox/peaks.py)."
             )
         )
 

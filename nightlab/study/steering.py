@@ -12,7 +12,7 @@ from nightlab.ledger import (
     waiting_suggestions,
 )
 from nightlab.proposers import KnobProposer
-from nightlab.session import Session
+from nightlab.study.session import Session
 
 NOT_HEARD = "Suggestions and stops that were sent from elsewhere are not heard now"
 

@@ -11,11 +11,11 @@ from typing import Any
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger
-from nightlab.program import read_program
 from nightlab.proposers import apply_edits, check_syntax, knob_values
-from nightlab.rebase import rebase, with_set_aside
+from nightlab.proposers.program import read_program
 from nightlab.records import InFlight, Proposal, ProposalCost, TrialRecord, Verdict, utc_now
-from nightlab.session import Session, flat_settings
+from nightlab.study.rebase import rebase, with_set_aside
+from nightlab.study.session import Session, flat_settings
 from nightlab.tracking import TrialFacts
 
 MAX_ATTEMPTS = 3

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from nightlab.judging.scores import mean_of, pairs_of, scores_of
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Replicate
-from nightlab.scores import mean_of, pairs_of, scores_of
 from nightlab.tracking.content import (
     FINISHED,
     KIND_TAG,

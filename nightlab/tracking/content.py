@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from nightlab.judging.score_text import audit_sentence
 from nightlab.records import (
     CurvePoint,
     Evidence,
@@ -21,7 +22,6 @@ from nightlab.records import (
     TrialRecord,
     Verdict,
 )
-from nightlab.score_text import audit_sentence
 from nightlab.tracking.curves import LARGEST_STEP, Measured, curve_rows, present
 from nightlab.tracking.metrics import replicate_values, trial_metrics
 

@@ -2,8 +2,8 @@
 
 from statistics import fmean
 
+from nightlab.judging.score_text import audit_error
 from nightlab.records import Decision, Evaluation, Replicate, TrialRecord
-from nightlab.score_text import audit_error
 from nightlab.tracking.curves import present
 
 

@@ -24,7 +24,7 @@ fitted to what would be stopped too, and errors show.
 
 When it is off. Until ``LEAST_PAIRS`` trainings are finished; where more than ``MOST_GOOD`` of them
 went on; for edits of the schedule
-(nightlab/schedule.py); and for models with more parameters than the incumbent's, which learn
+(nightlab/source/schedule.py); and for models with more parameters than the incumbent's, which learn
 more slowly at first and may overtake it late.
 
 A candidate prints its curve itself. Low lies only keep it running, and the score is the
@@ -36,10 +36,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from nightlab.contention import FALL_SHARE, slowest_quarter
-from nightlab.curve import PROFILE_BINS, Curve
+from nightlab.judging.contention import FALL_SHARE, slowest_quarter
+from nightlab.judging.scores import incumbent_evidence
 from nightlab.records import Forecast, Reason, Replicate, TrialRecord
-from nightlab.scores import incumbent_evidence
+from nightlab.training.curve import PROFILE_BINS, Curve
 
 LOOKS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
 """Bins of the budget that are gone at each look, of ``PROFILE_BINS``."""

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nightlab.candidate import oversized
-from nightlab.contention import slowest_quarter
-from nightlab.curve import Curve
-from nightlab.device import Device
-from nightlab.protocol import (
+from nightlab.judging.contention import slowest_quarter
+from nightlab.records import CurvePoint, Frozen, Reason, TrainingResult
+from nightlab.sandbox import Job, Sandbox, SandboxedProcess
+from nightlab.sandbox.device import Device
+from nightlab.sandbox.failure import Failure, classify_crash
+from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES
+from nightlab.sandbox.protocol import (
     Channel,
     ContractBreach,
     Deadline,
@@ -22,11 +24,9 @@ from nightlab.protocol import (
     Saved,
     Step,
 )
-from nightlab.records import CurvePoint, Frozen, Reason, TrainingResult
-from nightlab.sandbox import Job, Sandbox, SandboxedProcess
-from nightlab.sandbox.failure import Failure, classify_crash
-from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES
-from nightlab.token_file import TokenFile
+from nightlab.source.candidate import oversized
+from nightlab.training.curve import Curve
+from nightlab.training.token_file import TokenFile
 
 MIN_POINT_SECONDS = 0.1
 """Listeners are told of at most one point in this time, however fast reports come."""

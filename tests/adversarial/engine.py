@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from nightlab.sandbox import choose_sandbox
-from nightlab.token_file import TokenFile
-from nightlab.training import train_replicate
+from nightlab.training.token_file import TokenFile
+from nightlab.training.training import train_replicate
 from tests.adversarial.harness import ATTACKS, Attack, Outcome, order_for
 from tests.adversarial.scene import Scene
 

@@ -29,11 +29,11 @@ from typing import Any
 
 import psutil
 
-from nightlab.device import Device
 from nightlab.records import Reason, TrainingResult
 from nightlab.sandbox import Job, Sandbox
-from nightlab.token_file import TokenFile
-from nightlab.training import TrainingOrder, train_replicate
+from nightlab.sandbox.device import Device
+from nightlab.training.token_file import TokenFile
+from nightlab.training.training import TrainingOrder, train_replicate
 from tests.adversarial.bare import MARKER
 from tests.adversarial.scene import Scene
 

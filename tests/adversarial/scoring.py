@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nightlab.device import Device
-from nightlab.evaluation import evaluate, select_rows
+from nightlab.evaluation.evaluation import evaluate, select_rows
 from nightlab.records import Evaluation
 from nightlab.sandbox import Sandbox
-from nightlab.training import TrainingOrder
+from nightlab.sandbox.device import Device
+from nightlab.training.training import TrainingOrder
 from tests.adversarial.harness import Attack
 
 VOCABULARY, LENGTH, ROWS = 64, 32, 1000

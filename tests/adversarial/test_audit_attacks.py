@@ -52,7 +52,8 @@ def chain():
 def repeatable_draws(request, monkeypatch):
     seeds = iter(np.random.SeedSequence(zlib.crc32(request.node.name.encode())).spawn(10))
     monkeypatch.setattr(
-        "nightlab.evaluation.secret_generator", lambda: np.random.default_rng(next(seeds))
+        "nightlab.evaluation.evaluation.secret_generator",
+        lambda: np.random.default_rng(next(seeds)),
     )
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from nightlab.device import Device
-from nightlab.driver import has_gpu
 from nightlab.errors import SandboxUnavailable
+from nightlab.sandbox.device import Device
+from nightlab.sandbox.driver import has_gpu
 from tests.conftest import ROOT
 
 CPU = Device(name="cpu", description="A processor, 2 threads", threads=2, precision="float32")

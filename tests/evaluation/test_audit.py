@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from nightlab.audit import (
+from nightlab.evaluation.audit import (
     EVEN_SHARE,
     RESOLUTION_NATS,
     breach_of_claims,
@@ -16,7 +16,7 @@ from nightlab.audit import (
     inclusion_probabilities,
     secret_generator,
 )
-from nightlab.reference import reference_losses
+from nightlab.evaluation.reference import reference_losses
 
 ROWS, LENGTH, DRAWS = 150, 32, 1500
 

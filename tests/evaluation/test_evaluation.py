@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from nightlab.device import Device
 from nightlab.errors import EvaluationError, LedgerError
-from nightlab.evaluation import bits_per_byte, evaluate, select_rows
+from nightlab.evaluation.evaluation import bits_per_byte, evaluate, select_rows
 from nightlab.records import Reason
 from nightlab.sandbox import choose_sandbox
-from nightlab.training import TrainingOrder
+from nightlab.sandbox.device import Device
+from nightlab.training.training import TrainingOrder
 
 torch = pytest.importorskip("torch")
 

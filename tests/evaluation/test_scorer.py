@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from nightlab.answers import AnswerPositions
-from nightlab.device import Device
-from nightlab.evaluation import evaluate
-from nightlab.scorer import Scorer
-from nightlab.training import TrainingOrder
+from nightlab.evaluation.answers import AnswerPositions
+from nightlab.evaluation.evaluation import evaluate
+from nightlab.evaluation.scorer import Scorer
+from nightlab.sandbox.device import Device
+from nightlab.training.training import TrainingOrder
 
 VOCABULARY, LENGTH, ROWS = 16, 8, 40
 

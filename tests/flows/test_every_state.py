@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nightlab.decision import BASELINE_REPLICATES
+from nightlab.judging.decision import BASELINE_REPLICATES
 from nightlab.ledger import Ledger, confirmations
 from nightlab.records import Reason
 from tests.conftest import (

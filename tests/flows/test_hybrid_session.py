@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.arms import Arm, arm_of
-from nightlab.briefing import MAX_RESCUES, NEAR_NOISES, near_misses
 from nightlab.ledger import Ledger, suggestions
 from nightlab.proposers import apply_edits
+from nightlab.proposers.arms import Arm, arm_of
 from nightlab.records import TrialRecord, Verdict
+from nightlab.study.briefing import MAX_RESCUES, NEAR_NOISES, near_misses
 from tests.conftest import ROOT, expect_success, git, make_clone, run_nightlab
 from tests.scripted_endpoint import Failure, ScriptedEndpoint
 

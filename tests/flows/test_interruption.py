@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nightlab.decision import BASELINE_REPLICATES
+from nightlab.judging.decision import BASELINE_REPLICATES
 from nightlab.ledger import Ledger
 from nightlab.records import Reason
 from tests.conftest import (

@@ -11,7 +11,7 @@ import mlflow
 import mlflow.entities
 import pytest
 
-from nightlab.decision import is_baseline_complete
+from nightlab.judging.decision import is_baseline_complete
 from nightlab.ledger import Ledger
 from nightlab.records import Reason, Verdict
 from tests.conftest import SHORT_BUDGET, expect_success, git, make_clone, run_nightlab

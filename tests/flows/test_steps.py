@@ -9,9 +9,8 @@ import pytest
 
 from flows import research, trial
 from flows.trial import record_of
-from nightlab.decision import Subject
 from nightlab.errors import SandboxError
-from nightlab.prefetch import Prefetch
+from nightlab.judging.decision import Subject
 from nightlab.records import (
     Decision,
     Edit,
@@ -23,8 +22,9 @@ from nightlab.records import (
     TrainingResult,
     Verdict,
 )
-from nightlab.step_clock import StepClock
-from nightlab.trial import begin_trial, current_mark
+from nightlab.study.prefetch import Prefetch
+from nightlab.study.step_clock import StepClock
+from nightlab.study.trial import begin_trial, current_mark
 from tests.session_samples import finish_trial, hold_answers, lose_an_answer, sample_session
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightlab.contention import (
+from nightlab.judging.contention import (
     DEPARTURE_SHARE,
     FALL_SHARE,
     PAIR_SHARE,

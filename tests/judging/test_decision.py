@@ -5,11 +5,11 @@ from statistics import fmean
 
 import pytest
 
-from nightlab import decision, screening, verdict_sentence
-from nightlab.case import compare, compare_turns, noise_of, turns
-from nightlab.decision import Subject, alpha_at, decide_baseline, judge
+from nightlab.judging import decision, screening, verdict_sentence
+from nightlab.judging.case import compare, compare_turns, noise_of, turns
+from nightlab.judging.decision import Subject, alpha_at, decide_baseline, judge
+from nightlab.judging.scores import counted_scores
 from nightlab.records import Decision, Evaluation, Reason, Replicate, TrainingResult, Verdict
-from nightlab.scores import counted_scores
 from tests.case_samples import STANDING, WELL_KNOWN, case, in_turn, replicate, verdict
 
 

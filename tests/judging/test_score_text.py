@@ -2,8 +2,8 @@
 
 import pytest
 
+from nightlab.judging.score_text import audit_error, audit_sentence, format_error, format_score
 from nightlab.records import Evaluation, Replicate, TrainingResult
-from nightlab.score_text import audit_error, audit_sentence, format_error, format_score
 
 
 def replicate(score: float | None, error: float | None) -> Replicate:

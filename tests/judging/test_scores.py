@@ -4,16 +4,8 @@ import math
 
 import pytest
 
-from nightlab.contention import mark_contended
-from nightlab.records import (
-    Evaluation,
-    Reason,
-    Replicate,
-    TrainingResult,
-    TrialRecord,
-    Verdict,
-)
-from nightlab.scores import (
+from nightlab.judging.contention import mark_contended
+from nightlab.judging.scores import (
     counted_scores,
     incumbent_evidence,
     is_better,
@@ -21,6 +13,14 @@ from nightlab.scores import (
     measure_noise,
     reference_bpb,
     standing_record,
+)
+from nightlab.records import (
+    Evaluation,
+    Reason,
+    Replicate,
+    TrainingResult,
+    TrialRecord,
+    Verdict,
 )
 from tests.samples import sample_record
 

@@ -1,9 +1,9 @@
 import dataclasses
 
-from nightlab import screening
-from nightlab.decision import Subject, judge
+from nightlab.judging import screening
+from nightlab.judging.decision import Subject, judge
+from nightlab.judging.scores import CONTENDED_LIMIT
 from nightlab.records import Reason, Replicate, Verdict
-from nightlab.scores import CONTENDED_LIMIT
 from tests.case_samples import STANDING, WELL_KNOWN, case, in_turn, replicate, verdict
 
 

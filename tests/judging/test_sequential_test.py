@@ -6,7 +6,7 @@ import random
 import pytest
 from scipy import stats
 
-from nightlab.sequential_test import Comparison, likelihood_ratio, quantiles
+from nightlab.judging.sequential_test import Comparison, likelihood_ratio, quantiles
 
 
 @pytest.mark.parametrize("degrees", [2, 4, 14, 40])

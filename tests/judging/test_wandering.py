@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from nightlab.judging.wandering import find_wandering, wandering_sentence
 from nightlab.records import (
     Decision,
     Evaluation,
@@ -15,7 +16,6 @@ from nightlab.records import (
     TrialRecord,
     Verdict,
 )
-from nightlab.wandering import find_wandering, wandering_sentence
 from tests.samples import sample_record
 
 MET = (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightlab.arms import Arm, arm_of, arm_records, gain_in_noise, summarise_arms
+from nightlab.proposers.arms import Arm, arm_of, arm_records, gain_in_noise, summarise_arms
 from nightlab.records import ProposalCost, Reason, TrialRecord, Verdict
 from tests.samples import sample_record
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightlab.bandit import ArmRecord, choose_arm, shares
+from nightlab.proposers.bandit import ArmRecord, choose_arm, shares
 
 
 def test_arms_that_nobody_knows_share_alike() -> None:

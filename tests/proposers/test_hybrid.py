@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from nightlab.arms import Arm, arm_of
 from nightlab.errors import BudgetReached, ModelError, ModelRefused
 from nightlab.proposers import EndpointError, KnobProposer, apply_edits, read_knobs
+from nightlab.proposers.arms import Arm, arm_of
 from nightlab.proposers.brief import Brief, NearMiss
 from nightlab.proposers.hybrid import HybridProposer
 from nightlab.records import (

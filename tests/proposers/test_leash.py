@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.leash import Bounds, Outcome, run_on_leash
+from nightlab.proposers.leash import Bounds, Outcome, run_on_leash
 from tests.conftest import ROOT
 
 ROOMY = Bounds(seconds=30, folder_bytes=2**26, folder_files=1_000)
@@ -110,7 +110,7 @@ def test_it_may_remove_its_folder(tmp_path: Path) -> None:
 
 def test_it_dies_with_the_engine(tmp_path: Path) -> None:
     code = (
-        "import os, pathlib; from nightlab.leash import *; "
+        "import os, pathlib; from nightlab.proposers.leash import *; "
         "run_on_leash(['/bin/sh', '-c', 'echo $$ > pid; exec sleep 600'], "
         f"folder=pathlib.Path({str(tmp_path)!r}), environment=dict(os.environ), "
         "bounds=Bounds(seconds=600, folder_bytes=10**9, folder_files=1000))"

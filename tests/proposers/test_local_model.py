@@ -10,9 +10,9 @@ import pytest
 
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger
-from nightlab.local_model import MODEL_NAME, extra_folder, model_file
 from nightlab.proposers.endpoint import Endpoint
 from nightlab.proposers.endpoint_errors import PromptTooLong
+from nightlab.proposers.local_model import MODEL_NAME, extra_folder, model_file
 from nightlab.records import Reason, Verdict
 from tests.conftest import (
     ROOT,

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from nightlab import events
-from nightlab.bandit import choose_arm
 from nightlab.errors import BudgetReached, ModelRefused, UsageError
 from nightlab.proposers import EndpointError, Spending
+from nightlab.proposers.bandit import choose_arm
 from nightlab.proposers.endpoint import Endpoint, import_litellm
 from nightlab.proposers.endpoint_errors import PromptTooLong
 from nightlab.proposers.models import ModelPool, model_arms, read_models

@@ -3,8 +3,8 @@ import textwrap
 
 import pytest
 
-from nightlab.device import Device
 from nightlab.sandbox import Job, choose_sandbox
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.library import prepare_library
 
 CPU = Device(name="cpu", description="test", threads=2)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.device import Device
 from nightlab.errors import SandboxError
 from nightlab.sandbox import Job, choose_sandbox, mounts
 from nightlab.sandbox.bubblewrap_flags import ORDINARY_ID
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.identity import IDENTITIES
 from nightlab.sandbox.mounts import Mounts
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import pytest
 
-from nightlab.device import Device
 from nightlab.errors import SandboxError
 from nightlab.records import Reason
 from nightlab.sandbox import Job
 from nightlab.sandbox import cgroup as cgroups
 from nightlab.sandbox.cgroup import Cgroup, Cgroups, entering
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.environment import Limits
 
 CPU = Device(name="cpu", description="test", threads=1)

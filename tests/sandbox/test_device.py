@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from nightlab.device import Device, detect_device
 from nightlab.errors import UsageError
+from nightlab.sandbox.device import Device, detect_device
 from tests.machine_samples import CARDS, write_machine, write_torch
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.driver import driver_version, has_gpu, minor_number, why_unusable
+from nightlab.sandbox.driver import driver_version, has_gpu, minor_number, why_unusable
 from tests.machine_samples import write_machine
 
 UUIDS = {0: "GPU-aaaa", 1: "GPU-bbbb"}

@@ -10,10 +10,10 @@ import textwrap
 import pytest
 
 from nightlab import doctor
-from nightlab.device import Device
 from nightlab.doctor import Outcome
 from nightlab.errors import GpuUnusable, LibraryIncomplete, SandboxUnavailable
 from nightlab.sandbox import choose_sandbox, exercise, restricted
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.exercise import (
     CPU,
     GPU_LAYERS,

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from nightlab.device import Device
 from nightlab.errors import SandboxError
 from nightlab.sandbox import Job
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.gpu import (
     ComputeProcess,
     compute_processes,

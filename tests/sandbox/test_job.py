@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.device import Device
 from nightlab.errors import SandboxError
 from nightlab.sandbox import job as jobs
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.job import CHECKPOINT, Job, JobFolder
 
 JOB = Job(program="train", source="x = 1", device=Device(name="cpu", description="", threads=1))

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.device import Device
 from nightlab.errors import SandboxUnavailable
 from nightlab.sandbox import mounts
+from nightlab.sandbox.device import Device
 from tests.machine_samples import write_machine
 
 UUIDS = {0: "GPU-aaaa", 1: "GPU-bbbb", 2: "GPU-cccc"}

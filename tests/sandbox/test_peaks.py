@@ -1,6 +1,6 @@
 import pytest
 
-from nightlab.peaks import PEAK_TFLOPS, peak_flops
+from nightlab.sandbox.peaks import PEAK_TFLOPS, peak_flops
 
 
 @pytest.mark.parametrize(

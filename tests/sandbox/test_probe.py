@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from nightlab.errors import SandboxUnavailable
-from nightlab.protocol import Pair
 from nightlab.records import Confinement, Escape
 from nightlab.sandbox import probe
 from nightlab.sandbox.attempts.program import ATTEMPTS
 from nightlab.sandbox.bait import Bait
 from nightlab.sandbox.job import JobFolder
+from nightlab.sandbox.protocol import Pair
 
 NAMES = [name for name, _ in ATTEMPTS]
 UNCONFINED = Confinement(rung="2", name="test", missing=("known before",))

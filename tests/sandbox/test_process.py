@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nightlab.device import Device
 from nightlab.sandbox import Job
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.log import LOG_HEAD_BYTES, LOG_TAIL_BYTES, CappedLog
 
 CPU = Device(name="cpu", description="test", threads=2)
@@ -102,7 +102,7 @@ def test_a_job_that_ends_takes_its_daemons_along(sandbox, mark):
 def test_nothing_survives_an_engine_that_is_killed(trust, mark, own_temporary):
     engine = f"""
         import time
-        from nightlab.device import Device
+        from nightlab.sandbox.device import Device
         from nightlab.sandbox import Job, choose_sandbox
         sandbox = choose_sandbox({trust})
         source = {ill_behaved(mark)!r}

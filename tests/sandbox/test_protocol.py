@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nightlab.protocol import (
+from nightlab.sandbox.protocol import (
     MAX_FRAME_BYTES,
     Channel,
     ContractBreach,

@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nightlab.device import Device
 from nightlab.errors import SandboxError
 from nightlab.sandbox import Job
 from nightlab.sandbox import job as jobs
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.process import SandboxedProcess
 from nightlab.sandbox.restricted import LandlockSandbox
 

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from nightlab.device import Device
 from nightlab.records import Reason
 from nightlab.sandbox import Job
+from nightlab.sandbox.device import Device
 from nightlab.sandbox.environment import Limits
 from nightlab.sandbox.watch import Reserve, Watch
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightlab.code_size import code_lines
+from nightlab.source.code_size import code_lines
 
 PLAIN = """
 def double(value):

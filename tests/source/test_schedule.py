@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 
 from nightlab.proposers import set_knobs
-from nightlab.schedule import touched_schedule
+from nightlab.source.schedule import touched_schedule
 
-TRAINER = Path(__file__).parents[1] / "trainer" / "train.py"
+TRAINER = Path(__file__).parents[2] / "trainer" / "train.py"
 SOURCE = TRAINER.read_text(encoding="utf-8")
 
 

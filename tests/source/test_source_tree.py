@@ -1,4 +1,4 @@
-"""Tests of nightlab/source_tree.py."""
+"""Tests of nightlab/source/source_tree.py."""
 
 import ast
 import gc
@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import pytest
 
-from nightlab import source_tree
-from nightlab.source_tree import parse_expression, parse_tree
+from nightlab.source import source_tree
+from nightlab.source.source_tree import parse_expression, parse_tree
 
 DEEP = "value = " + " + ".join(f"({number} * [{number}, ({number},)])" for number in range(300))
 ROUNDS = 10

@@ -3,8 +3,8 @@
 from types import SimpleNamespace
 from typing import Any
 
-from nightlab.briefing import near_misses
 from nightlab.records import Decision, Edit, Proposal, Reason, TrialRecord, Verdict
+from nightlab.study.briefing import near_misses
 from tests.samples import sample_record
 
 NOISE = 0.01

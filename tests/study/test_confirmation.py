@@ -7,16 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from nightlab.confirmation import (
-    Code,
-    begin_confirmation,
-    check_confirmable,
-    concluded,
-    fresh_seed,
-    next_code,
-    pairs,
-)
 from nightlab.errors import EvaluationError, UsageError
+from nightlab.judging.scores import Noise
 from nightlab.ledger import ConfirmationRecord, confirmations, write_confirmation
 from nightlab.records import (
     Edit,
@@ -29,7 +21,15 @@ from nightlab.records import (
 )
 from nightlab.report.page import confirmation_rows
 from nightlab.report.study import Study
-from nightlab.scores import Noise
+from nightlab.study.confirmation import (
+    Code,
+    begin_confirmation,
+    check_confirmable,
+    concluded,
+    fresh_seed,
+    next_code,
+    pairs,
+)
 from nightlab.tracking.confirmations import describe_confirmation
 from tests.samples import sample_record
 from tests.session_samples import finish_trial, keep_edit, sample_session

@@ -7,23 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nightlab import decision
-from nightlab.case import turns
-from nightlab.contention import mark_contended
-from nightlab.crashes import FAILURES_IN_A_ROW
-from nightlab.curve import PROFILE_BINS
-from nightlab.decision import Subject
 from nightlab.errors import EvaluationError
-from nightlab.measurement import (
-    _keep_below_bpb,
-    _watch,
-    add_replicate,
-    find_twin,
-    judged_case,
-    next_seed,
-    next_subject,
-)
-from nightlab.pruning import SPARED_ONE_IN
+from nightlab.judging import decision
+from nightlab.judging.case import turns
+from nightlab.judging.contention import mark_contended
+from nightlab.judging.crashes import FAILURES_IN_A_ROW
+from nightlab.judging.decision import Subject
+from nightlab.judging.scores import counted
 from nightlab.records import (
     Evaluation,
     InFlight,
@@ -34,8 +24,18 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
-from nightlab.scores import counted
 from nightlab.settings import SessionSettings
+from nightlab.study.measurement import (
+    _keep_below_bpb,
+    _watch,
+    add_replicate,
+    find_twin,
+    judged_case,
+    next_seed,
+    next_subject,
+)
+from nightlab.training.curve import PROFILE_BINS
+from nightlab.training.pruning import SPARED_ONE_IN
 from tests.samples import sample_record
 
 CANDIDATE = "c" * 40

@@ -1,12 +1,12 @@
 """When failed trials end a session, and when it waits."""
 
-from nightlab.patience import (
+from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.study.patience import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     MAX_SILENCES_IN_A_ROW,
     after_failures,
 )
-from nightlab.records import Reason, TrialRecord, Verdict
 from tests.samples import sample_record
 
 OURS = "this session"

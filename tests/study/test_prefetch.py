@@ -6,10 +6,10 @@ import pytest
 
 from nightlab import events
 from nightlab.errors import ModelError
-from nightlab.prefetch import Prefetch, is_prefetched
 from nightlab.proposers import Brief
 from nightlab.records import Proposal
-from nightlab.trial import begin_trial, current_mark
+from nightlab.study.prefetch import Prefetch, is_prefetched
+from nightlab.study.trial import begin_trial, current_mark
 from tests.session_samples import hold_answers, sample_session
 
 

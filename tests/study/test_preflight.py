@@ -5,19 +5,19 @@ from types import SimpleNamespace
 
 import pytest
 
-from nightlab.device import Device
-from nightlab.preflight import (
+from nightlab.proposers import set_knobs
+from nightlab.records import Edit, InFlight, PreflightResult, Proposal, Reason, utc_now
+from nightlab.sandbox import choose_sandbox
+from nightlab.sandbox.device import Device
+from nightlab.sandbox.failure import Failure
+from nightlab.settings import PRESETS, SessionSettings
+from nightlab.study.preflight import (
     is_broken,
     is_repairable,
     preflight_due,
     run_preflight,
     with_few_rows,
 )
-from nightlab.proposers import set_knobs
-from nightlab.records import Edit, InFlight, PreflightResult, Proposal, Reason, utc_now
-from nightlab.sandbox import choose_sandbox
-from nightlab.sandbox.failure import Failure
-from nightlab.settings import PRESETS, SessionSettings
 
 HONEST = """
 import time
@@ -61,7 +61,7 @@ def sandbox():
 
 @pytest.fixture
 def dry_run(sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("nightlab.preflight.GRACE_SECONDS", 5.0)
+    monkeypatch.setattr("nightlab.study.preflight.GRACE_SECONDS", 5.0)
 
     def run(
         change: tuple[str, str] = ("", ""), device: str = "cpu", **settings: object
@@ -187,7 +187,7 @@ def test_rows_become_a_divisor_and_tokens_keep_their_share(rows, few) -> None:
 
 
 def test_the_presets_trainer_has_few_rows_on_a_gpu_and_still_goes_together() -> None:
-    trainer = Path(__file__).parents[1] / "trainer" / "train.py"
+    trainer = Path(__file__).parents[2] / "trainer" / "train.py"
     source = set_knobs(trainer.read_text(), PRESETS["h100"].knobs)
     few = {"DEVICE_BATCH_SIZE": 8, "TOTAL_BATCH_TOKENS": 16_384}
     assert with_few_rows(source).replace("16384", "16_384") == set_knobs(source, few)
@@ -213,7 +213,7 @@ def test_want_of_memory_is_told_where_it_is_the_candidates(
         tried.append(source)
         return Failure(reason=Reason.OOM, message="out of memory"), "Traceback"
 
-    monkeypatch.setattr("nightlab.preflight._rehearse", rehearse)
+    monkeypatch.setattr("nightlab.study.preflight._rehearse", rehearse)
     result = dry_run(change, device)
     assert result.failure is reason
     assert rows in tried[0]

@@ -1,8 +1,8 @@
 """Ideas that were asked for ahead of time, when their turn comes."""
 
-from nightlab.prefetch import is_prefetched
-from nightlab.rebase import rebase, with_set_aside
 from nightlab.records import Edit, Exchange, InFlight, Proposal, ProposalCost, utc_now
+from nightlab.study.prefetch import is_prefetched
+from nightlab.study.rebase import rebase, with_set_aside
 
 OLD, NEW = "a" * 40, "b" * 40
 SOURCE = "WIDTH = 64  # 32..256\nDEPTH = 4  # 2..12\n"

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from nightlab.recording import decide_trial
 from nightlab.records import (
     InFlight,
     PreflightResult,
@@ -13,6 +12,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.study.recording import decide_trial
 from tests.samples import UNREADABLE_TRITON
 from tests.session_samples import sample_session
 

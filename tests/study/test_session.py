@@ -1,4 +1,5 @@
 import ast
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -6,12 +7,13 @@ from typing import Any
 import pytest
 
 from nightlab import events
-from nightlab.device import Device
 from nightlab.errors import UsageError
+from nightlab.judging.scores import standing_record
 from nightlab.ledger import Ledger
 from nightlab.records import Reason, TrialRecord, Verdict
-from nightlab.scores import standing_record
-from nightlab.session import (
+from nightlab.sandbox.device import Device
+from nightlab.settings import PRESETS, SessionSettings
+from nightlab.study.session import (
     begin_study,
     check_device,
     continue_settings,
@@ -22,7 +24,6 @@ from nightlab.session import (
     require_compiler,
     say_unknown_peak,
 )
-from nightlab.settings import PRESETS, SessionSettings
 from tests.conftest import ROOT, git
 from tests.machine_samples import CARDS, Card
 from tests.samples import sample_record
@@ -221,8 +222,8 @@ def test_the_engines_version_follows_its_code_and_not_the_trainer(tmp_path: Path
 
 def test_a_preset_that_compiles_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
     for has_compiler in (True, False):
-        library = SimpleNamespace(has_compiler=has_compiler)
-        monkeypatch.setattr("nightlab.session.prepare_library", lambda library=library: library)
+        found = partial(SimpleNamespace, has_compiler=has_compiler)
+        monkeypatch.setattr("nightlab.study.session.prepare_library", found)
         require_compiler(SessionSettings(preset="quick"))
         if has_compiler:
             require_compiler(SessionSettings(preset="laptop"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nightlab.ledger import ask_to_stop, hold_session
 from nightlab.records import utc_now
-from nightlab.steering import stop_asked_since
+from nightlab.study.steering import stop_asked_since
 from tests.session_samples import sample_session
 
 

@@ -8,7 +8,7 @@ from nightlab.records import (
     TrainingResult,
     utc_now,
 )
-from nightlab.step_clock import StepClock
+from nightlab.study.step_clock import StepClock
 
 
 def test_training_is_taken_out_of_the_sandboxs_time() -> None:

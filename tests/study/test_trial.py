@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from nightlab import events
-from nightlab.limits import Limits
 from nightlab.records import (
     Edit,
     Evaluation,
@@ -19,7 +18,8 @@ from nightlab.records import (
     TrialRecord,
     utc_now,
 )
-from nightlab.trial import (
+from nightlab.study.limits import Limits
+from nightlab.study.trial import (
     MAX_ATTEMPTS,
     apply_proposal,
     begin_trial,

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from nightlab.work_folder import work_folder
+from nightlab.study.work_folder import work_folder
 
 
 def test_it_is_empty_and_gone_after_the_session(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nightlab.protocol import Deadline, Pair, PeerClosed, Ready, Saved, Step
-from nightlab.token_file import TokenFile
+from nightlab.sandbox.protocol import Deadline, Pair, PeerClosed, Ready, Saved, Step
+from nightlab.training.token_file import TokenFile
 
 torch = pytest.importorskip("torch")
 from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402 - where torch is there

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from nightlab.curve import CURVE_POINTS, PROFILE_BINS, Curve
 from nightlab.records import CurvePoint
+from nightlab.training.curve import CURVE_POINTS, PROFILE_BINS, Curve
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, CURVE_POINTS, CURVE_POINTS + 1, 12_345])

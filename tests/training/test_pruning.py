@@ -4,20 +4,9 @@ from statistics import NormalDist
 import pytest
 from scipy import stats
 
-from nightlab import decision, pruning
-from nightlab.case import Case
-from nightlab.curve import PROFILE_BINS, Curve
-from nightlab.pruning import (
-    LEAST_PAIRS,
-    MOST_CHANCE,
-    Pair,
-    Watch,
-    find_twin,
-    finished_pairs,
-    foresee,
-    gap_at,
-    student_cdf,
-)
+from nightlab.judging import decision
+from nightlab.judging.case import Case
+from nightlab.judging.scores import Noise
 from nightlab.records import (
     CurvePoint,
     Decision,
@@ -29,7 +18,19 @@ from nightlab.records import (
     TrialRecord,
     Verdict,
 )
-from nightlab.scores import Noise
+from nightlab.training import pruning
+from nightlab.training.curve import PROFILE_BINS, Curve
+from nightlab.training.pruning import (
+    LEAST_PAIRS,
+    MOST_CHANCE,
+    Pair,
+    Watch,
+    find_twin,
+    finished_pairs,
+    foresee,
+    gap_at,
+    student_cdf,
+)
 from tests.samples import sample_record
 
 SIGMA = 0.01

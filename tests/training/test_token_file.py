@@ -6,7 +6,7 @@ import os
 import pytest
 
 from nightlab.errors import CorpusError
-from nightlab.token_file import TokenFile
+from nightlab.training.token_file import TokenFile
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import time
 
 import pytest
 
-from nightlab.curve import CURVE_POINTS
-from nightlab.device import Device
 from nightlab.records import Reason
 from nightlab.sandbox import choose_sandbox
-from nightlab.token_file import TokenFile
-from nightlab.training import TrainingOrder, train_replicate
+from nightlab.sandbox.device import Device
+from nightlab.training.curve import CURVE_POINTS
+from nightlab.training.token_file import TokenFile
+from nightlab.training.training import TrainingOrder, train_replicate
 
 CPU = Device(name="cpu", description="test", threads=1, peak_flops=1e9)
 

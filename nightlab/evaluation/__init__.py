@@ -1,0 +1,1 @@
+"""What a candidate is worth: questions to it, its answers, their audit, the score."""

@@ -1,0 +1,1 @@
+"""What is kept, from scores alone: pure functions, from evidence to a verdict and its sentence."""

@@ -1,0 +1,1 @@
+"""One study's life: its session, its trials, and what is known of them so far."""
