@@ -1,8 +1,8 @@
-"""ClimbMix: web text in Parquet shards, from Hugging Face or a mirror.
+"""ClimbMix: web text in Parquet shards, from Hugging Face or a mirror of it.
 
-The default address is the data set that the original autoresearch trains on; shards are
-taken from number 0 on until there is enough text. They stay in the cache, so that another
-vocabulary or evaluation size fetches nothing again.
+The data set is the one that the original autoresearch trains on; shards are taken from
+number 0 on until there is enough text. They stay in the cache, so that another vocabulary
+or evaluation size fetches nothing again.
 """
 
 import hashlib
@@ -12,60 +12,61 @@ from pathlib import Path
 from filelock import FileLock
 
 from nightlab.corpus.documents import Progress
-from nightlab.corpus.download import DEFAULT_RETRIES, Retries, Sidecar, default_client, fetch
+from nightlab.corpus.download import fetch
 from nightlab.corpus.files import open_parquet, parquet_texts
 from nightlab.errors import CorpusError
 
-ADDRESS = "https://huggingface.co/datasets/karpathy/climbmix-400b-shuffle/resolve/main"
-SETTING = "--corpus climbmix:URL to a base address that has the shards"
+REPOSITORY = "karpathy/climbmix-400b-shuffle"
+_PLACE = f"datasets/{REPOSITORY}/resolve/main"
+_ADDRESS = f"https://huggingface.co/{_PLACE}"
+SETTING = "--corpus climbmix:URL (or HF_ENDPOINT) to a mirror of huggingface.co"
 
 
 class ClimbmixSource:
-    """The shards ``shard_00000.parquet`` and on under a base address.
+    """The shards ``shard_00000.parquet`` and on of the data set.
 
     Args:
-        address: The base address, http or https.
-        shards: Where shards are kept: the cache's folder for all base addresses.
-        retries: How a broken fetch is taken up again.
+        mirror: The address of a hub, http or https; None for ``HF_ENDPOINT``, which is taken
+            for the hub itself, or else huggingface.co.
+        shards: Where shards are kept: the cache's folder for all hubs.
     """
 
-    def __init__(self, address: str, shards: Path, retries: Retries = DEFAULT_RETRIES) -> None:
-        if not address.startswith(("http://", "https://")):
+    def __init__(self, mirror: str | None, shards: Path) -> None:
+        if mirror is not None and not mirror.startswith(("http://", "https://")):
             raise CorpusError(
                 "the corpus 'climbmix:URL' needs an http:// or https:// address, found "
-                f"{address!r}: set {SETTING}."
+                f"{mirror!r}: set {SETTING}."
             )
-        self._address = address.rstrip("/")
+        self._mirror = mirror.rstrip("/") if mirror else None
         self._shards = shards
-        self._retries = retries
-        self._taken: list[Sidecar] = []
+        self._taken: list[str] = []
 
     def identity(self) -> str:
-        """Return the base address: a prepared corpus asks no server again."""
-        return self._address
+        """Return the hub's address: a prepared corpus asks no server again."""
+        return self._mirror or _ADDRESS
 
     def origins(self) -> tuple[str, ...]:
         """Return one line for each shard that ``texts`` has read from, with its hash."""
-        return tuple(f"{shard.address} sha256 {shard.sha256}" for shard in self._taken)
+        return tuple(self._taken)
 
     def texts(self, progress: Progress) -> Generator[str, None, None]:
         """Fetch shard after shard and yield its texts, for as long as more are asked for."""
-        folder = self._shards / hashlib.sha256(self._address.encode()).hexdigest()[:16]
+        folder = self._shards / hashlib.sha256(self.identity().encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
+        base = f"{self._mirror}/{_PLACE}" if self._mirror else _ADDRESS
         number = 0
-        with default_client() as client:
-            while True:
-                name = f"shard_{number:05d}.parquet"
-                with FileLock(folder / f"{name}.lock"):
-                    sidecar = fetch(
-                        client,
-                        f"{self._address}/{name}",
-                        folder / name,
-                        check=lambda path: open_parquet(path).close(),
-                        setting=SETTING,
-                        retries=self._retries,
-                        progress=progress,
-                    )
-                self._taken.append(sidecar)
-                yield from parquet_texts(folder / name)
-                number += 1
+        while True:
+            name = f"shard_{number:05d}.parquet"
+            with FileLock(folder / "shards.lock"):
+                digest = fetch(
+                    REPOSITORY,
+                    name,
+                    folder,
+                    endpoint=self._mirror,
+                    check=lambda path: open_parquet(path).close(),
+                    setting=SETTING,
+                    progress=progress,
+                )
+            self._taken.append(f"{base}/{name} sha256 {digest}")
+            yield from parquet_texts(folder / name)
+            number += 1

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pydantic import Field
 
-from nightlab.corpus.climbmix import ADDRESS, ClimbmixSource
+from nightlab.corpus.climbmix import ClimbmixSource
 from nightlab.corpus.documents import Progress
 from nightlab.corpus.embedded import EmbeddedSource
 from nightlab.corpus.files import FolderSource
@@ -59,7 +59,7 @@ def find_source(request: CorpusRequest, cache: Path) -> Source:
     if kind == "path" and place:
         return FolderSource(Path(place).expanduser().resolve())
     if request.source == "climbmix" or (kind == "climbmix" and place):
-        return ClimbmixSource(place or ADDRESS, cache / "shards")
+        return ClimbmixSource(place or None, cache / "shards")
     raise CorpusError(
         "a corpus is 'embedded', 'path:DIR', 'climbmix' or 'climbmix:URL', found "
         f"{request.source!r}: correct --corpus."

@@ -1,7 +1,9 @@
 """A file server that misbehaves on request, and text to make corpora of."""
 
+import hashlib
 import random
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,64 +14,98 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
 
 @dataclass(slots=True, kw_only=True)
 class Fault:
-    """What the server does instead of sending a file whole."""
+    """What the hub does instead of answering as it should."""
 
+    method: str = "GET"
     status: int | None = None
     """Answer with this status and no file."""
     after_bytes: int | None = None
     """Promise the whole length, then close the connection after so many bytes."""
+    reset: bool = False
+    """Close it without a farewell, as a router does that forgets."""
+    content: bytes | None = None
+    """Send this instead of the file that HEAD described."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request that came."""
+
+    method: str
+    path: str
+    range: str | None
+    authorization: str | None
+    status: int
 
 
 @dataclass(slots=True)
 class FileServer:
-    """Serves ``files``; takes one of a path's ``faults`` for each request until none is left."""
+    """Stands in for the hub; takes one of a path's ``faults`` for each request of its method."""
 
     address: str
     files: dict[str, bytes] = field(default_factory=dict)
     faults: dict[str, list[Fault]] = field(default_factory=dict)
-    tags: bool = True
-    requests: list[tuple[str, str | None, int]] = field(default_factory=list)
-    """Path, Range header, status."""
+    headers: dict[str, str] = field(default_factory=lambda: {"X-Repo-Commit": COMMIT})
+    requests: list[Asked] = field(default_factory=list)
+
+    def asked(self, method: str) -> list[tuple[str | None, int]]:
+        """Range and status of each request of the method."""
+        return [(one.range, one.status) for one in self.requests if one.method == method]
 
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     served: FileServer
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         wanted = self.headers.get("Range")
         faults = self.served.faults.get(self.path, [])
-        fault = faults.pop(0) if faults else Fault()
+        fault = faults.pop(0) if faults and faults[0].method == self.command else Fault()
         content = self.served.files.get(self.path)
-        status = fault.status or (404 if content is None else 200)
-        begin = 0
-        if status == 200 and content is not None and wanted is not None:
-            fresh = self.headers.get("If-Range") in (None, self._tag(content))
-            begin = int(wanted.removeprefix("bytes=").rstrip("-")) if fresh else 0
-            status = 206 if fresh else 200
-            status = 416 if begin >= len(content) else status
-        self.served.requests.append((self.path, wanted, status))
+        status = fault.status or (404 if content is None else 206 if wanted else 200)
+        sent = fault.content or content if status in (200, 206) else None
+        begin = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and sent else 0
+        self.served.requests.append(
+            Asked(
+                method=self.command,
+                path=self.path,
+                range=wanted,
+                authorization=self.headers.get("Authorization"),
+                status=status,
+            )
+        )
         self.send_response(status)
-        body = content[begin:] if content is not None and status in (200, 206) else b""
-        if status in (206, 416) and content is not None:
-            part = f"{begin}-{len(content) - 1}" if status == 206 else "*"
-            self.send_header("Content-Range", f"bytes {part}/{len(content)}")
-        if self.served.tags and content is not None:
-            self.send_header("ETag", self._tag(content))
+        if content is not None:
+            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+            for name, value in self.served.headers.items():
+                self.send_header(name, value)
+        if sent is not None and status == 206:
+            self.send_header("Content-Range", f"bytes {begin}-{len(sent) - 1}/{len(sent)}")
+        body = sent[begin:] if sent is not None else b""
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body[: fault.after_bytes])
+        if self.command == "GET":
+            self.wfile.write(body[: fault.after_bytes])
         if fault.after_bytes is not None:
-            self.wfile.flush()
-            self.connection.shutdown(socket.SHUT_RDWR)
-            self.close_connection = True
+            self._break_off(reset=fault.reset)
 
-    @staticmethod
-    def _tag(content: bytes) -> str:
-        return f'"{hash(content):x}"'
+    def _break_off(self, *, reset: bool) -> None:
+        self.wfile.flush()
+        self.close_connection = True
+        if reset:
+            at_once = struct.pack("ii", 1, 0)
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            self.connection.close()
+        else:
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
@@ -86,6 +122,12 @@ def file_server() -> Iterator[FileServer]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let neither the library nor ours wait before it tries again."""
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
 
 
 def sentences(seed: int, count: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 import tiktoken
 
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus, prepare_corpus
+from nightlab.corpus.climbmix import REPOSITORY
 from nightlab.errors import CorpusError
 from tests.corpus.conftest import FileServer
 
@@ -215,7 +216,8 @@ def test_climbmix_is_prepared_once_and_then_needs_no_server(
     file_server: FileServer, tmp_path: Path, shard: Callable[[int, int], bytes]
 ) -> None:
     for number in range(2):
-        file_server.files[f"/shard_{number:05d}.parquet"] = shard(number, 400)
+        path = f"/datasets/{REPOSITORY}/resolve/main/shard_{number:05d}.parquet"
+        file_server.files[path] = shard(number, 400)
     asked = request(f"climbmix:{file_server.address}")
     corpus = prepare_corpus(asked, tmp_path)
     assert corpus.manifest.intake.cap_reached
