@@ -1,6 +1,6 @@
 """Commands that train: a session, a retried trial, a confirmation."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,123 +12,15 @@ from flows.commands.common import (
     validated_settings,
     with_prefect,
 )
+from flows.commands.options import with_session_options
 from nightlab.errors import UsageError
 from nightlab.settings import Places, SessionSettings
 
 
-def research(
-    study: Annotated[str, typer.Option(help="Name of the study; an existing one goes on")],
-    remote: Annotated[
-        str | None, typer.Option(help="Git remote to fetch the study from and push it to")
-    ] = None,
-    preset: Annotated[str | None, typer.Option(help="quick (default), laptop or h100")] = None,
-    trials: Annotated[
-        int | None, typer.Option(help="Trials in this session besides the baseline")
-    ] = None,
-    hours: Annotated[float | None, typer.Option(help="Start no trial after so many hours")] = None,
-    budget_seconds: Annotated[
-        float | None,
-        typer.Option(
-            help="Training seconds of one replicate, or their cap with --budget-tokens; default: "
-            "the preset's"
-        ),
-    ] = None,
-    budget_tokens: Annotated[
-        int | None,
-        typer.Option(help="Training tokens of one replicate, counted instead of seconds"),
-    ] = None,
-    startup_seconds: Annotated[
-        float | None, typer.Option(help="Cap on a candidate's start-up; default: the preset's")
-    ] = None,
-    startup_free_seconds: Annotated[
-        float | None,
-        typer.Option(help="Start-up beyond this is taken off the budget; default: the preset's"),
-    ] = None,
-    preflight_seconds: Annotated[
-        float | None,
-        typer.Option(
-            help="Training seconds of a candidate's dry run before its budget, 0 for none; "
-            "default: the preset's"
-        ),
-    ] = None,
-    proposer: Annotated[
-        str | None,
-        typer.Option(
-            help="knobs, llm, hybrid or command; default: auto, llm or command where one is set, "
-            "else knobs"
-        ),
-    ] = None,
-    model: Annotated[
-        str | None,
-        typer.Option(help="A model that litellm reaches, or several: NAME,NAME or NAME@ADDRESS"),
-    ] = None,
-    api_base: Annotated[str | None, typer.Option(help="Address of the models' endpoint")] = None,
-    model_timeout_seconds: Annotated[
-        float | None, typer.Option(help="Longest wait for one answer of the model (default: 90)")
-    ] = None,
-    command: Annotated[
-        str | None,
-        typer.Option(help="For the proposers command and hybrid: what edits trainer/train.py"),
-    ] = None,
-    command_timeout_seconds: Annotated[
-        float | None, typer.Option(help="Longest time of the command for one edit (default: 600)")
-    ] = None,
-    corpus: Annotated[
-        str | None, typer.Option(help="embedded (default), path:DIR, climbmix or climbmix:URL")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="auto (default), cpu, cuda or cuda:N")] = None,
-    max_cost_usd: Annotated[
-        float | None, typer.Option(help="Dollars for models in this session; no call passes them")
-    ] = None,
-    max_model_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of models in this session, both ways together")
-    ] = None,
-    max_model_calls: Annotated[
-        int | None, typer.Option(help="Calls of models in this session")
-    ] = None,
-    max_study_cost_usd: Annotated[
-        float | None, typer.Option(help="Dollars for models in the whole study")
-    ] = None,
-    max_study_model_tokens: Annotated[
-        int | None, typer.Option(help="Tokens of models in the whole study")
-    ] = None,
-    max_study_model_calls: Annotated[
-        int | None, typer.Option(help="Calls of models in the whole study")
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed of all replicates' seeds (default: 0)")
-    ] = None,
-    confirm_replicates: Annotated[
-        int | None,
-        typer.Option(
-            help="At the end train baseline and incumbent so often with fresh seeds and score them "
-            "on other text (default: 3; 0: do not)",
-        ),
-    ] = None,
-    require_rung: Annotated[
-        str | None, typer.Option(help="Refuse a weaker sandbox: 1, 1n or 2 (default: 2)")
-    ] = None,
-    prefetch: Annotated[
-        bool | None,
-        typer.Option(
-            "--prefetch/--no-prefetch",
-            help="Ask a model for the next idea while the present trial trains (default: yes)",
-        ),
-    ] = None,
-    prune: Annotated[
-        bool | None,
-        typer.Option(
-            "--prune/--no-prune",
-            help="Stop trainings that can hardly get low enough to be kept (default: yes)",
-        ),
-    ] = None,
-    trust_candidate: Annotated[
-        bool | None, typer.Option("--trust-candidate", help="No sandbox: only for trusted code")
-    ] = None,
-) -> None:
-    """Run a session of a study: a baseline, then trials until a limit, or Ctrl-C."""
-    given = {name: value for name, value in locals().items() if value is not None}
-    if trust_candidate and require_rung is not None:
+@with_session_options
+def research(given: dict[str, Any]) -> None:
+    """Run a session of a study: a baseline, then trials until a limit is reached or Ctrl-C."""
+    if given.get("trust_candidate") and "require_rung" in given:
         raise UsageError(
             "--trust-candidate runs without a sandbox and --require-rung asks for one: give one of "
             "the two."
