@@ -1,7 +1,7 @@
 """Settings: what a session is asked to do, and where this machine keeps things.
 
 ``SessionSettings`` is one pydantic model, so that the command line, Prefect's form and
-the tests all validate alike. No key ever stands in it: Prefect stores and shows flow
+the tests all validate alike. It never holds a key: Prefect stores and shows flow
 parameters, so keys come from the environment or a Prefect Secret block.
 ``Places`` is the only reader of Nightlab's own environment variables.
 """
@@ -22,11 +22,11 @@ TRAINER_FILE = "trainer/train.py"
 LONGEST_STUDY_NAME = 100
 
 LONGEST_SECONDS = 1_000_000
-"""Eleven days; the system's calls that wait take no more than twenty-four."""
+"""Eleven days; the system's waiting calls accept no more than twenty-four."""
 
 TOKEN_BUDGET_CAP = 3.0
-"""Under a token budget the wall-clock cap, as a multiple of the preset's seconds, where no other
-is set: it is to end what hangs, and not to decide over what is slow today."""
+"""The wall-clock cap of a token budget, as a multiple of the preset's seconds, where no other is
+set: it is there to end what hangs, not to judge what happens to be slow today."""
 
 
 def address_problem(text: str) -> str | None:
@@ -50,10 +50,10 @@ class Preset(Frozen):
     startup_seconds: float
     """Cap on start-up: imports, compilation, warm-up."""
     startup_free_seconds: float
-    """Start-up that is outside the budget; what it takes longer is taken off the budget, or a
-    candidate could train in it on whatever is readable in its sandbox."""
+    """Start-up that is not charged to the budget. Anything longer is, or a candidate could use it
+    to train on whatever its sandbox can read."""
     preflight_seconds: float
-    """Training seconds of the dry run on random tokens that a candidate has first; 0 for none."""
+    """Training seconds of the dry run on random tokens that a candidate makes first; 0 for none."""
     sequence_length: int
     vocab_size: int
     evaluation_tokens: int
@@ -76,7 +76,7 @@ class Preset(Frozen):
         """The constants on a GPU with so much memory (None: a CPU): its device batch must fit.
 
         Halving it as often as needed leaves the batch in tokens as it is. A tenth of the memory
-        and a gigabyte stay free, for the driver, the evaluation and what the estimate lacks.
+        and a gigabyte stay free, for the driver, the evaluation and what the estimate misses.
         """
         size = self.knobs.get("DEVICE_BATCH_SIZE")
         if self.row_memory_mb is None or memory_mb is None or not isinstance(size, int):
@@ -95,8 +95,8 @@ class Preset(Frozen):
     def most_training_tokens(self) -> int | None:
         """How much text a training is handed at most; None for all there is.
 
-        Under a token budget that and one row: windows begin at a random offset within the
-        first row, and end with a target. So no candidate meets more text than another.
+        Under a token budget, the budget and one row more: windows begin at a random offset within
+        the first row, and end with a target. So no candidate sees more text than another.
         """
         return None if self.budget_tokens is None else self.budget_tokens + self.sequence_length
 
@@ -208,125 +208,154 @@ class SessionSettings(BaseModel):
         frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
     )
 
-    study: str = Field("first-light", description="Name of the study; an existing one goes on")
+    study: str = Field(
+        "first-light",
+        description="Name of the study; an existing one is continued, with the preset, budget and "
+        "corpus it was begun with",
+    )
     remote: str | None = Field(
-        None, description="Git remote to fetch the study from and push it to, such as 'origin'"
+        None, description="Git remote to fetch the study from and push it to, such as origin"
     )
     preset: Literal["quick", "laptop", "h100"] = Field(
-        "quick", description="Sizes: budget, sequence length, vocabulary, evaluation"
+        "quick",
+        description="Sizes of budget, sequences, vocabulary and evaluation: quick to try things "
+        "out, laptop for a CPU or a small GPU, h100 for a large GPU",
     )
     trials: int | None = Field(
-        None, ge=0, description="Trials in this session besides the baseline; empty for no limit"
+        None,
+        ge=0,
+        description="Number of trials in this session, not counting the baseline (default: no "
+        "limit)",
     )
-    hours: float | None = Field(None, gt=0, description="Start no trial after this many hours")
+    hours: float | None = Field(
+        None, gt=0, description="Start no new trial after this many hours (default: no limit)"
+    )
     max_cost_usd: float | None = Field(
-        None, ge=0, description="Dollars for models in this session: no call may pass them"
+        None,
+        ge=0,
+        description="Most dollars to spend on models in this session; a call that might cost more "
+        "than is left is not made",
     )
     max_model_tokens: int | None = Field(
-        None, ge=0, description="Tokens of models in this session, prompts and answers together"
+        None,
+        ge=0,
+        description="Most tokens for models in this session, prompts and answers together",
     )
-    max_model_calls: int | None = Field(None, ge=0, description="Calls of models in this session")
+    max_model_calls: int | None = Field(
+        None, ge=0, description="Most calls to models in this session"
+    )
     max_study_cost_usd: float | None = Field(
-        None, ge=0, description="Dollars for models in the whole study"
+        None, ge=0, description="Most dollars to spend on models in the whole study"
     )
     max_study_model_tokens: int | None = Field(
-        None, ge=0, description="Tokens of models in the whole study"
+        None, ge=0, description="Most tokens for models in the whole study"
     )
     max_study_model_calls: int | None = Field(
-        None, ge=0, description="Calls of models in the whole study"
+        None, ge=0, description="Most calls to models in the whole study"
     )
     budget_seconds: float | None = Field(
         None,
         gt=0,
         le=LONGEST_SECONDS,
-        description="Training seconds of one replicate; empty for the preset's. With budget_tokens "
-        f"their cap; empty for {TOKEN_BUDGET_CAP:g} times the preset's",
+        description="Training time of one replicate, in seconds (default: the preset's). With a "
+        f"token budget, a cap on it (default: {TOKEN_BUDGET_CAP:g} times the preset's)",
     )
     budget_tokens: int | None = Field(
         None,
         gt=0,
-        description="Training tokens of one replicate, counted instead of seconds: for machines "
-        "whose speed wanders",
+        description="Training tokens of one replicate, as a budget in place of seconds: for "
+        "machines whose speed varies",
     )
     startup_seconds: float | None = Field(
         None,
         gt=0,
         le=LONGEST_SECONDS,
-        description="Cap on a candidate's start-up; empty for the preset's",
+        description="Longest time a candidate may take to start up, in seconds (default: the "
+        "preset's)",
     )
     startup_free_seconds: float | None = Field(
         None,
         ge=0,
         le=LONGEST_SECONDS,
-        description="Start-up beyond this is taken off the budget; empty for the preset's",
+        description="Seconds of start-up that are free; a candidate that needs longer has the rest "
+        "taken off its budget (default: the preset's)",
     )
     preflight_seconds: float | None = Field(
         None,
         ge=0,
         le=LONGEST_SECONDS,
-        description="Training seconds of a candidate's dry run on random tokens before its budget; "
-        "0 for none, empty for the preset's",
+        description="Length of the dry run on random tokens that a candidate makes before its "
+        "budget starts, in seconds of training; 0 for none (default: the preset's)",
     )
     proposer: Literal["auto", "knobs", "llm", "hybrid", "command"] = Field(
         "auto",
-        description="Where ideas come from: knobs (Optuna over the declared constants), llm (a "
-        "model), hybrid (both, the budget divided by what each gains), command (a program that "
-        "edits the file); auto takes llm or command where one is configured, else knobs",
+        description="Where ideas come from: knobs (Optuna tunes the declared constants), llm (a "
+        "model), command (a program that edits the file) or hybrid (Optuna and one of the other "
+        "two, with the trials divided by what each gains); auto takes llm or command if a model or "
+        "a command is set, otherwise knobs",
     )
     model: str | None = Field(
         None,
-        description="Model for litellm, such as 'openai/gpt-5'; several with commas between, each "
-        "asked the oftener the more it gained for its price",
+        description="Name of a model that litellm knows, such as openai/gpt-5, or several "
+        "separated by commas, each asked more often the more it has gained for its price (default: "
+        "the environment variable NIGHTLAB_MODEL)",
     )
     api_base: str | None = Field(
         None,
-        description="Base address of the models' endpoint; NAME@ADDRESS in model sets one apart",
+        description="Base address of the models' endpoint; a model written as NAME@ADDRESS has its "
+        "own (default: the environment variable NIGHTLAB_API_BASE, or the provider's address)",
     )
     api_key_secret: str | None = Field(
-        None, description="Name of a Prefect Secret block that holds the model's key"
+        None, description="Name of a Prefect Secret block that holds the models' key"
     )
     model_timeout_seconds: float = Field(
-        90, gt=0, le=LONGEST_SECONDS, description="Longest wait for one answer"
+        90,
+        gt=0,
+        le=LONGEST_SECONDS,
+        description="Longest wait for one answer from a model, in seconds",
     )
     command: str | None = Field(
         None,
-        description="With the proposer command: a shell command that edits trainer/train.py in its "
-        "working folder and reads its task in the file that NIGHTLAB_BRIEF names",
+        description="For the proposers command and hybrid: a shell command that edits "
+        "trainer/train.py in its working folder and finds its task in the file named by the "
+        "environment variable NIGHTLAB_BRIEF",
     )
     command_timeout_seconds: float = Field(
         600,
         gt=0,
         le=LONGEST_SECONDS,
-        description="Longest time that the command may take for one edit",
+        description="Longest time the command may take for one edit, in seconds",
     )
     prefetch: bool = Field(
-        True, description="Ask a model for the next idea while the present trial trains"
+        True, description="Ask a model for the next idea while the current trial trains"
     )
     prune: bool = Field(
-        True, description="Stop trainings that can hardly get low enough to be kept"
+        True, description="Stop training a candidate early when it has little chance of being kept"
     )
     confirm_replicates: int = Field(
         3,
         ge=0,
-        description="Fresh trainings of baseline and incumbent each at the session's end, scored "
-        "on the holdout split; 0 for none",
+        description="At the end of the session, train the baseline and the incumbent this many "
+        "times each with fresh seeds and score them on the holdout split; 0 to skip this",
     )
     corpus: str = Field(
-        "embedded", description="embedded, path:DIR, or climbmix (climbmix:URL for a mirror)"
+        "embedded",
+        description="Text to train on: embedded (Python code that every installation has), "
+        "path:DIR (a folder of yours), climbmix, or climbmix:URL for a mirror of it",
     )
-    device: str = Field("auto", description="auto, cpu, cuda or cuda:N")
+    device: str = Field("auto", description="Device to train on: auto, cpu, cuda or cuda:N")
     seed: int = Field(
         0, ge=0, lt=2**31, description="Seed from which every replicate's seed is drawn"
     )
     require_rung: Literal["1", "1n", "2"] = Field(
         "2",
-        description="Refuse to run in a weaker sandbox: 1 bubblewrap, 1n the same without /proc, "
-        "2 Landlock",
+        description="Weakest sandbox to accept, from strong to weak: 1 for bubblewrap, 1n for the "
+        "same without /proc, 2 for Landlock",
     )
     trust_candidate: bool = Field(
         False, description="Run candidates without a sandbox: only for code that you trust"
     )
-    program: str = Field("program.md", description="The research brief, in the repository")
+    program: str = Field("program.md", description="Path of the research brief in the repository")
 
     @field_validator("study")
     @classmethod
@@ -358,7 +387,7 @@ class SessionSettings(BaseModel):
 
     @property
     def sizes(self) -> Preset:
-        """The preset, with what was set by hand in place."""
+        """The preset, with what was set by hand in its place."""
         preset = PRESETS[self.preset]
         seconds = self.budget_seconds
         if seconds is None and self.budget_tokens is not None:

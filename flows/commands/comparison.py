@@ -20,21 +20,22 @@ FLUSH_SECONDS = 60
 
 
 def compare(
-    studies: Annotated[list[str], typer.Argument(help="Two studies or more", show_default=False)],
+    studies: Annotated[list[str], typer.Argument(help="Two or more studies", show_default=False)],
     group: Annotated[
         bool,
-        typer.Option(
-            "--group", help="Draw NAME-1, NAME-2, … as one: their median, from least to greatest"
-        ),
+        typer.Option("--group", help="Show NAME-1, NAME-2, … as one: their median and range"),
     ] = False,
-    output: Annotated[Path | None, typer.Option(help="Folder for the page and the picture")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the page and the picture (default: mlruns/reports)"),
+    ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Compare what was measured in different ways, and say so"),
+        typer.Option("--force", help="Compare studies that were measured differently, and say so"),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Set studies side by side: best score and confirmed gain for what each spent."""
+    """Compare studies: best score and confirmed gain for what each one spent."""
     from nightlab.ledger import confirmations
     from nightlab.report.comparison import check_comparable, read_arm
     from nightlab.report.comparison_page import log_comparison, write_comparison

@@ -25,7 +25,7 @@ def doctor(
     model: Annotated[str | None, typer.Option(help="Model to try")] = None,
     api_base: Annotated[str | None, typer.Option(help="Address of the model's endpoint")] = None,
 ) -> None:
-    """Check what Nightlab needs, by trying it, and say what to do about each."""
+    """Try out everything Nightlab needs, and say how to fix what does not work."""
     from nightlab.doctor import examine, healthy, print_findings
 
     console = Console()
@@ -41,13 +41,13 @@ def doctor(
 
 def local_model(
     host: Annotated[str, typer.Option(help="Address to listen on")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for a free one")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 for any free one")] = 8080,
     context_tokens: Annotated[
-        int, typer.Option(min=512, help="Longest prompt and answer together")
+        int, typer.Option(min=512, help="Most tokens in a prompt and its answer together")
     ] = 16_384,
-    answer_tokens: Annotated[int, typer.Option(min=1, help="Longest answer")] = 400,
+    answer_tokens: Annotated[int, typer.Option(min=1, help="Most tokens in an answer")] = 400,
 ) -> None:
-    """Serve a small real model on this machine until Ctrl-C, to try all that is around one."""
+    """Serve a small model on this machine until Ctrl-C, to try Nightlab without a key."""
     from nightlab.proposers.local_model import MODEL_NAME, serve_local_model
 
     console = Console()

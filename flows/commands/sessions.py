@@ -19,7 +19,7 @@ from nightlab.settings import Places, SessionSettings
 
 @with_session_options
 def research(given: dict[str, Any]) -> None:
-    """Run a session of a study: a baseline, then trials until a limit is reached or Ctrl-C."""
+    """Run a session of a study: a baseline, then trials up to a limit or Ctrl-C."""
     if given.get("trust_candidate") and "require_rung" in given:
         raise UsageError(
             "--trust-candidate runs without a sandbox and --require-rung asks for one: give one of "
@@ -33,9 +33,11 @@ def research(given: dict[str, Any]) -> None:
 def retry(
     study: Study,
     trial: Trial,
-    remote: Annotated[str | None, typer.Option(help="Git remote of the study")] = None,
+    remote: Annotated[
+        str | None, typer.Option(help="Git remote to fetch the study from and push it to")
+    ] = None,
 ) -> None:
-    """Retry a failed trial, as a new one, with its proposal and its settings."""
+    """Retry a failed trial as a new one, with the same proposal and settings."""
     from nightlab.ledger import Ledger
     from nightlab.records import Verdict
     from nightlab.study.trial import check_retryable
@@ -59,11 +61,16 @@ def confirm(
     study: Study,
     replicates: Annotated[
         int | None,
-        typer.Option(min=1, help="Fresh trainings of each code (default: the study's, else 3)"),
+        typer.Option(
+            min=1,
+            help="Fresh training runs of each (default: as in the study's last session, or 3)",
+        ),
     ] = None,
-    remote: Annotated[str | None, typer.Option(help="Git remote of the study")] = None,
+    remote: Annotated[
+        str | None, typer.Option(help="Git remote to fetch the study from and push it to")
+    ] = None,
 ) -> None:
-    """Train baseline and incumbent with fresh seeds and score them on the holdout split."""
+    """Retrain baseline and incumbent with fresh seeds, and score both on the holdout split."""
     from nightlab.ledger import Ledger, refuse_if_busy
     from nightlab.study.confirmation import check_confirmable
 

@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from nightlab.proposers.program_history import ProgramVersion
 
 RemoteName = Annotated[
-    str | None, typer.Option("--remote", help="Git remote of a study whose session runs elsewhere")
+    str | None,
+    typer.Option("--remote", help="Git remote of a study whose session runs on another machine"),
 ]
 
 
 def suggest(
     study: Study,
-    idea: Annotated[str | None, typer.Argument(help="What to try; none lists the ideas")] = None,
+    idea: Annotated[
+        str | None, typer.Argument(help="What to try; leave it out to list the ideas")
+    ] = None,
     remote: RemoteName = None,
     as_json: AsJson = False,
 ) -> None:
@@ -75,9 +78,10 @@ def suggest(
 
 
 def stop(study: Study, remote: RemoteName = None) -> None:
-    """End the session of a study after its current trial, as it would end by itself.
+    """End a study's session after the current trial, as if it had reached a limit.
 
-    Asked while a gain is confirmed, after the training under way: `nightlab confirm` goes on then.
+    While a gain is being confirmed, it ends after the current training; `nightlab confirm`
+    continues from there.
     """
     from nightlab.ledger import Ledger, Remote, ask_remote_to_stop, ask_to_stop
 
@@ -102,7 +106,7 @@ def program(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the versions of program.md that a study has seen, and what became of each."""
+    """Show the versions of program.md that a study has used, and what came of each."""
     from flows.printing import make_console
     from nightlab.proposers.program_history import program_history
 

@@ -12,7 +12,7 @@ from nightlab.settings import Places
 
 
 def studies(as_json: AsJson = False) -> None:
-    """List the studies of this repository."""
+    """List the studies in this repository."""
     from flows.printing import make_console, study_table
     from nightlab.ledger import Ledger, study_summary
     from nightlab.ledger import studies as study_names
@@ -84,9 +84,9 @@ def report(study: Study) -> None:
 
 def export(
     study: Study,
-    form: Annotated[str, typer.Option("--format", help="tsv: the original project's")] = "tsv",
+    form: Annotated[str, typer.Option("--format", help="Only tsv so far")] = "tsv",
 ) -> None:
-    """Print the study as the original project's results.tsv."""
+    """Print the study as a results.tsv with the original project's columns."""
     from nightlab.ledger import results_tsv
 
     if form != "tsv":
@@ -95,7 +95,7 @@ def export(
 
 
 def sync(study: Study) -> None:
-    """Bring MLflow up to date from git, for trials that it missed."""
+    """Bring MLflow up to date from git, for the trials it missed."""
     from nightlab.ledger import confirmations
     from nightlab.tracking import synchronise
 
