@@ -18,10 +18,10 @@ from nightlab.errors import NightlabError, UsageError
 from nightlab.records import Escape, Frozen
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import detect_device
-from nightlab.sandbox.ladder import RUNGS
+from nightlab.sandbox.ladder import GPU_RUNGS
 from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.probe import PROMISES
-from nightlab.sandbox.toolchain import COMPILER
+from nightlab.sandbox.toolchain import COMPILER, INSTALL_COMPILER, PYTHON_HEADER
 from nightlab.settings import TRAINER_FILE, Places
 
 DISK_NEEDED_GB = 5
@@ -149,13 +149,13 @@ def _sandbox() -> Finding:
 def _compiler() -> Finding:
     if prepare_library().has_compiler:
         return Finding(
-            name="compiler", outcome=Outcome.GOOD, found=f"{COMPILER} compiles and links"
+            name="compiler", outcome=Outcome.GOOD, found=f"{COMPILER} and {PYTHON_HEADER}"
         )
     return Finding(
         name="compiler",
         outcome=Outcome.OPTIONAL,
-        found=f"no {COMPILER} in /usr/bin that compiles and links: torch.compile cannot work",
-        remedy="for the presets laptop and h100, and for GPUs: install it (`apt install g++`)",
+        found=f"no working {COMPILER} in /usr/bin, or no {PYTHON_HEADER}: nothing can be compiled",
+        remedy=f"for the presets laptop and h100: {INSTALL_COMPILER}",
     )
 
 
@@ -165,15 +165,15 @@ def _device() -> Finding:
     outcome = Outcome.GOOD
     if device.kind == "cuda":
         refused = []
-        for rung in RUNGS:
+        for rung in GPU_RUNGS:
             try:
                 choose_sandbox(only=rung, device=device)
             except NightlabError as error:
                 refused.append(f"rung {rung}: {error}")
             else:
                 lines.append(f"rung {rung}: a job started there, multiplied, compiled and attended")
-        if refused:
-            outcome = Outcome.OPTIONAL if len(lines) > 1 else Outcome.BAD
+        if refused and len(lines) == 1:
+            outcome = Outcome.BAD
         lines += refused
     return Finding(name="device", outcome=outcome, found="\n".join(lines))
 

@@ -87,6 +87,11 @@ class Preset(Frozen):
         return {**self.knobs, "DEVICE_BATCH_SIZE": size}
 
     @property
+    def compiles(self) -> bool:
+        """Whether a new study's train.py has its model compiled."""
+        return bool(self.knobs.get("COMPILE", False))
+
+    @property
     def counts_tokens(self) -> bool:
         """Whether a replicate's budget is tokens, so that speed does not enter scores."""
         return self.budget_tokens is not None

@@ -27,7 +27,7 @@ def test_each_applies_exactly(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["label-smoothing", "z-loss"])
 def test_those_of_the_loss_change_what_a_cpu_trains_on(name: str, tmp_path: Path) -> None:
-    """Which has the loss a second time, by hand: an edit of the plain form alone would be idle."""
+    """Which has the loss a second time, by hand: it stands aside where the plain one is edited."""
     source = (ROOT / "trainer" / "train.py").read_text()
     edit = read_answer((ROOT / "bench" / "structural_edits" / f"{name}.md").read_text(), "", source)
     (tmp_path / "edited.py").write_text(edit.source)

@@ -96,7 +96,7 @@ MAX_FRAME_BYTES = 64 * 1024
 # and the step that is under way when time runs out.
 SAVE_TIME_FACTOR = 3.0
 MIN_SAVE_SECONDS = 0.5
-STEP_TIME_FACTOR = 1.5
+STEP_TIME_FACTOR = {"cpu": 1.5, "cuda": 2.0}  # a GPU has one step at work and one in hand
 RECENT_STEPS = 32
 
 _TORCH_COMPILE = torch.compile
@@ -306,7 +306,8 @@ class Run:
                 now = time.monotonic()
                 recent.append(now - previous)
                 previous = now
-                self._exhausted = now + STEP_TIME_FACTOR * max(recent) > self._last_moment()
+                likely_end = now + STEP_TIME_FACTOR[self.spec.device] * max(recent)
+                self._exhausted = likely_end > self._last_moment()
             self._exhausted = self._exhausted or self._is_rehearsed()
             if self._exhausted:
                 return

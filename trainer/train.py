@@ -297,6 +297,7 @@ class Model(nn.Module):
         super().__init__()
         self.sequence_length = spec.sequence_length
         self.compute_dtype = torch.float32
+        self.is_loss_by_hand = False
         self.embedding = nn.Embedding(spec.vocab_size, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(DEPTH))
         self.value_embeddings = nn.ModuleDict()
@@ -349,21 +350,29 @@ class Model(nn.Module):
                 extra_value = self.value_lambda[index] * table(tokens).to(dtype)
             stream = block(stream, extra_value, rotation, self.window(index, length))
         logits = self.head(normalise(stream)).float()
-        is_by_hand = tokens.device.type == "cpu" and not torch.compiler.is_compiling()
-        if targets is not None and is_by_hand and LOGIT_CAP <= 60:
-            # Cap and loss once more, but fast: delete this branch to change one of them.
-            return loss_by_hand(logits.flatten(0, 1), targets.flatten())
-        logits = LOGIT_CAP * torch.tanh(logits / LOGIT_CAP)
         if targets is None:
-            return logits
-        return F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+            return capped(logits)
+        # A compiler fuses the plain form as well by itself.
+        is_by_hand = self.is_loss_by_hand and not torch.compiler.is_compiling()
+        loss = loss_by_hand if is_by_hand else plain_loss
+        return loss(logits.flatten(0, 1), targets.flatten())
+
+
+def capped(logits: Tensor) -> Tensor:
+    """Keep logits within plus and minus the cap."""
+    return LOGIT_CAP * torch.tanh(logits / LOGIT_CAP)
+
+
+def plain_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean loss, in nats, of logits ``[rows, vocabulary]`` before the cap: an edit begins here."""
+    return F.cross_entropy(capped(logits), targets)
 
 
 class LossByHand(torch.autograd.Function):
     """The cap on the logits and their cross-entropy, as one step with its own gradient.
 
     Operation by operation these take a CPU as long as all products of matrices do; here 256
-    rows at a time stay in its cache. A compiler fuses the plain form as well by itself.
+    rows at a time stay in its cache.
     """
 
     @staticmethod
@@ -393,6 +402,19 @@ class LossByHand(torch.autograd.Function):
 loss_by_hand: Callable[[Tensor, Tensor], Tensor] = LossByHand.apply
 
 
+def does_loss_by_hand_agree() -> bool:
+    """Whether it still computes the plain loss: where an edit changed that, that is used."""
+    if LOGIT_CAP > 60:  # an exponential might overflow
+        return False
+    logits, targets = torch.linspace(-40, 40, 64).view(4, 16), torch.arange(4)
+    found = []
+    for loss in (plain_loss, loss_by_hand):
+        leaf = logits.clone().requires_grad_()
+        value = loss(leaf, targets)
+        found.append(torch.cat((value.view(1), torch.autograd.grad(value, leaf)[0].flatten())))
+    return torch.allclose(found[0], found[1], rtol=1e-4, atol=1e-6)
+
+
 def window_mask(length: int, window: int) -> Tensor:
     """Bool ``[length, length]``, query by key: the key is one of the last ``window`` positions."""
     distance = torch.arange(length)[:, None] - torch.arange(length)[None, :]
@@ -420,6 +442,7 @@ def build_model(spec: runtime.Spec) -> Model:
     check_settings(spec)
     model = Model(spec).to(spec.device)
     model.compute_dtype = evaluation_dtype(spec.device)
+    model.is_loss_by_hand = spec.device == "cpu" and does_loss_by_hand_agree()
     return model
 
 

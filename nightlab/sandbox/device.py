@@ -40,6 +40,10 @@ def look_at_gpus():
             "name": properties.name,
             "memory_mb": properties.total_memory / 2**20,
             "uuid": str(getattr(properties, "uuid", "")),
+            "bus_address": "{:04x}:{:02x}:{:02x}.0".format(*(
+                getattr(properties, name, 0)
+                for name in ("pci_domain_id", "pci_bus_id", "pci_device_id")
+            )),
         })
     with open("/proc/self/maps") as maps:
         files = {line.split()[-1] for line in maps if "/" in line}
@@ -102,6 +106,8 @@ class Device(Frozen):
     """What matrix products are best computed in; None where it was not measured."""
     uuid: str | None = None
     """The GPU's identifier, which picks it whatever the order inside the sandbox."""
+    bus_address: str | None = None
+    """Where the GPU is on the PCI bus, as in ``0000:3b:00.0``."""
     driver_folders: tuple[str, ...] = ()
     """Where the GPU driver's libraries lie."""
 
@@ -120,6 +126,7 @@ class _Gpu(Frozen):
     name: str
     memory_mb: float
     uuid: str
+    bus_address: str | None = None
 
     @property
     def identifier(self) -> str | None:
@@ -192,6 +199,7 @@ def detect_device(
         memory_mb=gpu.memory_mb,
         precision=found.precision,
         uuid=gpu.identifier,
+        bus_address=gpu.bus_address,
         driver_folders=found.driver_folders,
     )
 

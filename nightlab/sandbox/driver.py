@@ -27,12 +27,22 @@ def device_nodes(machine: Path = MACHINE) -> dict[int, str]:
     return {int(name): f"/dev/nvidia{name}" for name in sorted(names) if name.isdigit()}
 
 
-def minor_number(uuid: str, machine: Path = MACHINE) -> int | None:
-    """The minor number of a GPU's device node, or None where the driver does not tell it."""
+def minor_number(uuid: str, bus_address: str | None = None, machine: Path = MACHINE) -> int | None:
+    """The minor number of a GPU's device node, or None where the driver does not tell it.
+
+    Args:
+        uuid: the GPU's identifier, which a card that is not initialised may hide.
+        bus_address: where it is on the PCI bus, as in ``0000:3b:00.0``; a part of a GPU (MIG)
+            has its card's.
+        machine: the root of the files that tell of the driver.
+    """
     for information in (machine / "proc/driver/nvidia/gpus").glob("*/information"):
         text = information.read_text(encoding="utf-8", errors="replace")
         found = dict(re.findall(r"^(GPU UUID|Device Minor):\s*(\S+)", text, re.MULTILINE))
-        if found.get("GPU UUID", "").lower() == uuid.lower() and "Device Minor" in found:
+        is_it = information.parent.name == bus_address or (
+            found.get("GPU UUID", "").lower() == uuid.lower()
+        )
+        if is_it and "Device Minor" in found:
             return int(found["Device Minor"])
     return None
 
@@ -97,8 +107,10 @@ def _remedy(problem: str, cuda: str, machine: Path) -> str:
     if "no kernel image" in problem:
         other, _ = _OLD if int(cuda.partition(".")[0]) > 12 else _NEW
         return f"run `make setup TORCH={other}`, the build for other generations of cards"
+    if "out of memory" in problem or "busy" in problem:
+        return "free it (`nvidia-smi` shows who uses it), or choose another with --device cuda:N"
     if not device_nodes(machine):
         return "give this container the GPU, as by `docker run --gpus all`"
-    if visible is not None:
+    if visible is not None and "No CUDA GPUs" in problem:
         return f"unset CUDA_VISIBLE_DEVICES, which is {visible!r}"
     return "check what `nvidia-smi` says"

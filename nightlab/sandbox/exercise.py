@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from nightlab.errors import GpuUnusable, LibraryIncomplete, NightlabError
-from nightlab.records import Frozen
+from nightlab.errors import GpuUnusable, LibraryIncomplete, NightlabError, SandboxError
+from nightlab.records import Frozen, Reason
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.failure import classify_crash
 from nightlab.sandbox.job import Job
@@ -27,8 +27,9 @@ PROGRAM = Path(__file__).with_name("exercise_program.py")
 EXERCISE_SECONDS = 300.0
 CPU = Device(name="cpu", description="exercise", threads=1)
 
-GPU_LAYERS = ("/proc", "socket", "driver", "start", "product", "compiler", "attention")
-"""From the outermost inwards, so that the first that fails is the cause."""
+GPU_LAYERS = ("/proc", "socket", "driver", "start", "product")
+COMPILED_LAYERS = ("compiler", "attention")
+"""On a GPU from the outermost inwards, so that the first that fails is the cause."""
 
 _ELSEWHERE = "or take a machine or container where rung 1 holds (`nightlab doctor` says why not)"
 _FAILED: Mapping[str, tuple[str, str]] = {
@@ -102,7 +103,8 @@ def try_layers(runner: Runner, layers: Sequence[str], device: Device = CPU) -> F
         device: what is computed on.
 
     Raises:
-        SandboxError: the sandbox broke, and nothing is known of the layers.
+        SandboxError: the sandbox broke, or the machine had no time or memory for it; nothing is
+            known of the layers.
     """
     call = f"\nexercise({tuple(layers)!r}, {device.kind!r})\n"
     source = PROGRAM.read_text(encoding="utf-8") + call
@@ -112,12 +114,21 @@ def try_layers(runner: Runner, layers: Sequence[str], device: Device = CPU) -> F
         log = process.log
     if code == 0:
         return None
-    tried = _TRYING.findall(log)
     if code is None:
-        said = f"it was not done after {EXERCISE_SECONDS:.0f} s"
-    else:
-        compilers = _COMPILER_SAID.findall(log)
-        said = compilers[-1].strip() if compilers else classify_crash(code, log).message
+        raise SandboxError(
+            "What jobs do in the sandbox was tried there and not done after "
+            f"{EXERCISE_SECONDS:.0f} s: close what else uses this machine, and run the command "
+            "again."
+        )
+    failure = classify_crash(code, log)
+    if device.kind == "cpu" and failure.reason in (Reason.OOM, Reason.RESOURCES):
+        raise SandboxError(
+            f"What jobs do in the sandbox was tried there, and the machine did not have enough "
+            f"memory, disk or processes for it ({failure.message}): free some, and run the command "
+            "again."
+        )
+    tried, compilers = _TRYING.findall(log), _COMPILER_SAID.findall(log)
+    said = compilers[-1].strip() if compilers else failure.message
     return Fault(layer=tried[-1] if tried else "torch", said=said)
 
 
@@ -160,14 +171,20 @@ def library_layers(library: Library) -> tuple[str, ...]:
     return tuple(layers)
 
 
-def require_gpu(runner: Runner, device: Device) -> None:
+def require_gpu(runner: Runner, device: Device, *, compiles: bool = True) -> None:
     """Do on a GPU, in a sandbox, what jobs will do there.
+
+    Args:
+        runner: the sandbox.
+        device: the GPU.
+        compiles: whether they will compile.
 
     Raises:
         GpuUnusable: a layer between a job and the GPU failed; it says which, and why.
         SandboxError: the sandbox broke.
     """
-    fault = try_layers(runner, GPU_LAYERS, device)
+    layers = (*GPU_LAYERS, *COMPILED_LAYERS) if compiles else GPU_LAYERS
+    fault = try_layers(runner, layers, device)
     if fault is None:
         return
     failed, remedy = _FAILED[fault.layer]

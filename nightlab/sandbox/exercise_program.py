@@ -148,7 +148,7 @@ def attend(device: str) -> None:
 
     shape = (1, 2, 256, 64)
     on_gpu = device == "cuda"
-    dtype = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32
+    dtype = torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported(False) else torch.float32
     query, key, value = (
         torch.randn(shape, device=device, dtype=dtype, requires_grad=on_gpu) for _ in range(3)
     )

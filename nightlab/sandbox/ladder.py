@@ -1,14 +1,13 @@
 """The choice of a sandbox: the strongest rung that starts, and that holds what it promises."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from nightlab import events
 from nightlab.errors import (
     GpuUnusable,
-    LibraryIncomplete,
     SandboxError,
     SandboxUnavailable,
     UsageError,
@@ -44,6 +43,7 @@ _LANDLOCK = (
 )
 REMEDIES = {"1": _NAMESPACES, "1n": _NAMESPACES, "2": _LANDLOCK}
 NAMES = {"1": "bubblewrap", "1n": "bubblewrap without /proc", "2": "Landlock"}
+GPU_RUNGS = ("1", "2")
 _NO_PROC = "it has no /proc, which a GPU's driver writes to"
 OTHERWISE = "or pass --trust-candidate, but only for code that you trust"
 
@@ -111,6 +111,7 @@ def choose_sandbox(
     only: str | None = None,
     cache: Path | None = None,
     device: Device = probe.CPU,
+    compiles: bool = True,
 ) -> Sandbox:
     """Take the strongest sandbox that holds here and in which jobs can do their work.
 
@@ -123,6 +124,7 @@ def choose_sandbox(
         only: try this rung and no other.
         cache: where probe outcomes are kept until the next boot; None to try anew.
         device: what jobs will compute on.
+        compiles: whether a GPU is to be good for torch.compile too.
 
     Raises:
         LibraryIncomplete: the installed torch reads what the sandbox's copy of it has not.
@@ -133,7 +135,7 @@ def choose_sandbox(
     if trust_candidate:
         trusting = UnconfinedSandbox()
         if device.kind == "cuda":
-            require_gpu(trusting, device)
+            require_gpu(trusting, device, compiles=compiles)
         return ChosenSandbox(runner=trusting, confinement=trusting.confinement)
     for rung in (require_rung, only or require_rung):
         if rung not in NAMES:
@@ -142,7 +144,7 @@ def choose_sandbox(
     kept = ProbeCache(cache, device.kind)
     refusals: list[Refusal] = []
     for rung in (only,) if only else RUNGS:
-        found = _climb(rung, kept, tuple(refusals), device)
+        found = _climb(rung, kept, tuple(refusals), device, compiles=compiles)
         if isinstance(found, Refusal):
             refusals.append(found)
         elif _suffices(rung, only or require_rung):
@@ -154,34 +156,38 @@ def choose_sandbox(
 
 
 def _climb(
-    rung: str, kept: ProbeCache, above: tuple[Refusal, ...], device: Device
+    rung: str, kept: ProbeCache, above: tuple[Refusal, ...], device: Device, *, compiles: bool
 ) -> ChosenSandbox | Refusal:
     """Start a rung, try to break out of it and work in it, or say why it is unavailable."""
-    if rung == "1n" and device.kind == "cuda":
+    on_gpu = device.kind == "cuda"
+    if on_gpu and rung not in GPU_RUNGS:
         return Refusal(rung=rung, why=_NO_PROC, remedy=_NAMESPACES)
     try:
         runner = RUNGS[rung]()
-        probe.start_once(runner, device)
+        probe.start_once(runner)
+    except (SandboxUnavailable, SandboxError) as refusal:
+        return _refused(rung, refusal)
+    try:
+        if on_gpu:
+            probe.start_once(runner, device)
         escapes = kept.read(rung)
         if escapes is None:
             escapes = probe.try_escapes(runner, device)
     except (SandboxUnavailable, SandboxError) as refusal:
-        return _refused(rung, refusal)
+        return _of_gpu(rung, refusal) if on_gpu else _refused(rung, refusal)
     through = [escape for escape in escapes if not escape.held and probe.essential(escape, rung)]
     if through:
         told = "; ".join(f"{escape.name}: {escape.detail}" for escape in through)
         return Refusal(rung=rung, why=f"it starts and does not hold ({told})", escapes=escapes)
     kept.write(rung, escapes)
     try:
-        require_library(runner, rung)
-        if device.kind == "cuda":
-            require_gpu(runner, device)
-    except LibraryIncomplete:
-        raise  # No weaker rung shows another library.
+        require_library(runner, rung)  # What it raises is said: no rung shows another one.
+        if on_gpu:
+            require_gpu(runner, device, compiles=compiles)
     except GpuUnusable as refusal:
-        return replace(_refused(rung, refusal), is_of_gpu=True)
-    except (SandboxUnavailable, SandboxError) as refusal:
-        return _refused(rung, refusal)
+        return _of_gpu(rung, refusal)
+    except SandboxError as error:
+        return Refusal(rung=rung, why=_clause(str(error)))
     confinement = _with_resources(probe.judge(runner.confinement, escapes))
     return ChosenSandbox(runner=runner, confinement=confinement, escapes=escapes, refusals=above)
 
@@ -200,6 +206,13 @@ def _refused(rung: str, error: SandboxUnavailable | SandboxError) -> Refusal:
     if isinstance(error, SandboxUnavailable):
         return Refusal(rung=rung, why=_clause(error.why), remedy=error.remedy or REMEDIES[rung])
     return Refusal(rung=rung, why=_clause(str(error)), remedy=REMEDIES[rung])
+
+
+def _of_gpu(rung: str, error: SandboxUnavailable | SandboxError) -> Refusal:
+    """A refusal of a sandbox that holds, and in which a job cannot have its GPU."""
+    if isinstance(error, SandboxUnavailable):
+        return Refusal(rung=rung, why=_clause(error.why), remedy=error.remedy, is_of_gpu=True)
+    return Refusal(rung=rung, why=_clause(str(error)), is_of_gpu=True)
 
 
 def _suffices(rung: str, required: str) -> bool:

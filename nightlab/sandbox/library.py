@@ -29,8 +29,13 @@ import filelock
 import platformdirs
 
 from nightlab.errors import SandboxUnavailable
-from nightlab.sandbox.library_tree import LOADER_CACHE, build, real_interpreter
-from nightlab.sandbox.toolchain import COMPILER
+from nightlab.sandbox.library_tree import (
+    LOADER_CACHE,
+    build,
+    python_headers,
+    real_interpreter,
+)
+from nightlab.sandbox.toolchain import COMPILER, PYTHON_HEADER
 from nightlab.sandbox.torch_closure import torch_closure
 
 FOLDER = "nightlab-library"
@@ -182,6 +187,7 @@ def _key() -> str:
     """Names the installed set: another Python, package, compiler or C library is another."""
     words = [sys.version, *map(_state, (real_interpreter(), Path(LOADER_CACHE)))]
     words += [_state(Path(path)) for path in _compiler()]
+    words += [_state(folder / PYTHON_HEADER) for folder in python_headers()]
     for name in torch_closure():
         distribution = metadata.distribution(name)
         record = distribution.read_text("RECORD") or ""

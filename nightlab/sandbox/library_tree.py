@@ -70,7 +70,7 @@ def build(folder: Path, distributions: Iterable[str]) -> "Tree":
         _take_distribution(tree, name)
     tools = find_toolchain(
         torch=_folder_of("torch"),
-        python_headers=_python_headers(),
+        python_headers=python_headers(),
         triton=_folder_of("triton") if "triton" in names else None,
     )
     if tools is not None:
@@ -257,7 +257,7 @@ def _take_toolchain(tree: Tree, tools: Toolchain) -> None:
     for path in (*tools.programs, *tools.linked):
         tree.take_system(path)
     tree.header_folders = {"c++": tools.header_folders, "c": tools.c_header_folders}
-    torch, python = _folder_of("torch").parent, _python_headers()
+    torch, python = _folder_of("torch").parent, python_headers()
     for header in tools.headers:
         if header.is_relative_to(torch):
             tree.take_header(header, f"packages/{header.relative_to(torch)}")
@@ -270,8 +270,11 @@ def _take_toolchain(tree: Tree, tools: Toolchain) -> None:
             tree.take_header(header, f"root{header}")
 
 
-def _python_headers() -> tuple[Path, ...]:
-    return tuple({Path(sysconfig.get_path("include")), Path(sysconfig.get_path("platinclude"))})
+def python_headers() -> tuple[Path, ...]:
+    """Where the interpreter's own headers lie, if they are installed."""
+    return tuple(
+        sorted({Path(sysconfig.get_path("include")), Path(sysconfig.get_path("platinclude"))})
+    )
 
 
 def _folder_of(distribution: str) -> Path:

@@ -98,7 +98,7 @@ def gpu(device: Device, machine: Path = MACHINE) -> Mounts:
             ("/sys", "/sys"),
             *((source, f"{DRIVER}/{name}") for name, source in sorted(files.items())),
         ),
-        devices=_nodes(device.selector, machine),
+        devices=_nodes(device, machine),
         # The second is for a sandbox without a file system of its own.
         library_folders=(DRIVER, *device.driver_folders),
     )
@@ -119,12 +119,13 @@ def driver_variables(device: Device, *, in_place: bool = False) -> dict[str, str
     return {}
 
 
-def _nodes(selector: str, machine: Path) -> tuple[str, ...]:
+def _nodes(device: Device, machine: Path) -> tuple[str, ...]:
     """The device nodes that a job on a GPU needs, as far as the machine has them."""
+    selector = device.selector
     cards = device_nodes(machine)
     own = list(cards.values())
     if len(cards) > 1:
-        minor = minor_number(selector, machine)
+        minor = minor_number(selector, device.bus_address, machine)
         if minor not in cards:
             raise SandboxUnavailable(
                 f"a job is shown its own GPU only, and which of {', '.join(own)} is {selector} "

@@ -59,7 +59,7 @@ PEAK_TFLOPS: Mapping[str, float] = {
 
 # What may follow the model in torch's name for it: size and kind of memory, and the form. Any
 # other word makes another card of it ("Laptop GPU", "Ti", "D") or a part of one ("MIG 1g.10gb").
-_VARIANT = r"(?:[ -](?:\d+GB?|HBM\d\w*|3e|SXM\d|PCIe|AC|Active))*"
+_VARIANT = r"(?:[ -](?:\d+GB?|HBM\d\w*|3e|SXM\d?|PCIe|AC|Active))*"
 
 
 def peak_flops(gpu_name: str) -> float | None:

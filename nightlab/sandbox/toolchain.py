@@ -16,6 +16,11 @@ from nightlab.sandbox.headers import follow, included_names
 
 COMPILER = "g++"
 """What torch's compiler calls on Linux."""
+PYTHON_HEADER = "Python.h"
+INSTALL_COMPILER = (
+    "install both (Debian and Ubuntu: `apt install g++ python3-dev`; Fedora: `dnf install gcc-c++ "
+    "python3-devel`)"
+)
 _C_COMPILER = "gcc"
 """What Triton calls."""
 _SEARCH_PATH = "/usr/bin:/bin"
@@ -60,25 +65,26 @@ def find_toolchain(
         triton: the installed package, which calls the C compiler too; None where there is none.
 
     Returns:
-        None where there is no compiler that compiles and links: torch.compile, for a CPU,
-        works there no better outside of a sandbox.
+        None where there is no compiler that compiles and links, or no ``Python.h``, which all
+        compiled models include: torch.compile works there no better outside of a sandbox.
     """
     linked = _linked_files()
-    if linked is None:
+    folders = tuple(python_headers)
+    if linked is None or not any((folder / PYTHON_HEADER).is_file() for folder in folders):
         return None
     names = (COMPILER, *_PROGRAMS, _HASHER) + ((_C_COMPILER, *_C_PROGRAMS) if triton else ())
     programs = [_program(name) for name in names]
     files = [_asked(f"-print-file-name={name}") for name in _FILES]
-    folders = _searched("c++")
+    cxx_folders = _searched("c++")
     c_folders = _searched("c") if triton else ()
-    own = (torch / "include", torch / "include/torch/csrc/api/include", *python_headers)
+    own = (torch / "include", torch / "include/torch/csrc/api/include", *folders)
     return Toolchain(
         programs=tuple(path for path in programs if path is not None),
         linked=tuple(sorted(linked | {path for path in files if path is not None})),
-        header_folders=folders,
+        header_folders=cxx_folders,
         c_header_folders=c_folders,
-        headers=follow(_roots(torch), (*folders, *own))
-        | (_c_headers(triton, (*c_folders, *python_headers)) if triton else frozenset()),
+        headers=follow(_roots(torch), (*cxx_folders, *own))
+        | (_c_headers(triton, (*c_folders, *folders)) if triton else frozenset()),
     )
 
 

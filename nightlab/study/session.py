@@ -6,7 +6,7 @@ is downloaded, built or paid for. Leaving releases everything, whatever happened
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.sandbox.library import prepare_library
-from nightlab.sandbox.toolchain import COMPILER
+from nightlab.sandbox.toolchain import COMPILER, INSTALL_COMPILER, PYTHON_HEADER
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings, recorded_settings
 from nightlab.study.work_folder import work_folder
 from nightlab.tracking import Tracker
@@ -140,13 +140,15 @@ def open_session(
         device = detect_device(settings.device)
         check_device(device, find_baseline(records))
         say_unknown_peak(device)
-        sandbox = choose_sandbox(
-            settings.trust_candidate,
-            require_rung=settings.require_rung,
-            cache=places.cache,
-            device=device,
-        )
         require_compiler(settings)
+        with device_lock(places, device) if device.kind == "cuda" else nullcontext():
+            sandbox = choose_sandbox(
+                settings.trust_candidate,
+                require_rung=settings.require_rung,
+                cache=places.cache,
+                device=device,
+                compiles=settings.sizes.compiles,
+            )
         version = engine_version(places.root)
         say_new_engine(version, records)
         work = stack.enter_context(work_folder(places.cache, settings.study, hold.note.clone))
@@ -241,11 +243,14 @@ def require_compiler(settings: SessionSettings) -> None:
     Raises:
         UsageError: there is none, with what mends it.
     """
-    if settings.sizes.knobs.get("COMPILE") and not prepare_library().has_compiler:
+    if settings.trust_candidate or not settings.sizes.compiles:
+        return
+    library = prepare_library(lambda sentence: events.publish(events.Notice(text=sentence)))
+    if not library.has_compiler:
         raise UsageError(
             f"The preset {settings.preset!r} compiles its model, which needs {COMPILER} in "
-            "/usr/bin, and none was found that compiles and links: install it (Debian and Ubuntu: "
-            "`apt install g++`), or take --preset quick."
+            f"/usr/bin and Python's {PYTHON_HEADER}, and no working pair of them was found: "
+            f"{INSTALL_COMPILER}, or take --preset quick."
         )
 
 
@@ -380,13 +385,20 @@ def device_turn(session: Session) -> Iterator[None]:
     A lock file rather than one of Prefect's slots: a device belongs to one machine, and
     the kernel frees the lock at once when its holder is killed.
     """
-    locks = session.places.cache / "locks"
+    with device_lock(session.places, session.device):
+        yield
+
+
+@contextmanager
+def device_lock(places: Places, device: Device) -> Iterator[None]:
+    """The same before there is a session: what tries a GPU would disturb who trains on it."""
+    locks = places.cache / "locks"
     locks.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(locks / f"device-{session.device.name.replace(':', '-')}.lock")
+    lock = filelock.FileLock(locks / f"device-{device.name.replace(':', '-')}.lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        events.publish(events.Notice(text=f"Waiting for {session.device.name}: it is training."))
+        events.publish(events.Notice(text=f"Waiting for {device.name}: it is training."))
         lock.acquire()
     try:
         yield
