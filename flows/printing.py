@@ -15,7 +15,7 @@ from nightlab.judging.score_text import (
     format_score,
 )
 from nightlab.ledger import StudySummary
-from nightlab.records import Decision, Reason, Replicate, TrialRecord, Verdict
+from nightlab.records import Decision, Reason, Replicate, Suggestion, TrialRecord, Verdict
 
 STYLES = {
     Verdict.KEEP: "green",
@@ -73,8 +73,10 @@ def study_table(summaries: Sequence[StudySummary]) -> Table:
     return table
 
 
-def print_trial(console: Console, record: TrialRecord, diff: str) -> None:
-    """Everything that a person asks of one trial."""
+def print_trial(
+    console: Console, record: TrialRecord, diff: str, ideas: Sequence[Suggestion] = ()
+) -> None:
+    """Everything that a person asks of one trial; ``ideas`` are a study's suggestions."""
     style = STYLES[record.verdict] or "default"
     console.print(f"[bold]Trial {record.number} of {record.study}[/bold]", end=": ")
     console.print(Text(record.title))
@@ -84,6 +86,9 @@ def print_trial(console: Console, record: TrialRecord, diff: str) -> None:
         console.print(Text(f"Hypothesis: {record.hypothesis}"))
     if asked := _asked(record):
         console.print(Text(asked, style="dim"))
+    for idea in ideas:
+        if idea.name in record.suggestions:
+            console.print(Text(f"shown the suggestion: {idea.text}", style="dim"))
     if record.preflight is not None:
         times = "once" if record.repairs == 1 else f"{record.repairs} times"
         mended = f", mended {times}" if record.repairs else ""
@@ -122,9 +127,6 @@ def _asked(record: TrialRecord) -> str:
         parts.append(f"asked to {record.mode.value}")
     if record.rescue_of is not None:
         parts.append(f"the edit of trial {record.rescue_of} with other knobs")
-    if record.suggestions:
-        numbers = ", ".join(map(str, record.suggestions))
-        parts.append(f"shown suggestion {numbers}")
     if record.program_version:
         parts.append(f"program.md {record.program_version}")
     if record.note:

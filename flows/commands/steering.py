@@ -57,7 +57,7 @@ def suggest(
             print_json(made.model_dump(mode="json"))
         else:
             Console().print(
-                f"Suggestion {made.number} waits for the next proposal of study {study}.",
+                f"The suggestion waits for the next proposal of study {study}.",
                 highlight=False,
                 soft_wrap=True,
             )
@@ -133,14 +133,11 @@ def program(
 
 def _suggestion_table(queue: Sequence[Suggestion]) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
-    table.add_column("no.", justify="right")
     for name in ("made", "state", "idea"):
         table.add_column(name)
     for idea in queue:
         state = "waits" if idea.trial is None else f"shown to trial {idea.trial}"
-        table.add_row(
-            str(idea.number), f"{idea.made_at:%Y-%m-%d %H:%M} UTC", state, Text(idea.text)
-        )
+        table.add_row(f"{idea.made_at:%Y-%m-%d %H:%M} UTC", state, Text(idea.text))
     return table
 
 

@@ -34,7 +34,7 @@ def show(
 ) -> None:
     """Show a study's trials, or one trial: verdict, numbers, change, output."""
     from flows.printing import make_console, print_trial, trial_table
-    from nightlab.ledger import confirmations, holdout_uses, study_summary
+    from nightlab.ledger import confirmations, holdout_uses, study_summary, suggestions
 
     ledger = existing_ledger(study)
     if trial is not None:
@@ -42,7 +42,7 @@ def show(
         if as_json:
             print_json({**record.model_dump(mode="json"), "diff": ledger.diff(record)})
         else:
-            print_trial(make_console(), record, ledger.diff(record))
+            print_trial(make_console(), record, ledger.diff(record), suggestions(ledger))
         return
     records, uses, confirmed = ledger.records(), holdout_uses(ledger), confirmations(ledger)
     if as_json:

@@ -9,7 +9,7 @@ from these refs of one repository:
     refs/nightlab/<study>/inflight/<NNNN>    annotated tag on the candidate being worked on
     refs/nightlab/<study>/holdout/<NNNN>     annotated tag: one use of the holdout split
     refs/nightlab/<study>/confirmations/<NNNN>  annotated tag on an incumbent: its gain, again
-    refs/nightlab/<study>/suggestions/<NNNN>  annotated tag: a person's idea for the proposer
+    refs/nightlab/<study>/suggestions/<TIME>-<RANDOM>  annotated tag: a person's idea
     refs/nightlab/<study>/stop               a person's wish that the session ends
     refs/nightlab/<study>/session            on a remote only: who works on the study
 

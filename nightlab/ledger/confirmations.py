@@ -82,7 +82,7 @@ def confirmations(ledger: Ledger) -> tuple[ConfirmationRecord, ...]:
     Raises:
         LedgerError: one is unreadable, or was written by a newer Nightlab.
     """
-    return tuple(read_confirmation(tag, ref) for ref, tag in ledger.numbered_tags(_KIND))
+    return tuple(read_confirmation(tag, ref) for ref, tag in ledger.tags(_KIND))
 
 
 def read_confirmation(tag: bytes, where: str) -> ConfirmationRecord:

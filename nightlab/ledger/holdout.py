@@ -59,6 +59,4 @@ def holdout_uses(ledger: Ledger) -> tuple[HoldoutUse, ...]:
     Raises:
         LedgerError: one is unreadable, or was written by a newer Nightlab.
     """
-    return tuple(
-        from_json(HoldoutUse, message_of(tag), ref) for ref, tag in ledger.numbered_tags(_KIND)
-    )
+    return tuple(from_json(HoldoutUse, message_of(tag), ref) for ref, tag in ledger.tags(_KIND))

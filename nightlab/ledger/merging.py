@@ -2,8 +2,8 @@
 
 Records and evidence are written once, so two copies can only miss some of them; a number that
 stands for two different trials is an error and never a choice. The branch only moves forward.
-Marks are replaced while a trial goes on, and deleted with it. Suggestions are a person's, who
-may make some in both places: none of them is lost, and one gets another number.
+Marks are replaced while a trial goes on, and deleted with it. Confirmations and suggestions go
+one way: of two copies, the one that got further stays.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,8 +14,8 @@ from nightlab.ledger.confirmations import progress, read_confirmation
 from nightlab.ledger.documents import from_json, message_of
 from nightlab.ledger.names import StudyRefs, number_of
 from nightlab.ledger.plumbing import Plumbing
-from nightlab.ledger.suggestions import is_same, read_suggestion, write_suggestion
-from nightlab.records import InFlight, Suggestion
+from nightlab.ledger.suggestions import is_later, read_suggestion
+from nightlab.records import InFlight
 
 _ORDER = (
     "session",
@@ -27,6 +27,7 @@ _ORDER = (
     "suggestions",
     "inflight",
 )
+_ONE_WAY = ("confirmations", "suggestions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,14 +72,14 @@ class Merge:
         Raises:
             RemoteError: the study went on here and there in different ways.
         """
-        return sorted((*self._union(here, there), *self._ideas(here, there)), key=self._order)
+        return sorted(self._union(here, there), key=self._order)
 
     def _union(self, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[RefUpdate]:
         recorded = {number_of(r) for r in (*here, *there) if self.refs.kind(r) == "trials"}
         for ref, oid in there.items():
             mine = here.get(ref)
             kind = self.refs.kind(ref)
-            if mine == oid or kind == "suggestions":
+            if mine == oid:
                 continue
             if kind == "branch":
                 if mine is None or self._leads_to(mine, oid):
@@ -86,8 +87,8 @@ class Merge:
             elif kind == "inflight":
                 if number_of(ref) not in recorded and (mine is None or self._is_older(mine, oid)):
                     yield RefUpdate(ref=ref, old=mine, new=oid)
-            elif kind == "confirmations":
-                if mine is None or self._is_ahead(oid, mine):
+            elif kind in _ONE_WAY:
+                if mine is None or self._is_ahead(ref, oid, mine):
                     yield RefUpdate(ref=ref, old=mine, new=oid)
             elif mine is None:
                 yield RefUpdate(ref=ref, old=None, new=oid)
@@ -113,9 +114,7 @@ class Merge:
                 raise self._two_things(ref)
             if kind == "branch" and theirs is not None and not self._leads_to(theirs, oid):
                 continue  # the remote is ahead
-            if kind == "confirmations" and theirs is not None and not self._is_ahead(oid, theirs):
-                continue
-            if kind == "suggestions" and theirs is not None and not self._replaces(ref, theirs):
+            if kind in _ONE_WAY and theirs is not None and not self._is_ahead(ref, oid, theirs):
                 continue
             updates.append(RefUpdate(ref=ref, old=theirs, new=oid))
         for ref, oid in there.items():
@@ -127,66 +126,6 @@ class Merge:
             if finished:
                 updates.append(RefUpdate(ref=ref, old=oid, new=None))
         return sorted(updates, key=self._order)
-
-    # Suggestions
-
-    def _ideas(self, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[RefUpdate]:
-        """The changes that bring the remote's suggestions in.
-
-        Of two copies of one suggestion, the one that a trial was shown is the later. Of two
-        suggestions with one number, the one that a trial was shown here keeps it, else the
-        remote's does, and the other one moves to a number that is free.
-        """
-        ours, theirs = self._suggestions(here), self._suggestions(there)
-        free = max((each.number for each in (*ours.values(), *theirs.values())), default=-1) + 1
-        shown = self._shown_in_flight(here)
-        for ref, their in theirs.items():
-            our = ours.get(ref)
-            if our is None:
-                yield RefUpdate(ref=ref, old=None, new=there[ref])
-            elif is_same(our, their):
-                if our.trial is None and their.trial is not None:
-                    yield RefUpdate(ref=ref, old=here[ref], new=there[ref])
-            elif any(is_same(their, known) for known in ours.values()):
-                continue  # an earlier fetch gave it another number
-            else:
-                keeps = our.trial is not None or our.number in shown
-                if keeps and their.trial is not None:
-                    raise self._two_things(ref)
-                if not keeps:
-                    yield RefUpdate(ref=ref, old=here[ref], new=there[ref])
-                moved = (their if keeps else our).model_copy(update={"number": free})
-                commit = self.plumbing.line("rev-parse", f"{here[ref]}^{{commit}}")
-                tag = write_suggestion(self.plumbing, moved, commit)
-                yield RefUpdate(ref=self.refs.suggestion(free), old=None, new=tag)
-                free += 1
-
-    def _replaces(self, ref: str, theirs: str) -> bool:
-        """Whether the suggestion here may take the place of another object on the remote.
-
-        One that is not here stands on the remote since the last fetch: the next one sees to it.
-        """
-        if not self._is_here(theirs):
-            return False
-        known = self._suggestions(self.plumbing.refs(f"{self.refs.root}/suggestions"))
-        their = read_suggestion(self.plumbing.contents([theirs])[0], ref)
-        our = known[ref]
-        if is_same(our, their):
-            return our.trial is not None and their.trial is None
-        return any(is_same(their, each) for each in known.values())
-
-    def _suggestions(self, refs: Mapping[str, str]) -> dict[str, Suggestion]:
-        mine = sorted(ref for ref in refs if self.refs.kind(ref) == "suggestions")
-        tags = self.plumbing.contents([refs[ref] for ref in mine])
-        return {ref: read_suggestion(tag, ref) for ref, tag in zip(mine, tags, strict=True)}
-
-    def _shown_in_flight(self, here: Mapping[str, str]) -> set[int]:
-        """Numbers of the suggestions that the proposals of trials in flight name."""
-        marks = [here[ref] for ref in here if self.refs.kind(ref) == "inflight"]
-        proposals = [self._mark(tag).proposal for tag in self.plumbing.contents(marks)]
-        return {number for each in proposals if each is not None for number in each.suggestions}
-
-    # Trials
 
     def _leads_to(self, old: str, new: str) -> bool:
         """Whether the branch can move from ``old`` to ``new``; False for the other way round.
@@ -212,8 +151,7 @@ class Merge:
 
     def _two_things(self, ref: str) -> RemoteError:
         number = number_of(ref)
-        names = {"holdout": "Holdout use", "suggestions": "Suggestion"}
-        what = names.get(self.refs.kind(ref) or "", "Trial")
+        what = "Holdout use" if self.refs.kind(ref) == "holdout" else "Trial"
         return RemoteError(
             f"{what} {number} of study {self.refs.study!r} is one thing here and another at "
             f"remote {self.remote!r}, because two sessions went on without seeing each other. "
@@ -233,17 +171,17 @@ class Merge:
         here, there = map(self._mark, self.plumbing.contents([mine, theirs]))
         return _progress(here) < _progress(there)
 
-    def _is_ahead(self, one: str, other: str) -> bool:
-        """Whether a confirmation got further in one copy than in the other.
+    def _is_ahead(self, ref: str, one: str, other: str) -> bool:
+        """Whether a confirmation or a suggestion got further in one copy than in the other.
 
         An object that is not here stands on the remote since the last fetch: that is ahead.
         """
         if not self._is_here(other):
             return False
-        first, second = (
-            read_confirmation(tag, self.refs.root) for tag in self.plumbing.contents([one, other])
-        )
-        return progress(first) > progress(second)
+        mine, theirs = self.plumbing.contents([one, other])
+        if self.refs.kind(ref) == "suggestions":
+            return is_later(read_suggestion(mine, ref), read_suggestion(theirs, ref))
+        return progress(read_confirmation(mine, ref)) > progress(read_confirmation(theirs, ref))
 
     def _mark(self, tag: bytes) -> InFlight:
         return from_json(InFlight, message_of(tag), self.refs.root)

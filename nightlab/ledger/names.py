@@ -45,17 +45,18 @@ class StudyRefs:
         """Ref of a trial's in-flight mark."""
         return f"{self.root}/inflight/{number:04d}"
 
-    def suggestion(self, number: int) -> str:
+    def suggestion(self, name: str) -> str:
         """Ref of a person's suggestion."""
-        return f"{self.root}/suggestions/{number:04d}"
+        return f"{self.root}/suggestions/{name}"
 
     def kind(self, ref: str) -> str | None:
-        """Return ``branch``, the folder of a numbered ref, or None for no such ref."""
+        """Return ``branch``, the folder of a numbered or named ref, or None for no such ref."""
         if ref == self.branch:
             return "branch"
-        kinds = "trials|evidence|inflight|holdout|confirmations|suggestions"
-        match = re.fullmatch(rf"{re.escape(self.root)}/({kinds})/\d+", ref)
-        return match[1] if match else None
+        kinds = "trials|evidence|inflight|holdout|confirmations"
+        pattern = rf"{re.escape(self.root)}/(?:({kinds})/\d+|(suggestions)/[\w-]+)"
+        match = re.fullmatch(pattern, ref)
+        return match[1] or match[2] if match else None
 
     def numbers(self, refs: Iterable[str], kind: str) -> list[int]:
         """Return the numbers of the refs of one kind, ascending."""

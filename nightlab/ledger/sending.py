@@ -1,12 +1,10 @@
 """A suggestion for a study whose session runs elsewhere, carried there by a git remote."""
 
-from nightlab.errors import RemoteError, UsageError
+from nightlab.errors import UsageError
 from nightlab.ledger.remote import Remote
 from nightlab.ledger.store import Ledger
-from nightlab.ledger.suggestions import add_suggestion, is_same, suggestions
+from nightlab.ledger.suggestions import add_suggestion
 from nightlab.records import Suggestion
-
-_TRIES = 5
 
 
 def fetch_suggestions(ledger: Ledger, remote: Remote) -> None:
@@ -28,18 +26,10 @@ def send_suggestion(ledger: Ledger, remote: Remote, text: str) -> Suggestion:
         RemoteError: the remote did not answer or refused; the idea then waits here.
     """
     tip = _tip(ledger, remote)
-    remote.fetch(("suggestions",))
     remote.read(remote.refs.branch, tip)
     idea = add_suggestion(ledger, text, commit=tip)
-    for attempt in range(1, _TRIES + 1):
-        try:
-            remote.push(kinds=("suggestions",))
-            break
-        except RemoteError:  # Somebody else's idea may have taken the number: ours then moves.
-            if attempt == _TRIES:
-                raise
-            remote.fetch(("suggestions",))
-    return next(each for each in suggestions(ledger) if is_same(each, idea))
+    remote.push(kinds=("suggestions",))
+    return idea
 
 
 def _tip(ledger: Ledger, remote: Remote) -> str:

@@ -273,15 +273,16 @@ class Ledger:
             records.append(record)
         return tuple(records)
 
-    def numbered_tags(self, kind: str) -> list[tuple[str, bytes]]:
-        """Return the ref and the tag object of every numbered ref of one kind, in order."""
+    def tags(self, kind: str) -> list[tuple[str, bytes]]:
+        """Return the ref and the tag object of every ref of one kind, in order."""
         refs = self._of_kind(kind)
         return list(zip(refs, self.plumbing.contents(list(refs.values())), strict=True))
 
     def _of_kind(self, kind: str) -> dict[str, str]:
         refs = self.plumbing.refs(f"{self.refs.root}/{kind}")
         mine = [ref for ref in refs if self.refs.kind(ref) == kind]
-        return {ref: refs[ref] for ref in sorted(mine, key=number_of)}
+        # Shorter ones first: 10000 comes after 9999, and a time after a number.
+        return {ref: refs[ref] for ref in sorted(mine, key=lambda ref: (len(ref), ref))}
 
     def _own(self, document: InFlight | TrialRecord) -> None:
         if document.study != self.study:

@@ -181,9 +181,9 @@ def mode_of(brief: Brief) -> Mode:
     return Mode.EXPLORE if is_stalled(brief.records) else Mode.REFINE
 
 
-def shown_suggestions(brief: Brief) -> tuple[int, ...]:
-    """Numbers of the suggestions that a prompt shows: the oldest alone, each in its turn."""
-    return tuple(suggestion.number for suggestion in brief.suggestions[:1])
+def shown_suggestions(brief: Brief) -> tuple[str, ...]:
+    """Names of the suggestions that a prompt shows: the oldest alone, each in its turn."""
+    return tuple(suggestion.name for suggestion in brief.suggestions[:1])
 
 
 def repair_message(problem: str) -> dict[str, str]:

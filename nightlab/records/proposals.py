@@ -2,7 +2,9 @@
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from nightlab.records.base import SCHEMA_VERSION, Frozen
 
@@ -18,12 +20,20 @@ class Mode(StrEnum):
     """An edit that just missed, with its knobs tuned."""
 
 
+def _from_number(value: Any) -> Any:
+    return f"{value:04d}" if isinstance(value, int) else value
+
+
+SuggestionName = Annotated[str, BeforeValidator(_from_number)]
+"""The time it was made and a random part; earlier studies numbered theirs: ``0007``."""
+
+
 class Suggestion(Frozen):
     """A person's idea, in a study's queue."""
 
     schema_version: int = SCHEMA_VERSION
     study: str
-    number: int
+    name: SuggestionName = Field(validation_alias=AliasChoices("name", "number"))
     text: str
     made_at: datetime
     trial: int | None = None
@@ -98,8 +108,8 @@ class Proposal(Frozen):
     """By how much the proposer expects val_bpb to change; negative is better."""
     prompt_version: str = ""
     """Version of the templates that the prompt was made from."""
-    suggestions: tuple[int, ...] = ()
-    """Numbers of the person's suggestions that the proposer was shown."""
+    suggestions: tuple[SuggestionName, ...] = ()
+    """Names of the person's suggestions that the proposer was shown."""
     rescue_of: int | None = None
     """The trial whose edit this one tries again with other knobs."""
     note: str = ""

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from nightlab.records.base import SCHEMA_VERSION, Frozen
 from nightlab.records.measurements import Confinement, PreflightResult, Replicate
-from nightlab.records.proposals import Mode, Proposal, ProposalCost
+from nightlab.records.proposals import Mode, Proposal, ProposalCost, SuggestionName
 from nightlab.records.verdicts import Decision, Reason, Verdict
 
 
@@ -65,7 +65,7 @@ class TrialRecord(Frozen):
     prompt_version: str = ""
     program_version: str = ""
     """Of ``program.md`` as its proposer was told it; the text stands in the evidence."""
-    suggestions: tuple[int, ...] = ()
+    suggestions: tuple[SuggestionName, ...] = ()
     rescue_of: int | None = None
     note: str = ""
     """What else is to be known of how the proposal came about, for people."""

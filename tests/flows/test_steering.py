@@ -1,5 +1,6 @@
 """A session that is steered while it runs: from its own clone, and from another machine."""
 
+import io
 import json
 import subprocess
 import time
@@ -7,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from nightlab.ledger import Ledger, suggestions
+from flows.printing import print_trial
+from nightlab.ledger import Ledger, add_suggestion, suggestions
 from tests.conftest import (
     expect_success,
     git,
@@ -16,6 +19,7 @@ from tests.conftest import (
     nightlab_environment,
     run_nightlab,
 )
+from tests.samples import sample_record
 
 SESSION = ("--budget-tokens", "8192", "--confirm-replicates", "0", "--proposer", "knobs")
 STOP = "refs/nightlab/night/stop"
@@ -149,9 +153,21 @@ def test_the_queue_is_listed(clone: Path, shared_cache: Path) -> None:
     empty = expect_success(run_nightlab(clone, shared_cache, "suggest", "night"))
     assert "No suggestion yet" in empty
     made = run_nightlab(clone, shared_cache, "suggest", "night", "try [bold]SSSL", "--json")
-    assert json.loads(expect_success(made))["number"] == 0
+    assert json.loads(expect_success(made))["text"] == "try [bold]SSSL"
     listed = expect_success(run_nightlab(clone, shared_cache, "suggest", "night"))
     assert "waits" in listed
     assert "try [bold]SSSL" in listed
     queue = run_nightlab(clone, shared_cache, "suggest", "night", "--json")
     assert [each["trial"] for each in json.loads(expect_success(queue))] == [None]
+
+
+def test_a_trial_shows_the_text_of_the_suggestion_that_it_took_up(clone: Path) -> None:
+    begin_study(clone)
+    ledger = Ledger(clone, "night")
+    one, _ = (add_suggestion(ledger, text) for text in ("try [bold]SSSL", "another"))
+    record = sample_record(1, scores=(1.5,)).model_copy(update={"suggestions": (one.name,)})
+    console = Console(width=120, record=True, file=io.StringIO())
+    print_trial(console, record, "", suggestions(ledger))
+    said = console.export_text()
+    assert "shown the suggestion: try [bold]SSSL\n" in said
+    assert "another" not in said

@@ -1,5 +1,7 @@
 """A person's ideas: queued from anywhere, shown once, lost never."""
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +22,7 @@ from nightlab.ledger import (
     waiting_suggestions,
 )
 from nightlab.ledger.suggestions import LONGEST_CHARACTERS
-from nightlab.records import Proposal, Verdict
+from nightlab.records import Proposal, TrialRecord, Verdict
 
 
 @pytest.fixture
@@ -48,17 +50,17 @@ def texts(ledger):
     return {idea.text for idea in suggestions(ledger)}
 
 
-def shown(numbers):
-    return Proposal(title="Wider", proposer="llm", suggestions=numbers)
+def shown(names):
+    return Proposal(title="Wider", proposer="llm", suggestions=names)
 
 
-def test_ideas_are_numbered_and_read_back_as_they_were_said(begun, git, root):
+def test_ideas_are_read_back_in_order_as_they_were_said(begun, git, root):
     said = ["Untie the embeddings", "a \u00fc \U0001f680 <b>\n\n second line", "x" * 4000]
     for text in said:
         add_suggestion(begun, f"  {text}\n")
     queue = suggestions(begun)
-    assert [idea.number for idea in queue] == [0, 1, 2]
     assert [idea.text for idea in queue] == said
+    assert re.fullmatch(r"\d{8}T\d{12}Z-[0-9a-f]{8}", queue[0].name)
     assert waiting_suggestions(begun) == queue
     git(root, "fsck", "--strict", "--no-dangling")
     assert begun.records() == ()
@@ -77,7 +79,7 @@ def test_a_huge_idea_is_refused_with_both_lengths(begun):
     assert suggestions(begun) == ()
 
 
-def test_processes_that_suggest_at_once_get_a_number_each(begun, root):
+def test_processes_that_suggest_at_once_get_a_name_each(begun, root):
     script = (
         "import sys; from pathlib import Path\n"
         "from nightlab.ledger import Ledger, add_suggestion\n"
@@ -90,39 +92,34 @@ def test_processes_that_suggest_at_once_get_a_number_each(begun, root):
         for name in ("a", "b", "c")
     ]
     assert [process.wait(timeout=60) for process in started] == [0, 0, 0]
-    assert [idea.number for idea in suggestions(begun)] == list(range(15))
     assert len(texts(begun)) == 15
 
 
 def test_a_trial_takes_what_it_was_shown_once(begun):
-    for text in ("one", "two", "three"):
-        add_suggestion(begun, text)
-    take_suggestions(begun, (0, 2, 99), trial=4)
-    take_suggestions(begun, (0,), trial=5)
+    one, _, three = (add_suggestion(begun, text).name for text in ("one", "two", "three"))
+    take_suggestions(begun, (one, three, "unknown"), trial=4)
+    take_suggestions(begun, (one,), trial=5)
     take_suggestions(begun, (), trial=6)
     assert [idea.trial for idea in suggestions(begun)] == [4, None, 4]
     assert [idea.text for idea in waiting_suggestions(begun)] == ["two"]
-    assert add_suggestion(begun, "four").number == 3
 
 
 def test_a_failed_trial_leaves_its_suggestions_waiting_and_others_take_them(begun, make):
-    for text in ("one", "two"):
-        add_suggestion(begun, text)
+    both = tuple(add_suggestion(begun, text).name for text in ("one", "two"))
     make.trial(begun, Verdict.KEEP)
-    make.trial(begun, Verdict.FAILED, suggestions=(0, 1))
+    make.trial(begun, Verdict.FAILED, suggestions=both)
     settle_suggestions(begun, begun.records())
     assert len(waiting_suggestions(begun)) == 2
-    make.trial(begun, Verdict.CRASH, suggestions=(1,))
+    make.trial(begun, Verdict.CRASH, suggestions=both[1:])
     settle_suggestions(begun, begun.records())
     settle_suggestions(begun, begun.records())
     assert [idea.trial for idea in suggestions(begun)] == [None, 2]
 
 
 def test_what_a_trial_in_flight_was_shown_is_not_shown_to_the_next(begun, make):
-    for text in ("one", "two"):
-        add_suggestion(begun, text)
+    one, _ = (add_suggestion(begun, text).name for text in ("one", "two"))
     commit = begun.incumbent()
-    begun.mark(make.mark(7, commit, commit, proposal=shown((0,))))
+    begun.mark(make.mark(7, commit, commit, proposal=shown((one,))))
     assert [idea.text for idea in suggestions_for(begun, 8)] == ["two"]
     assert [idea.text for idea in suggestions_for(begun, 7)] == ["one", "two"]
 
@@ -136,7 +133,7 @@ def test_an_idea_reaches_a_session_elsewhere_and_its_answer_comes_back(
     assert git(second_root, "for-each-ref", "refs/heads") == before  # no branch was moved
     remote.fetch(("suggestions",))
     assert suggestions(begun) == (made,)
-    take_suggestions(begun, (0,), trial=1)
+    take_suggestions(begun, (made.name,), trial=1)
     remote.push()
     assert not remote.pending()
     second_remote.push(kinds=("suggestions",))  # an older copy, which takes nothing back
@@ -152,57 +149,20 @@ def test_a_remote_without_the_study_is_said(remote, ledger):
         fetch_suggestions(ledger, remote)
 
 
-def test_two_ideas_of_one_number_are_both_kept(begun, remote, second, second_remote):
+def test_ideas_of_two_places_are_both_kept(begun, remote, second, second_remote):
     remote.push()
-    add_suggestion(begun, "made where the session runs")
-    send_suggestion(second, second_remote, "sent from elsewhere")
+    here = add_suggestion(begun, "made where the session runs")
+    there = send_suggestion(second, second_remote, "sent from elsewhere")
     remote.fetch()
-    assert {idea.text: idea.number for idea in suggestions(begun)} == {
-        "sent from elsewhere": 0,
-        "made where the session runs": 1,
-    }
+    assert suggestions(begun) == (here, there)
+    take_suggestions(begun, (here.name, there.name), trial=3)
+    for _ in range(2):  # the second time, as after a push that failed
+        remote.fetch()
+        assert [idea.trial for idea in suggestions(begun)] == [3, 3]
     remote.push()
     fetch_suggestions(second, second_remote)
     assert suggestions(second) == suggestions(begun)
     assert not remote.pending()
-
-
-@pytest.mark.parametrize("state", ["taken", "in flight"])
-def test_an_idea_that_was_shown_here_keeps_its_number(
-    begun, remote, second, second_remote, make, state
-):
-    remote.push()
-    add_suggestion(begun, "shown")
-    if state == "taken":
-        take_suggestions(begun, (0,), trial=3)
-    else:
-        commit = begun.incumbent()
-        begun.mark(make.mark(3, commit, commit, proposal=shown((0,))))
-    send_suggestion(second, second_remote, "from elsewhere")
-    for _ in range(2):  # the second time, as after a push that failed
-        remote.fetch()
-        assert [idea.text for idea in suggestions(begun)] == ["shown", "from elsewhere"]
-    remote.push()
-    fetch_suggestions(second, second_remote)
-    assert texts(second) == {"shown", "from elsewhere"}
-    assert not remote.pending()
-
-
-def test_senders_that_take_the_same_number_both_arrive(
-    begun, remote, second, second_remote, remote_address, git
-):
-    remote.push()
-    # Somebody else's idea comes between the second clone's look and its push.
-    hook = remote_address / "hooks" / "update"
-    flag = remote_address / "raced"
-    hook.write_text(f'#!/bin/sh\n[ -e "{flag}" ] && exit 0\ntouch "{flag}"\nexit 1\n')
-    hook.chmod(0o755)
-    add_suggestion(begun, "first")
-    made = send_suggestion(second, second_remote, "second")
-    remote.fetch()
-    remote.push()
-    assert texts(begun) == {"first", "second"}
-    assert made.number == 0
 
 
 def test_a_remote_that_refuses_keeps_the_idea_here(begun, remote, remote_address):
@@ -216,3 +176,50 @@ def test_a_remote_that_refuses_keeps_the_idea_here(begun, remote, remote_address
     hook.unlink()
     remote.push()
     assert not remote.pending()
+
+
+NUMBERED = {"schema_version": 1, "study": "first-light", "made_at": "2026-11-01T08:00:00Z"}
+
+
+def number_as_before(ledger, number, text):
+    """Write a suggestion as Nightlab did when it numbered them."""
+    name = f"nightlab/first-light/suggestions/{number:04d}"
+    content = json.dumps({**NUMBERED, "number": number, "text": text, "trial": None}).encode()
+    tag = ledger.plumbing.write_tag(name, ledger.incumbent(), content)
+    ledger.plumbing.transaction([f"create refs/{name} {tag}"])
+
+
+def test_numbered_ones_of_earlier_studies_are_read_shown_and_settled(
+    begun, remote, second, second_remote, make
+):
+    new = add_suggestion(begun, "new")
+    for number in (10_000, 9_999, 7):
+        number_as_before(begun, number, f"old {number}")
+    remote.push()
+    assert [idea.text for idea in suggestions(begun)] == ["old 7", "old 9999", "old 10000", "new"]
+    make.trial(begun, Verdict.KEEP)
+    record = make.trial(begun, Verdict.CRASH, suggestions=("0007", new.name))
+    numbers = record.model_dump(mode="json") | {"suggestions": [7, 9999]}
+    assert TrialRecord.model_validate(numbers).suggestions == ("0007", "9999")
+    assert shown((7,)).suggestions == ("0007",)
+    settle_suggestions(begun, [record])
+    assert [idea.trial for idea in suggestions(begun)] == [1, None, None, 1]
+    remote.push()
+    fetch_suggestions(second, second_remote)
+    assert suggestions(second) == suggestions(begun)
+
+
+def test_two_ideas_that_were_numbered_alike_stay_where_they_are(
+    begun, remote, second, second_remote
+):
+    number_as_before(begun, 0, "here")
+    remote.push()
+    fetch_suggestions(second, second_remote)
+    second.plumbing.transaction([f"delete {second.refs.suggestion('0000')}"])
+    second_remote.fetch(("branch",))
+    number_as_before(second, 0, "there")
+    take_suggestions(second, ("0000",), trial=1)
+    fetch_suggestions(second, second_remote)
+    second_remote.push(kinds=("suggestions",))
+    remote.fetch()
+    assert (texts(begun), texts(second)) == ({"here"}, {"there"})

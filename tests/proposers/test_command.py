@@ -52,7 +52,7 @@ def test_an_edit_is_taken_with_its_idea() -> None:
 
 
 def test_it_is_told_what_a_model_is_told_and_how_to_answer() -> None:
-    wish = Suggestion(study="sample", number=3, text="Try a wider model", made_at=utc_now())
+    wish = Suggestion(study="sample", name="0003", text="Try a wider model", made_at=utc_now())
     brief = sample_brief(
         program="Lower the score by all means.",
         runtime_source="RUNTIME = 1\n",
@@ -66,7 +66,7 @@ def test_it_is_told_what_a_model_is_told_and_how_to_answer() -> None:
         assert part in said
     assert "The incumbent" in said
     assert "SEARCH" not in found.exchanges[0].prompt.replace("SEARCH/REPLACE", "")
-    assert found.suggestions == (3,)
+    assert found.suggestions == ("0003",)
 
 
 def test_without_an_idea_file_the_output_or_the_change_speaks() -> None:

@@ -119,7 +119,7 @@ def test_the_optimiser_takes_the_turns_of_a_model_that_cannot(failure: ModelErro
 
 
 def test_a_suggestion_goes_to_the_model() -> None:
-    wish = Suggestion(study="s", number=1, text="Try RMSNorm.", made_at=utc_now())
+    wish = Suggestion(study="s", name="0001", text="Try RMSNorm.", made_at=utc_now())
     found = proposals(HybridProposer(Structure(), KnobProposer()), suggestions=(wish,))
     assert set(arms_of(found)) == {Arm.STRUCTURE}
     away = HybridProposer(Structure(EndpointError("It is away.")), KnobProposer())

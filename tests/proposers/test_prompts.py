@@ -92,13 +92,13 @@ def test_a_stalled_study_asks_for_something_else() -> None:
 
 def test_suggestions_are_shown_one_at_a_time_in_their_order() -> None:
     waiting = tuple(
-        Suggestion(study="s", number=number, text=text, made_at=utc_now())
-        for number, text in ((3, "Try rotary embeddings."), (4, "Try SwiGLU."))
+        Suggestion(study="s", name=name, text=text, made_at=utc_now())
+        for name, text in (("0003", "Try rotary embeddings."), ("0004", "Try SwiGLU."))
     )
     text = prompt(suggestions=waiting)
     assert "Try rotary embeddings." in text
     assert "SwiGLU" not in text
-    assert shown_suggestions(sample_brief(suggestions=waiting)) == (3,)
+    assert shown_suggestions(sample_brief(suggestions=waiting)) == ("0003",)
     assert shown_suggestions(sample_brief()) == ()
 
 
@@ -108,7 +108,7 @@ UNDER_WAY = UnderWay(number=12, title="x", diff="")
 def test_another_text_is_another_version() -> None:
     """Who changes what a model reads raises PROMPT_VERSION, and then the digest here."""
     records = history(12)
-    suggestion = Suggestion(study="s", number=0, text="Try it.", made_at=utc_now())
+    suggestion = Suggestion(study="s", name="0000", text="Try it.", made_at=utc_now())
     messages = [
         *opening_messages(
             sample_brief(records=records, suggestions=(suggestion,), under_way=UNDER_WAY)
