@@ -19,30 +19,14 @@ factors", Bayesian Analysis 2021). A mixture over several effects keeps the prop
 import math
 from dataclasses import dataclass
 
+from scipy.special import stdtrit
+
 EFFECTS = {2.0: 0.9, 6.0: 0.1}
 """Gains, in standard deviations of one training, that the evidence is sharpest for, with their
 weights: the second one lets large gains be kept while little is known of the noise."""
 
 _NEGLIGIBLE = -40.0
 """Natural logarithm of a term, relative to the largest, that adds nothing to the sum."""
-
-# Two-sided 95 % and one-sided 95 % quantiles of Student's t, by degrees of freedom; between
-# two rows the lower one is used, which errs on the wide side. (Any table; tests use scipy.)
-_QUANTILES = {
-    1: (12.706, 6.314),
-    2: (4.303, 2.920),
-    3: (3.182, 2.353),
-    4: (2.776, 2.132),
-    5: (2.571, 2.015),
-    6: (2.447, 1.943),
-    8: (2.306, 1.860),
-    10: (2.228, 1.812),
-    15: (2.131, 1.753),
-    20: (2.086, 1.725),
-    30: (2.042, 1.697),
-    60: (2.000, 1.671),
-    120: (1.980, 1.658),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +78,7 @@ class Comparison:
 
 def quantiles(degrees_of_freedom: int) -> tuple[float, float]:
     """Two-sided and one-sided 95 % quantiles of Student's t."""
-    return _QUANTILES[max(row for row in _QUANTILES if row <= degrees_of_freedom)]
+    return float(stdtrit(degrees_of_freedom, 0.975)), float(stdtrit(degrees_of_freedom, 0.95))
 
 
 def likelihood_ratio(statistic: float, degrees_of_freedom: int, shift: float) -> float:

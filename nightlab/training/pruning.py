@@ -36,6 +36,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from scipy.special import stdtr
+
 from nightlab.judging.contention import FALL_SHARE, slowest_quarter
 from nightlab.judging.scores import incumbent_evidence
 from nightlab.records import Forecast, Reason, Replicate, TrialRecord
@@ -86,7 +88,7 @@ class Prospect:
     def chance_below(self, difference_bpb: float) -> float:
         """Probability that the final difference is at most this."""
         distance = (difference_bpb - self.expected_bpb) / self.spread_bpb
-        return student_cdf(distance, self.degrees_of_freedom)
+        return float(stdtr(self.degrees_of_freedom, distance))
 
 
 def find_twin(replicates: Iterable[Replicate]) -> Replicate | None:
@@ -181,26 +183,6 @@ def foresee(
         * math.sqrt(1 + 1 / len(known) + away**2 / squares),
         degrees_of_freedom=freedom,
     )
-
-
-def student_cdf(value: float, degrees_of_freedom: int) -> float:
-    """Probability that Student's t is at most ``value``, for whole degrees of freedom.
-
-    The finite sums in the angle whose tangent is ``value / sqrt(degrees)`` (Abramowitz and
-    Stegun, "Handbook of Mathematical Functions", 1964, 26.7.3 and 26.7.4).
-    """
-    angle = math.atan2(value, math.sqrt(degrees_of_freedom))
-    cosine_squared = math.cos(angle) ** 2
-    is_odd = degrees_of_freedom % 2 == 1
-    term = math.cos(angle) if is_odd else 1.0
-    total = 0.0
-    for index in range(1 if is_odd else 0, degrees_of_freedom - 1, 2):
-        total += term
-        term *= cosine_squared * (index + 1) / (index + 2)
-    within = math.sin(angle) * total
-    if is_odd:
-        within = 2 / math.pi * (angle + within)
-    return 0.5 * (1 + within)
 
 
 class Watch:

@@ -1,8 +1,8 @@
+import math
 import random
 from statistics import NormalDist
 
 import pytest
-from scipy import stats
 
 from nightlab.judging import decision
 from nightlab.judging.case import Case
@@ -24,12 +24,12 @@ from nightlab.training.pruning import (
     LEAST_PAIRS,
     MOST_CHANCE,
     Pair,
+    Prospect,
     Watch,
     find_twin,
     finished_pairs,
     foresee,
     gap_at,
-    student_cdf,
 )
 from tests.samples import sample_record
 
@@ -77,11 +77,17 @@ def follow(watched: Watch, gap: float, num_params: int | None = 100, until: floa
     return None
 
 
-def test_students_distribution_is_right() -> None:
-    for freedom in (1, 2, 3, 6, 7, 30, 61):
-        for value in (-40.0, -3.3, -1.0, 0.0, 0.4, 2.0, 9.0):
-            exact = stats.t.cdf(value, freedom)
-            assert student_cdf(value, freedom) == pytest.approx(exact, rel=1e-6, abs=1e-9)
+def test_a_chance_is_students() -> None:
+    # The closed forms of one, two and three degrees of freedom.
+    for value in (-40.0, -3.3, -1.0, 0.0, 0.4, 2.0, 9.0):
+        angle = math.atan(value / math.sqrt(3))
+        for freedom, exact in (
+            (1, 0.5 + math.atan(value) / math.pi),
+            (2, 0.5 + value / math.sqrt(2 + value**2) / 2),
+            (3, 0.5 + (angle + math.sin(angle) * math.cos(angle)) / math.pi),
+        ):
+            prospect = Prospect(expected_bpb=1.5, spread_bpb=0.01, degrees_of_freedom=freedom)
+            assert prospect.chance_below(1.5 + 0.01 * value) == pytest.approx(exact, abs=1e-9)
 
 
 def test_what_is_far_behind_is_stopped_early_with_its_numbers() -> None:
