@@ -88,7 +88,7 @@ def finish_trial(session: Any, proposal: Proposal, verdict: Verdict = Verdict.FA
 def lose_an_answer(session: Any) -> None:
     """Count a call of a model that may be billed though no answer came."""
     price = SimpleNamespace(of=lambda prompt, answer: 0.25, is_known=True, completion=1e-6)
-    session.spending.add_unanswered(MODEL, 3000, price)
+    session.spending.add_unanswered(MODEL, 1000, price)
 
 
 def hold_answers() -> tuple[Callable[[Brief], Proposal], threading.Event, threading.Event]:

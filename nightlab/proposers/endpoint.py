@@ -42,6 +42,8 @@ LONGEST_ANSWER_TOKENS = 131_072
 USUAL_LONGEST_ANSWER_TOKENS = 32_000
 """The most that is asked for where a model's own limit is not known: many refuse to be asked for
 more than they can."""
+CHARACTERS_PER_TOKEN = 3.0
+"""Of a prompt whose model litellm does not know; source code has more tokens than prose."""
 MOST_TOKENS = 10_000_000
 """No call has more: an endpoint that reports more has not counted."""
 FREE_PROVIDERS = ("ollama/", "ollama_chat/", "lemonade/", "llamafile/", "lm_studio/")
@@ -105,6 +107,15 @@ class Endpoint:
         if not (prompt or completion or self._is_free):
             return UNKNOWN_PRICE
         return Price(prompt=prompt, completion=completion)
+
+    def count_tokens(self, messages: Sequence[dict[str, str]]) -> int:
+        """Tokens of a chat: as litellm counts where it knows the model, else a guess."""
+        litellm = import_litellm()
+        # Not get_model_info, which asks a server where a provider has one.
+        if {self.model, self.model.partition("/")[2]} & litellm.model_cost.keys():
+            return int(litellm.token_counter(model=self.model, messages=list(messages)))
+        characters = sum(len(message["content"]) for message in messages)
+        return math.ceil(characters / CHARACTERS_PER_TOKEN)
 
     @property
     def _is_free(self) -> bool:
@@ -260,8 +271,8 @@ def _longest_answer(model: str, litellm: Any) -> int:
 def import_litellm() -> Any:
     """Import litellm, which takes seconds, with what must be set before.
 
-    The price list is the one that came with the package, so that nothing is fetched. A
-    file ``.env`` is not read: keys come from the environment as it is.
+    The price list and the tokenizers are those that came with the package, so that nothing is
+    fetched. A file ``.env`` is not read: keys come from the environment as it is.
     """
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
@@ -269,6 +280,7 @@ def import_litellm() -> Any:
 
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    litellm.disable_hf_tokenizer_download = True
     return litellm
 
 

@@ -146,9 +146,9 @@ class ModelPool:
             EndpointError: every model that does not refuse has failed.
         """
         failures: list[ModelError] = []
-        characters = sum(len(message["content"]) for message in messages)
         for endpoint in order:
-            self.spending.expect(endpoint.model, characters, self._price(endpoint))
+            counted = endpoint.count_tokens(messages)
+            self.spending.expect(endpoint.model, counted, self._price(endpoint))
         for endpoint in self._by_readiness(order):
             standing = self._standing.setdefault(endpoint.model, _Standing())
             try:
@@ -164,9 +164,8 @@ class ModelPool:
     def _ask_one(
         self, endpoint: Endpoint, standing: _Standing, messages: Sequence[dict[str, str]]
     ) -> Reply:
-        characters = sum(len(message["content"]) for message in messages)
-        price = self._price(endpoint)
-        permission = self.spending.ask(endpoint.model, characters, price)
+        counted, price = endpoint.count_tokens(messages), self._price(endpoint)
+        permission = self.spending.ask(endpoint.model, counted, price)
         self._wait_as_asked(endpoint, standing)
         try:
             reply = endpoint.ask(messages, permission.answer_tokens)
@@ -178,12 +177,12 @@ class ModelPool:
         except EndpointError as error:
             standing.not_before = time.monotonic() + (error.retry_after_seconds or 0.0)
             if error.may_be_billed:
-                self.spending.add_unanswered(endpoint.model, characters, price)
+                self.spending.add_unanswered(endpoint.model, counted, price)
             raise
         standing.has_refused = False
         self.spending.add(
             endpoint.model,
-            characters,
+            counted,
             price,
             reply.prompt_tokens,
             reply.completion_tokens,

@@ -20,8 +20,6 @@ UNKNOWN_USD_PER_MILLION_TOKENS = 5.0
 """What a token counts where its price is not known: about that of a large model's prompt."""
 UNKNOWN_TOKENS_PER_CALL = 15_000
 """What a past call counts whose tokens nobody reported."""
-CHARACTERS_PER_TOKEN = 3.0
-"""Of a prompt before anything was measured; source code has more tokens than prose."""
 ANSWER_TOKENS = 1_500
 """Of an answer before one was seen."""
 MILLION = 1_000_000
@@ -122,7 +120,7 @@ class Spending:
         )
         self._spent = {"session": Spent(), "study": Spent()}
         self._next: dict[str, Spent] = {}
-        self._tokens_per_character: dict[str, float] = {}
+        self._excess: dict[str, float] = {}
         self._answer_tokens: dict[str, int] = {}
         self._unanswered = ProposalCost()
         self._is_estimated = False
@@ -169,34 +167,34 @@ class Spending:
         with self._turn:
             yield
 
-    def expect(self, model: str, characters: int, price: Price) -> None:
+    def expect(self, model: str, counted_tokens: int, price: Price) -> None:
         """Note what a call of a model would need that may be asked as well as another."""
         with self._guard:
-            self._expect(model, characters, price)
+            self._expect(model, counted_tokens, price)
 
-    def ask(self, model: str, characters: int, price: Price) -> Permission:
+    def ask(self, model: str, counted_tokens: int, price: Price) -> Permission:
         """Ask whether a call may be made.
 
         Args:
             model: which one.
-            characters: of the prompt.
+            counted_tokens: of the prompt, as counted before it is sent.
             price: of the model.
 
         Raises:
             BudgetReached: its estimate would pass a cap.
         """
         with self._guard:
-            problem = self._passed_by(self._expect(model, characters, price))
+            problem = self._passed_by(self._expect(model, counted_tokens, price))
             if problem is not None:
                 raise BudgetReached(problem)
-            prompt, _ = self._estimate(model, characters)
+            prompt, _ = self._estimate(model, counted_tokens)
             longest = min(self._affordable(caps, prompt, price) for caps in self._all())
             return Permission(answer_tokens=None if math.isinf(longest) else int(longest))
 
     def add(
         self,
         model: str,
-        characters: int,
+        counted_tokens: int,
         price: Price,
         prompt_tokens: int | None,
         completion_tokens: int | None,
@@ -204,11 +202,11 @@ class Spending:
     ) -> None:
         """Count a call that was made; what its endpoint did not report is estimated."""
         with self._guard:
-            guessed_prompt, guessed_answer = self._estimate(model, characters)
-            if prompt_tokens is not None and characters:
-                rate = prompt_tokens / characters
-                known = self._tokens_per_character.get(model, 0.0)
-                self._tokens_per_character[model] = max(rate, known)
+            guessed_prompt, guessed_answer = self._estimate(model, counted_tokens)
+            if prompt_tokens is not None and counted_tokens:
+                # Counts are rough: another tokenizer's, or a guess.
+                excess = prompt_tokens / counted_tokens
+                self._excess[model] = max(excess, self._excess.get(model, 0.0))
             if completion_tokens is not None:
                 longest = max(completion_tokens, self._answer_tokens.get(model, 0))
                 self._answer_tokens[model] = longest
@@ -218,13 +216,13 @@ class Spending:
             self._is_estimated |= cost_usd is None
             for spent in self._spent.values():
                 spent.add(dollars, prompt + answer)
-            self._expect(model, characters, price)
+            self._expect(model, counted_tokens, price)
 
-    def add_unanswered(self, model: str, characters: int, price: Price) -> None:
+    def add_unanswered(self, model: str, counted_tokens: int, price: Price) -> None:
         """Count a call that may be billed though its answer never came, by its estimate."""
         with self._guard:
-            prompt, answer = self._estimate(model, characters)
-        self.add(model, characters, price, prompt, answer, price.of(prompt, answer))
+            prompt, answer = self._estimate(model, counted_tokens)
+        self.add(model, counted_tokens, price, prompt, answer, price.of(prompt, answer))
         lost = ProposalCost(
             calls=1,
             prompt_tokens=prompt,
@@ -276,14 +274,14 @@ class Spending:
             longest = min(longest, left / price.completion)
         return longest
 
-    def _expect(self, model: str, characters: int, price: Price) -> Spent:
-        prompt, answer = self._estimate(model, characters)
+    def _expect(self, model: str, counted_tokens: int, price: Price) -> Spent:
+        prompt, answer = self._estimate(model, counted_tokens)
         self._next[model] = Spent(price.of(prompt, answer), prompt + answer, 1)
         return self._next[model]
 
-    def _estimate(self, model: str, characters: int) -> tuple[int, int]:
-        rate = self._tokens_per_character.get(model, 1 / CHARACTERS_PER_TOKEN)
-        return math.ceil(rate * characters), self._answer_tokens.get(model, ANSWER_TOKENS)
+    def _estimate(self, model: str, counted_tokens: int) -> tuple[int, int]:
+        prompt = math.ceil(self._excess.get(model, 1.0) * counted_tokens)
+        return prompt, self._answer_tokens.get(model, ANSWER_TOKENS)
 
 
 def _at_unknown_price(tokens: int) -> float:

@@ -1,5 +1,6 @@
 """Several models: who is asked, who stands in, who is left alone."""
 
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -263,6 +264,31 @@ def test_every_model_without_a_price_is_named(notices: list[str]) -> None:
 )
 def test_a_price_that_the_list_lacks_is_unknown_and_not_nothing(model: str, is_known: bool) -> None:
     assert Endpoint(model=model).price().is_known is is_known
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens"),
+    [
+        ("openai/gpt-4o", 207),
+        ("replicate/meta/llama-3-70b-instruct", 207),  # whose tokenizer would be fetched
+        ("openai/scripted", 333),
+        ("ollama/scripted", 333),  # whose server would be asked
+    ],
+)
+def test_a_prompt_is_counted_without_the_network(
+    model: str, tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def refuse(*address: object, **_: object) -> None:
+        asked.append(address)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    messages = [{"role": "user", "content": " ".join(["word"] * 200)}]
+    assert Endpoint(model=model).count_tokens(messages) == tokens
+    assert asked == []
 
 
 @pytest.mark.parametrize(

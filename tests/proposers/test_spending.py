@@ -8,8 +8,8 @@ from nightlab.records import ProposalCost
 from nightlab.settings import SessionSettings
 
 DEAR = Price(prompt=1e-5, completion=5e-5)
-PROMPT = 9_000
-"""Characters: 3,000 tokens before anything is measured."""
+PROMPT = 3_000
+"""Tokens, as counted before anything was reported."""
 
 
 def spending(**caps: float) -> Spending:
@@ -72,8 +72,14 @@ def test_estimates_follow_what_endpoints_report() -> None:
     told = spending(max_model_tokens=100_000)
     call(told, prompt=9_000, answer=5_000)
     with pytest.raises(BudgetReached, match=r"about 95,000 tokens"):
-        told.ask("m", 90_000, DEAR)
-    told.ask("another", 90_000, DEAR)
+        told.ask("m", 30_000, DEAR)
+    told.ask("another", 30_000, DEAR)
+
+
+def test_a_count_that_was_too_high_is_corrected_too() -> None:
+    told = spending(max_model_tokens=100_000)
+    call(told, prompt=1_500, answer=500)
+    assert told.ask("m", PROMPT, DEAR).answer_tokens == 100_000 - 2_000 - 1_500
 
 
 def test_what_an_endpoint_did_not_report_is_estimated() -> None:
