@@ -57,7 +57,7 @@ def research(settings: SessionSettings = DEFAULTS) -> SessionSummary:
     """Run a session of a study until its number of trials, its time or its money is spent.
 
     Naming an existing study continues it, and a trial that was in flight is resumed. A
-    retried run goes on likewise: git is the judge of what already happened.
+    retried run goes on in the same way: git says what has already happened.
     """
     key = read_api_key(settings.api_key_secret)
     identifier = flow_run.get_id() or ""
@@ -99,7 +99,7 @@ def _trials(session: Session, limits: Limits, prefetch: Prefetch, steering: Stee
 
 
 def _confirm_or_say(session: Session) -> None:
-    """Confirm the gain; what fails is said, stays under way, and the session ends as it would."""
+    """Confirm the gain; a failure is said and can be resumed, and the session ends as usual."""
     if not confirmation_due(session):
         return
     study = session.ledger.study
@@ -112,7 +112,7 @@ def _confirm_or_say(session: Session) -> None:
 
 
 def _run_and_ask_ahead(session: Session, number: int, limits: Limits, prefetch: Prefetch) -> None:
-    """Run a trial; where another one follows, its idea is asked for meanwhile."""
+    """Run a trial; if another follows, its idea is asked for meanwhile."""
     ledger = session.ledger
     another = session.settings.prefetch and limits.reached(under_way=1) is None
     begun = find_baseline(ledger.records()) is not None
@@ -155,7 +155,7 @@ def _baseline(session: Session) -> None:
     if record.verdict is Verdict.FAILED:
         raise UsageError(
             f"The baseline of study {record.study!r} was not trained: {record.decision.sentence} "
-            "Where that is mended, the same command tries it again."
+            "Mend that, then run the same command again."
         )
     if record.reason is not Reason.BASELINE:
         raise UsageError(
@@ -174,11 +174,11 @@ def _run(
     record = record_of(session, number, state)
     show_trials(ledger.study, ledger.records(), session.tracker.run_url(number))
     push_or_say(session)
-    _bear_failures(session)
+    _pause_or_stop(session)
     return record
 
 
-def _bear_failures(session: Session) -> None:
+def _pause_or_stop(session: Session) -> None:
     patience = after_failures(session.ledger.records(), session.identifier)
     if patience.stop is not None:
         raise UsageError(patience.stop)

@@ -11,7 +11,7 @@ was needed, what was found, and the command or setting that mends it.
     │   │   ├── LibraryIncomplete   candidates could not use the torch that is installed
     │   │   └── GpuUnusable         a layer between a job and its GPU fails
     │   └── StudyBusy           another session holds the study
-    └── MachineryError          ours, or a service's, fault; may pass when tried again
+    └── MachineryError          our fault, or a service's; another try may succeed
         ├── LedgerError         git refused or the repository is not as it must be
         ├── RemoteError         the study's git remote did not answer
         ├── TrackingError       MLflow did not answer

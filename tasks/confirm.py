@@ -6,7 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from nightlab.ledger import ConfirmationRecord
 from nightlab.study.confirmation import Code, confirm_once
 from nightlab.study.session import Session
-from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
+from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
 
 
 @task(
@@ -14,7 +14,7 @@ from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
     task_run_name="confirm {code.value} of trial {record.incumbent_trial}",
     retries=len(SANDBOX_DELAYS_SECONDS),
     retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
-    retry_condition_fn=may_pass,
+    retry_condition_fn=may_succeed,
     cache_policy=NO_CACHE,
 )
 def confirm(session: Session, record: ConfirmationRecord, code: Code) -> ConfirmationRecord:

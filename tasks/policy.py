@@ -16,7 +16,7 @@ REMOTE_DELAYS_SECONDS = [1.0, 5.0]
 SANDBOX_DELAYS_SECONDS = [2.0]
 
 
-def may_pass(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
+def may_succeed(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     """Say whether another try can help: the machinery failed, and did not refuse for good."""
     error = state.result(raise_on_failure=False)
     final = ModelRefused | BudgetReached

@@ -9,7 +9,7 @@ from nightlab.records import InFlight, PreflightResult, Proposal
 from nightlab.study.briefing import brief
 from nightlab.study.preflight import problem_text, run_preflight
 from nightlab.study.session import Session
-from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
+from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
 
 
 @task(
@@ -17,7 +17,7 @@ from tasks.policy import SANDBOX_DELAYS_SECONDS, may_pass
     task_run_name="preflight {mark.number}",
     retries=len(SANDBOX_DELAYS_SECONDS),
     retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
-    retry_condition_fn=may_pass,
+    retry_condition_fn=may_succeed,
     cache_policy=NO_CACHE,
 )
 def preflight(session: Session, mark: InFlight) -> PreflightResult:

@@ -6,7 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from nightlab.records import InFlight, Proposal
 from nightlab.study.briefing import brief
 from nightlab.study.session import Session
-from tasks.policy import MODEL_DELAYS_SECONDS, may_pass
+from tasks.policy import MODEL_DELAYS_SECONDS, may_succeed
 
 
 # Nothing is cached here: a proposal that was paid for stands in the trial's in-flight
@@ -16,7 +16,7 @@ from tasks.policy import MODEL_DELAYS_SECONDS, may_pass
     task_run_name="propose {mark.number}",
     retries=len(MODEL_DELAYS_SECONDS),
     retry_delay_seconds=MODEL_DELAYS_SECONDS,
-    retry_condition_fn=may_pass,
+    retry_condition_fn=may_succeed,
     cache_policy=NO_CACHE,
 )
 def propose(session: Session, mark: InFlight) -> Proposal:

@@ -6,7 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from nightlab.records import Decision, InFlight, TrialRecord
 from nightlab.study.recording import record_trial
 from nightlab.study.session import Session
-from tasks.policy import GIT_DELAYS_SECONDS, REMOTE_DELAYS_SECONDS, may_pass
+from tasks.policy import GIT_DELAYS_SECONDS, REMOTE_DELAYS_SECONDS, may_succeed
 
 
 @task(
@@ -14,7 +14,7 @@ from tasks.policy import GIT_DELAYS_SECONDS, REMOTE_DELAYS_SECONDS, may_pass
     task_run_name="record {mark.number} {verdict.verdict.value}",
     retries=len(GIT_DELAYS_SECONDS),
     retry_delay_seconds=GIT_DELAYS_SECONDS,
-    retry_condition_fn=may_pass,
+    retry_condition_fn=may_succeed,
     cache_policy=NO_CACHE,
 )
 def record(
@@ -29,7 +29,7 @@ def record(
     task_run_name="push {session.ledger.study}",
     retries=len(REMOTE_DELAYS_SECONDS),
     retry_delay_seconds=REMOTE_DELAYS_SECONDS,
-    retry_condition_fn=may_pass,
+    retry_condition_fn=may_succeed,
     cache_policy=NO_CACHE,
 )
 def push(session: Session) -> None:

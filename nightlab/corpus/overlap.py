@@ -2,7 +2,7 @@
 
 The method follows the decontamination of GPT-3 (Brown et al. 2020, appendix C): runs of
 13 words, compared without case and punctuation. *Words* and not tokens, because then the
-splits do not hang on the tokenizer, whose training text they decide; because a copy that
+splits do not depend on the tokenizer, whose training text they decide; because a copy that
 was reformatted is still found; and because 13 tokens of a small vocabulary are a mere
 forty characters of code, which unrelated files share all the time. A word is a run of
 letters, digits and underscores; a character of a script written without spaces (Chinese,

@@ -116,7 +116,7 @@ def contention_sentence(
     why = _departure_clause(found, replicates) or _fall_clause(found)
     outcome = "It decides nothing"
     if counts:
-        outcome = "It counts all the same, as most of this code's trainings are like it"
+        outcome = "It still counts, since most of this code's trainings are like it"
     return (
         f"The training with seed {seed} was contended: {why}. {outcome}; close what else uses this "
         "machine, or begin a study that counts tokens (--budget-tokens)."

@@ -29,7 +29,7 @@ def counted(replicates: Sequence[Replicate]) -> list[Replicate]:
     """Return those whose scores count.
 
     Outdated ones never do. Contended ones do only where they are too many to be replaced, and more
-    than the others: then the machine is just so.
+    than the others: then the machine is always this noisy.
     """
     scored = [each for each in replicates if not each.outdated and each.val_bpb is not None]
     contended = sum(each.contended for each in scored)

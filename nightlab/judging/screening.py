@@ -36,8 +36,8 @@ it; fewer where it has fewer replicates: as many as those."""
 def is_stale(case: Case) -> bool:
     """Whether what is known of the incumbent may hold no more.
 
-    Candidates that are discarded at once, or stopped on the way, would else go on being so for as
-    long as the machine stays slower than it was, or for ever where few trainings were lucky.
+    Candidates that are discarded at once, or stopped on the way, would otherwise stay so for
+    as long as the machine stays slower than it was, or forever if a few trainings were lucky.
     """
     most = min(STALE_AFTER, len(counted_scores(case.incumbent)))
     was_trained = bool(counted_scores(case.incumbent_anew)) or is_crowded_out(case)

@@ -10,7 +10,7 @@ from these refs of one repository:
     refs/nightlab/<study>/holdout/<NNNN>     annotated tag: one use of the holdout split
     refs/nightlab/<study>/confirmations/<NNNN>  annotated tag on an incumbent: its gain, again
     refs/nightlab/<study>/suggestions/<TIME>-<RANDOM>  annotated tag: a person's idea
-    refs/nightlab/<study>/stop               a person's wish that the session ends
+    refs/nightlab/<study>/stop               a person's request that the session stop
     refs/nightlab/<study>/session            on a remote only: who works on the study
 
 Nothing here touches the user's checkout, index or HEAD: all writing is plumbing.

@@ -30,7 +30,7 @@ class StudyRefs:
 
     @property
     def stop(self) -> str:
-        """A person's wish that the session ends; here and on a remote."""
+        """A person's request that the session stop; here and on a remote."""
         return f"{self.root}/stop"
 
     def trial(self, number: int) -> str:

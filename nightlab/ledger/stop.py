@@ -1,9 +1,9 @@
-"""A person's wish that a session ends after its current trial.
+"""A person's request that a session stop after its current trial.
 
     refs/nightlab/<study>/stop   a JSON note, here or on a remote: which session is meant
 
-The note names the session that was at work when it was written, and no other heeds it. So a
-wish that came too late, or whose session was killed first, does not stop the next one.
+The note names the session that was at work when it was written, and no other obeys it. So a
+request that came too late, or whose session was killed first, does not stop the next one.
 """
 
 import platform
@@ -20,7 +20,7 @@ from nightlab.records import SCHEMA_VERSION, Frozen, utc_now
 
 
 class StopRequest(Frozen):
-    """A wish that one session of a study ends."""
+    """A request that one session of a study stop."""
 
     schema_version: int = SCHEMA_VERSION
     study: str
@@ -82,7 +82,7 @@ def ask_remote_to_stop(remote: Remote) -> SessionNote:
 
 
 def stop_request(ledger: Ledger, session: str) -> StopRequest | None:
-    """The wish that a session ends, as it stands here, or None.
+    """The request that a session stop, as it stands here, or None.
 
     Args:
         ledger: the study's.
@@ -96,7 +96,7 @@ def stop_request(ledger: Ledger, session: str) -> StopRequest | None:
 
 
 def hear_stop(ledger: Ledger, remote: Remote, session: str) -> None:
-    """Bring the wish that stands on a remote here, if it means the session.
+    """Bring a request that stands on a remote here, if it means the session.
 
     Raises:
         RemoteError: the remote did not answer.
@@ -110,12 +110,12 @@ def hear_stop(ledger: Ledger, remote: Remote, session: str) -> None:
 
 
 def forget_stop(ledger: Ledger, remote: Remote | None, unless: str | None = None) -> None:
-    """Remove the wish here and on the remote, once it is fulfilled or its session is gone.
+    """Remove the request here and on the remote, once it is fulfilled or its session is gone.
 
     Args:
         ledger: the study's.
         remote: where the session pushes the study, if anywhere.
-        unless: a session whose wish stays.
+        unless: a session whose request stays.
 
     Raises:
         RemoteError: the remote did not answer or refused.

@@ -50,7 +50,7 @@ def shares(arms: Mapping[Name, ArmRecord], draws: int = SHARE_DRAWS) -> dict[Nam
 
 
 def _draw(arms: Mapping[Name, ArmRecord], chance: random.Random) -> Name:
-    # In the order of names, so that the same draw does not hang on how a mapping was made.
+    # In the order of names, so that a draw does not depend on how a mapping was made.
     rates = {
         name: chance.gammavariate(PRIOR_GAIN + arm.gain, 1 / (PRIOR_COST + arm.cost))
         for name, arm in sorted(arms.items())

@@ -127,7 +127,7 @@ class CommandProposer:
 
         Raises:
             ModelRefused: there is no such command.
-            EndpointError: it ended with another status than 0, which may pass.
+            EndpointError: it ended with a status other than 0, which may be temporary.
         """
         return self._proposal(brief, brief.incumbent_source, "")
 

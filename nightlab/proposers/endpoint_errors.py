@@ -20,7 +20,7 @@ _RAISED = re.compile(r"^[\w.]+(?:Error|Exception): (?P<why>.+?)(?:\s*\[type=|\n\
 
 
 class EndpointError(ModelError):
-    """The endpoint failed in a way that may pass.
+    """The endpoint failed in a way that may be temporary.
 
     Attributes:
         retry_after_seconds: what the server asked to be waited, where it did.

@@ -19,7 +19,7 @@ What an edit changed about the knobs is seen at once: those that it removed are 
 that it brought is moved first, since its value was never tuned.
 
 Nothing is stored: the study is rebuilt from the records each time, and the randomness
-hangs on the study's seed and the trial's number only, so that a resumed trial gets the
+depends on the study's seed and the trial's number only, so that a resumed trial gets the
 same idea.
 """
 

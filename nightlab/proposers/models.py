@@ -236,7 +236,7 @@ class ModelPool:
     def _worst(failures: Sequence[ModelError]) -> ModelError:
         """The failure that says most about what to do.
 
-        A shorter prompt may help at once; else one that may pass by itself, else one of caps.
+        One that a shorter prompt may help; else one that may be temporary; else one of caps.
         """
         for kind in (PromptTooLong, EndpointError, BudgetReached):
             for failure in failures:

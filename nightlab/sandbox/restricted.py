@@ -28,7 +28,7 @@ from nightlab.sandbox.process import SandboxedProcess, Spawner
 from nightlab.sandbox.protocol import Pair
 from nightlab.sandbox.seccomp import filter_program
 
-# How many cores there are, and how they hang together: what thread pools ask for.
+# How many cores there are, and how they are connected: what thread pools ask for.
 _TOPOLOGY = ("/sys/devices/system/cpu", "/sys/devices/system/node")
 _DRIVER = (
     *("/proc/driver/nvidia", "/proc/driver/nvidia-uvm", "/proc/devices"),

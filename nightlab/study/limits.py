@@ -1,4 +1,4 @@
-"""When a session stops: a person's wish, a number of trials, a time, or a cost."""
+"""When a session stops: at a person's request, or at a number of trials, a time or a cost."""
 
 from nightlab.ledger import stop_request
 from nightlab.records import Reason, TrialRecord, utc_now
@@ -21,9 +21,9 @@ class Limits:
             under_way: trials that have begun and will count as done.
         """
         settings = self._session.settings
-        wish = stop_request(self._session.ledger, self._session.identifier)
-        if wish is not None:
-            return wish.sentence()
+        request = stop_request(self._session.ledger, self._session.identifier)
+        if request is not None:
+            return request.sentence()
         ours = self._own_trials()
         if settings.trials is not None and len(ours) + under_way >= settings.trials:
             return _trials_sentence(settings.trials, len(ours))

@@ -1,8 +1,8 @@
-"""How a session bears trials that failed through no fault of their candidates.
+"""When a session pauses or stops after trials that failed through no fault of their candidates.
 
-One failure passes, a provider may be down for an hour, and a wrong key stays wrong. So
-refusals end a session when the same one comes three times in a row, failures of this machine
-when any three do, and endpoints that do not answer are waited for, longer each time.
+A single failure may be chance, a provider may be down for an hour, and a wrong key stays wrong. So
+a session ends after the same refusal three times in a row, or any three failures of this machine,
+and an endpoint that does not answer is waited for, longer each time.
 """
 
 from collections.abc import Sequence

@@ -14,27 +14,27 @@ from nightlab.ledger import (
 from nightlab.proposers import KnobProposer
 from nightlab.study.session import Session
 
-NOT_HEARD = "Suggestions and stops that were sent from elsewhere are not heard now"
+NOT_HEARD = "Suggestions and stop requests from elsewhere cannot be read now"
 
 
 def stop_asked_since(session: Session, moment: datetime) -> bool:
     """Whether a person asked, here or on the study's remote, that the session ends, since a moment.
 
-    A wish that came before ended the trials; what follows them then goes on.
+    A request that came before ended the trials; what follows them then goes on.
     """
     if session.remote is not None:
         try:
             hear_stop(session.ledger, session.remote, session.identifier)
         except (RemoteError, LedgerError) as error:
             events.publish(events.Notice(text=f"{NOT_HEARD}: {error}"))
-    wish = stop_request(session.ledger, session.identifier)
-    return wish is not None and wish.asked_at > moment
+    request = stop_request(session.ledger, session.identifier)
+    return request is not None and request.asked_at > moment
 
 
 class Steering:
     """Hears what is asked of a session, between its trials.
 
-    Nothing here stops a trial: a remote that does not answer is said, and asked again.
+    Nothing here stops a trial: where a remote does not answer, that is said, and it is asked again.
     """
 
     def __init__(self, session: Session) -> None:
@@ -69,7 +69,7 @@ class Steering:
             events.publish(events.Notice(text=text))
 
     def end(self) -> None:
-        """Put away the wish that the session ended, so that it stops no other."""
+        """Put away the request that ended the session, so that it stops no other."""
         try:
             forget_stop(self._session.ledger, self._session.remote)
         except RemoteError as error:

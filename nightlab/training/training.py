@@ -185,7 +185,7 @@ class _Training:
         return None
 
     def charge_start_up(self) -> Failure | None:
-        """Take start-up beyond its free part off the budget in seconds, be it only the cap.
+        """Take start-up beyond its free part off the budget in seconds, or off the cap.
 
         Whatever runs in a sandbox can be read there, compiled or not, and learnt from. So time
         before the gate is no more free than honest starts need.

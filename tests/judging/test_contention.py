@@ -180,7 +180,7 @@ def test_people_are_told_which_record_it_departs_from() -> None:
     assert "40% slower than the 100 of" in pair
     said = contention_sentence(replicates, 2, counts=True)
     assert said is not None
-    assert "It counts all the same" in said
+    assert "It still counts" in said
     fell = mark_contended((replicate(4, 100.0, quarters=FALLEN),))
     alone = contention_sentence(fell, 4)
     assert alone is not None

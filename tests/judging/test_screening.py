@@ -42,7 +42,7 @@ def test_the_incumbent_is_crowded_out_where_a_few_of_its_trainings_in_a_row_do_n
         found = case(1.985, incumbent_anew=anew, incumbent=WELL_KNOWN)
         found = dataclasses.replace(found, incumbent=(*found.incumbent, *anew))
         assert screening.is_crowded_out(found) is crowded
-    # Where most of its trainings are contended all count: the machine is just so.
+    # Where most of its trainings are contended, all count: the machine is always this noisy.
     found = dataclasses.replace(found, incumbent=slowed, incumbent_anew=slowed)
     more = dataclasses.replace(found, incumbent=(*slowed, *slowed[:1]))
     assert [screening.is_crowded_out(each) for each in (found, more)] == [True, False]

@@ -1,4 +1,4 @@
-"""A person's wish that a session ends: it means one session, and no other."""
+"""A person's request that a session stop: it means one session, and no other."""
 
 import os
 import signal
@@ -85,7 +85,7 @@ def test_a_wish_from_another_machine_comes_through_the_remote(
         hear_stop(ledger, remote, "one")
         hear_stop(ledger, remote, "one")
         assert stop_request(ledger, "one") is not None
-        session.push()  # carries no wish anywhere
+        session.push()  # carries no request anywhere
         forget_stop(ledger, remote, unless="one")
         assert STOP in git(remote_address, "for-each-ref")
         forget_stop(ledger, remote)

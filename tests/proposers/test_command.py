@@ -170,7 +170,7 @@ def test_what_failed_its_dry_run_is_given_back() -> None:
     assert "as you left it" in mended.exchanges[0].prompt
 
 
-def test_a_status_other_than_0_is_a_failure_that_may_pass() -> None:
+def test_a_status_other_than_0_is_a_failure_that_another_try_may_mend() -> None:
     with pytest.raises(EndpointError, match=r"status 3 \(overloaded\).*status 0") as caught:
         propose(f"{DEEPER}; echo overloaded; exit 3")
     assert not isinstance(caught.value, ModelRefused)

@@ -52,7 +52,9 @@ def failure_of(answer: Answer, timeout_seconds: float = 20.0) -> tuple[ModelErro
         (Disconnect(), ["failed: Connection error"]),
     ],
 )
-def test_failures_that_may_pass_are_model_errors(answer: Answer, words: list[str]) -> None:
+def test_failures_that_another_try_may_mend_are_model_errors(
+    answer: Answer, words: list[str]
+) -> None:
     error, requests = failure_of(answer)
     assert isinstance(error, EndpointError)
     assert not isinstance(error, ModelRefused)

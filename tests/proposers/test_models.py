@@ -181,7 +181,7 @@ def trial(number: int, model: str, gain: float = 0.0, cost_usd: float | None = 0
     return record.model_copy(update={"decision": decision, "model": model, "cost": cost})
 
 
-def test_a_model_is_asked_the_oftener_the_more_it_gained_for_its_price() -> None:
+def test_a_model_is_asked_more_often_the_more_it_gained_for_its_price() -> None:
     prices = {"dear": Price(prompt=1e-5, completion=1e-5), "cheap": Price(prompt=0, completion=0)}
     records = [trial(n, "dear", gain=0.03, cost_usd=1.0) for n in range(4)]
     records += [trial(n, "cheap", gain=0.03, cost_usd=0.01) for n in range(4, 8)]

@@ -72,7 +72,7 @@ def test_both_codes_are_trained_in_turn_until_both_have_enough() -> None:
     assert next_code(confirmation((2.0,), (1.9,))) is Code.BASELINE
     assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9))) is Code.INCUMBENT
     assert next_code(confirmation((2.0, 2.0, 2.0), (1.9, 1.9, 1.9))) is None
-    # One that an earlier version left had trained the one code oftener.
+    # One that an earlier version left had trained one of the codes more often.
     assert next_code(confirmation((2.0,) * 4, (1.9,) * 3)) is Code.INCUMBENT
 
 

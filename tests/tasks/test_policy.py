@@ -11,7 +11,7 @@ from nightlab.errors import (
     SandboxError,
     UsageError,
 )
-from tasks.policy import may_pass
+from tasks.policy import may_succeed
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,8 @@ from tasks.policy import may_pass
         (ZeroDivisionError("a bug"), False),
     ],
 )
-def test_only_failures_that_may_pass_are_tried_again(error: Exception, again: bool) -> None:
+def test_only_failures_that_another_try_may_mend_are_tried_again(
+    error: Exception, again: bool
+) -> None:
     state = asyncio.run(exception_to_failed_state(error))
-    assert may_pass(None, None, state) is again  # type: ignore[arg-type]
+    assert may_succeed(None, None, state) is again  # type: ignore[arg-type]
