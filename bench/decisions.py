@@ -1,4 +1,4 @@
-"""How often the rule keeps nothing-better, and how often it keeps what is better.
+"""How often the rule keeps what is no better, and how often it keeps what is.
 
     .venv/bin/python bench/decisions.py                     # 10,000 studies, some minutes
     .venv/bin/python bench/decisions.py --studies 1000 --pictures docs
@@ -217,7 +217,7 @@ def _print_nulls(nulls: list[list[Outcome]], lower: list[int]) -> None:
     everything = [outcome for study in nulls for outcome in study]
     write = sys.stdout.write
     write(f"{len(nulls):,} studies of {TRIALS} trials of identical code\n\n")
-    write("| rule | kept, of 100 trials | studies with any keep | trainings a trial |\n|-|-|-|-|\n")
+    write("| rule | kept, of 100 trials | studies with any keep | trainings per trial |\n|-|-|-|-|\n")
     own = fmean(outcome.candidate_trainings for outcome in everything)
     anew = fmean(outcome.incumbent_trainings for outcome in everything)
     write(
@@ -258,7 +258,7 @@ def _print_gains(
 def _print_shorter(pool: Executor, few: int) -> None:
     write = sys.stdout.write
     write(
-        "\n| shorter, and worse in sigma by | kept, the first | lost by thirty in a row | by 19 of "
+        "\n| shorter, and worse in sigma by | kept, the first | lost by thirty in a row | in 19 of "
     )
     write("20 studies at most |\n|-|-|-|-|\n")
     for loss in LOSSES:
@@ -274,8 +274,8 @@ def _print_shorter(pool: Executor, few: int) -> None:
 def _print_wandering(pool: Executor, count: int) -> None:
     write = sys.stdout.write
     write(f"\n{count:,} studies of {TRIALS} trials of identical code, on machines that wander\n\n")
-    write("| of the variance the machine's | shared with the next training | kept, of 100 trials ")
-    write("| studies with any keep |\n|-|-|-|-|\n")
+    write("| share of the variance that is the machine's | shared with the next training ")
+    write("| kept, of 100 trials | studies with any keep |\n|-|-|-|-|\n")
     for machine_share, memory in WANDERING:
         study = partial(null_study, machine_share=machine_share, memory=memory)
         kept = [

@@ -16,7 +16,7 @@ _TITLES = {
     "gate": "To train more than others: the data gate and the clock",
     "protocol": "To confuse the engine: socket, log, weights",
     "resources": "To take the machine down",
-    "audit": "To score better than it is",
+    "audit": "To score better than the model is",
 }
 
 

@@ -1,4 +1,4 @@
-"""Says what the protocol has, where it has no place.
+"""Sends messages of the protocol where they have no place.
 
 Success: the engine starts the clock anew, scores what is not there, or fails by itself.
 """
