@@ -31,15 +31,15 @@ from tasks.prepare import prepare
 def confirmation(
     session: Annotated[Session, SkipValidation], study: str, wanted: int
 ) -> ConfirmationRecord:
-    """Train and score both codes in turn until there is enough, or go on where a kill cut in.
+    """Train and score both codes in turn until there is enough, or resume where a kill cut in.
 
-    Where a person asks the session to stop, it is left under way.
+    If a person asks the session to stop, it is left to be resumed.
     """
     began = utc_now()
     record = begin_confirmation(session, wanted)
     while (code := next_code(record)) is not None:
         if stop_asked_since(session, began):
-            text = f"Asked to stop: `nightlab confirm {study}` goes on with the confirmation."
+            text = f"Asked to stop: `nightlab confirm {study}` continues the confirmation."
             events.publish(events.Notice(text=text))
             return record
         events.publish(

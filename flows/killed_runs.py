@@ -1,7 +1,7 @@
-"""Runs that Prefect shows as running for ever, since their session was killed.
+"""Runs that Prefect would show as running forever, because their session was killed.
 
-After SIGKILL nobody is left to tell the server. The session that goes on with the study knows
-from its note who was at work before, and closes what that one left open.
+After SIGKILL nobody is left to tell the server. The session that continues the study knows from
+its note which one was at work before, and closes what that one left open.
 """
 
 from typing import Any
@@ -41,7 +41,7 @@ def _find(client: SyncPrefectClient, holder: str) -> FlowRun | None:
 def _close(client: SyncPrefectClient, run: FlowRun, successor: str) -> None:
     """Close a run and what is open below it, the innermost first."""
     crashed: State[Any] = Crashed(
-        message=f"Its session was killed; flow run {successor} goes on with it."
+        message=f"Its session was killed; flow run {successor} continues it."
     )
     state = {"type": {"any_": OPEN}}
     below = FlowRunFilter.model_validate({"parent_flow_run_id": {"any_": [run.id]}, "state": state})

@@ -162,7 +162,7 @@ def _await_ready(process: "subprocess.Popen[bytes]", address: str, log: Path) ->
 def _drain(address: str, began: datetime) -> None:
     """Wait until the server has all logs, and the end of every task run since ``began``.
 
-    Task runs of sessions that were killed stay unfinished for ever and do not count.
+    Task runs of sessions that were killed stay unfinished forever and do not count.
     """
     from prefect.logging.handlers import APILogWorker
 

@@ -17,5 +17,7 @@ def push_or_say(session: Session) -> None:
         push(session)
     except RemoteError as error:
         events.publish(
-            events.Notice(text=f"Not pushed yet, all is kept here and the next push tries: {error}")
+            events.Notice(
+                text=f"Not pushed yet; all is kept here and the next push tries again: {error}"
+            )
         )

@@ -106,7 +106,7 @@ def _confirm_or_say(session: Session) -> None:
     try:
         confirmation(session, study, session.settings.confirm_replicates)
     except MachineryError as error:
-        text = f"The gain is not confirmed yet: {error} `nightlab confirm {study}` goes on with it."
+        text = f"The gain is not confirmed yet: {error} `nightlab confirm {study}` continues it."
         events.publish(events.Notice(text=text))
     push_or_say(session)
 

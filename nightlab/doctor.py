@@ -186,7 +186,7 @@ def _mlflow(places: Places) -> Finding:
                 pass
         except OSError as error:
             raise UsageError(
-                f"MLflow's store needs a writable {places.mlruns}, and writing said {error}: "
+                f"MLflow's store needs a writable {places.mlruns}, and writing failed ({error}): "
                 "change its owner, or set NIGHTLAB_TRACKING_URI."
             ) from error
         return Finding(name="mlflow", outcome=Outcome.GOOD, found=places.tracking_uri)

@@ -1,4 +1,4 @@
-"""Have a candidate run dry, and what breaks mended."""
+"""Give a candidate its dry run, and have what breaks mended."""
 
 from prefect import task
 from prefect.cache_policies import NO_CACHE

@@ -1,8 +1,8 @@
 """The embedded corpus: Python source code that every installation already has.
 
 It fetches nothing. The distributions below are locked dependencies of Nightlab that the
-sandbox does *not* mount, so that a candidate cannot read any split in there. Left out
-with intent are torch's own requirements and the standard library, which the sandbox
+sandbox does *not* mount, so that a candidate cannot read any split in there. Deliberately
+left out are torch's own requirements and the standard library, which the sandbox
 mounts, and whatever those carry copies of: ``ensurepip`` holds a wheel of pip with rich,
 Pygments, requests, urllib3 and more inside; setuptools carries packaging and others.
 """
@@ -119,5 +119,5 @@ def _source_text(path: Path) -> str:
     except (OSError, SyntaxError, UnicodeDecodeError) as error:
         raise CorpusError(
             f"the embedded corpus needs {path}, and it cannot be read ({error}): "
-            "run `rm -rf .venv && make setup`, which installs the locked packages anew."
+            "run `rm -rf .venv && make setup`, which installs the locked packages again."
         ) from error

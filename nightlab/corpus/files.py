@@ -186,5 +186,5 @@ def _jsonl_text(path: Path, number: int, line: bytes) -> str:
 def _unreadable(path: Path, error: OSError) -> CorpusError:
     return CorpusError(
         f"the corpus needs to read {path}, and the system refused ({error.strerror}): "
-        "give it a readable file, or move it out of the folder."
+        "make the file readable, or move it out of the folder."
     )

@@ -117,7 +117,7 @@ def open_corpus(folder: Path) -> Corpus:
     Raises:
         CorpusError: the folder does not hold a whole corpus of this version.
     """
-    remedy = "delete that folder, the next session prepares it anew."
+    remedy = "delete that folder; the next session prepares it again."
     try:
         manifest = Manifest.model_validate_json((folder / MANIFEST_FILE).read_bytes())
     except OSError as error:

@@ -97,7 +97,7 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        progress("waiting for another session that prepares the same corpus", None)
+        progress("waiting for another session that is preparing the same corpus", None)
         lock.acquire()
     try:
         yield

@@ -1,8 +1,8 @@
 """Dealing documents out to ``train``, ``val`` and ``holdout``.
 
 Documents stand in the order of the hash of their words, which is as good as shuffled and
-the same on every machine. ``val`` takes them from the one end until it holds its quota of
-text, ``holdout`` from the other, ``train`` is the rest: the evaluation splits are as
+the same on every machine. ``val`` takes them from one end until it holds its quota of
+text, ``holdout`` from the other; ``train`` is the rest: the evaluation splits are as
 large as they must be and no larger, whatever the size of the corpus. Documents that
 overlap (``overlap.py``) are then dropped from ``holdout`` where they meet ``val``, and
 from ``train`` where they meet either.

@@ -75,7 +75,7 @@ def load_tokenizer(path: Path) -> tiktoken.Encoding:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorpusError(
             f"the corpus needs its tokenizer at {path}, and it cannot be read ({error}): "
-            "delete the corpus's folder, it is prepared anew."
+            "delete the corpus's folder; it is then prepared again."
         ) from error
 
 

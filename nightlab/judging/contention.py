@@ -118,7 +118,7 @@ def contention_sentence(
     if counts:
         outcome = "It still counts, since most of this code's trainings are like it"
     return (
-        f"The training with seed {seed} was contended: {why}. {outcome}; close what else uses this "
+        f"The training with seed {seed} was contended: {why}. {outcome}; stop what else uses this "
         "machine, or begin a study that counts tokens (--budget-tokens)."
     )
 

@@ -99,7 +99,7 @@ def decide_baseline(replicates: Sequence[Replicate]) -> Decision:
     standing = counted(replicates)
     scores = ", ".join(f"{each:.4f}" for each in counted_scores(replicates))
     left_out = sum(each.contended for each in replicates if each not in standing)
-    contended = f"; {left_out} under contention left out" if left_out else ""
+    contended = f"; {left_out} contended, left out" if left_out else ""
     return Decision(
         verdict=Verdict.KEEP,
         reason=Reason.BASELINE,

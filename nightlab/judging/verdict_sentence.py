@@ -51,7 +51,7 @@ def enough_evidence(
         f"{times(comparison.evidence())} times likelier if it is better than if not, and "
         f"{needed:,.0f} were needed, with {_plural(earlier_trials, 'trial')} judged before it; "
         f"{times(paired.evidence())} times on {_next_to_it(paired)}, better by {paired.gain:.4f}, "
-        f"and {times(differences.evidence())} times by how far those differences lie apart"
+        f"and {times(differences.evidence())} times by the spread of those differences"
     )
 
 
@@ -68,7 +68,7 @@ def too_little_beside_it(paired: Comparison, needed: float) -> str:
     return (
         f"on {_next_to_it(paired)} the gain is {paired.gain:+.4f}, only "
         f"{times(paired.evidence())} times likelier if it is better than if not, where "
-        f"{needed:,.0f} were needed: what it gains on the earlier ones may be the machine's"
+        f"{needed:,.0f} were needed: what it gains on the earlier ones may come from the machine"
     )
 
 
@@ -80,7 +80,7 @@ def too_little_gain(comparison: Comparison, least_gain: float) -> str:
         least_gain: that is asked for, in standard deviations of one training.
     """
     return (
-        f"a gain of {least_gain * comparison.sigma:.4f} is asked for to go on, {least_gain:g} of "
+        f"a gain of {least_gain * comparison.sigma:.4f} is needed to go on, {least_gain:g} of "
         f"the noise of one training"
     )
 

@@ -1,8 +1,8 @@
 """A machine whose speed wanders, and what that makes of a study's noise.
 
-Contention (``contention``) is a training that stands out. On a machine that other people
-share none may, as all of them differ: then the speed is a part of every score, the noise is wide
-with it, and real gains are lost in that. Counting tokens takes it out; this says when to.
+Contention (``contention``) is a training that stands out. On a machine that is shared
+with other people perhaps none does, since all differ: then the speed is a part of every score, the
+noise is wide with it, and hides real gains. Counting tokens takes it out; this says when to.
 """
 
 import math
@@ -78,12 +78,12 @@ def find_wandering(records: Sequence[TrialRecord]) -> Wandering | None:
 
 
 def wandering_sentence(records: Sequence[TrialRecord]) -> str | None:
-    """What to tell people of it, and the setting that mends it; None where nothing is to tell."""
+    """What to tell people of it, and the setting that mends it; None if nothing is to be told."""
     found = find_wandering(records)
     if found is None:
         return None
     return (
-        f"The machine's speed wandered: identical code trained at {found.slowest:,.0f} to "
+        f"The machine's speed varied: identical code trained at {found.slowest:,.0f} to "
         f"{found.fastest:,.0f} tokens per second, and {found.score_share:.0%} of the variance of "
         f"its scores goes with that. The noise of one training is ±{found.noise_bpb:.4f} bpb, and "
         f"would be about ±{found.own_noise_bpb:.4f} without it; gains below that are hard to find. "

@@ -3,7 +3,7 @@
     refs/nightlab/<study>/confirmations/<NNNN>   annotated tag on the incumbent's commit
 
 A confirmation's ref is moved forward after every training, until it is finished; so a kill
-costs one training at most, and a copy that got further is told by its progress.
+costs one training at most, and a copy that got further is recognised by its progress.
 """
 
 from datetime import datetime

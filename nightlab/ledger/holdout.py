@@ -3,7 +3,7 @@
     refs/nightlab/<study>/holdout/<NNNN>   annotated tag on the commit that was scored
 
 The split never chooses: a score that was looked at a hundred times is no longer a holdout
-score. So every look counts, also one that failed, and a study says how many there were.
+score. So every look counts, even one that failed, and a study says how many there were.
 """
 
 from datetime import datetime

@@ -69,7 +69,7 @@ class Plumbing:
             self._repository = git.Repo(root)
         except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
             raise LedgerError(
-                f"A study lives in a git repository, and {root} is none: "
+                f"A study lives in a git repository, and {root} is not one: "
                 "run Nightlab in a clone, or `git init` and commit there."
             ) from error
         self.root = root
@@ -147,7 +147,7 @@ class Plumbing:
             stdout, stderr = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
             timed_out = True
-            # The whole group: a helper left alive would hold the pipes open for ever.
+            # The whole group: a helper left alive would hold the pipes open forever.
             os.killpg(process.pid, signal.SIGKILL)
             stdout, stderr = process.communicate()
         return GitResult(

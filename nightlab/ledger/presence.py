@@ -49,7 +49,7 @@ class SessionNote(Frozen):
     def sentence(self, study: str) -> str:
         """Return the refusal that names this session."""
         return (
-            f"Study {study!r} has one session at a time and {self.holder} works on it "
+            f"Study {study!r} has one session at a time, and {self.holder} is working on it "
             f"(host {self.host}, process {self.pid}, since {self.since:%Y-%m-%d %H:%M:%S %Z}): "
             "wait for it, stop it there, or name another study with --study."
         )

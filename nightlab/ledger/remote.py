@@ -1,6 +1,6 @@
 """The study on a git remote: fetched as a union, pushed without ever overwriting.
 
-How two copies of a study come together is told in ``merging``; here they are exchanged.
+``merging`` brings two copies of a study together; here they are exchanged.
 """
 
 import os
@@ -47,7 +47,7 @@ class Remote:
         known = self.plumbing.line("remote").split()
         if name not in known:
             raise UsageError(
-                f"The study's remote {name!r} needs to be one of this repository's and it has "
+                f"The study's remote {name!r} needs to be one of this repository's, and it has "
                 f"{', '.join(known) or 'none'}: add it with `git remote add {name} ADDRESS`."
             )
 
@@ -157,8 +157,8 @@ class Remote:
         if result.status != 0:
             raise RemoteError(
                 f"Git remote {self.name!r} did not take study {self.refs.study!r} "
-                f"({result.complaint}); everything stands in this clone, and the next push "
-                "brings it along."
+                f"({result.complaint}); everything is safe in this clone, and the next push "
+                "sends it."
             )
 
     def read(self, ref: str, oid: str) -> bytes:
@@ -215,5 +215,5 @@ class Remote:
         )
         return RemoteError(
             f"Git remote {self.name!r} needs to answer without asking for a password, and "
-            f"did not: {said}; try `git ls-remote {self.name}`. Everything stands in this clone."
+            f"did not: {said}; try `git ls-remote {self.name}`. Everything is safe in this clone."
         )

@@ -1,7 +1,7 @@
 """One session of a study at a time: on this machine, and across machines with a remote.
 
-Here a file lock says so, which the kernel releases however the session ends. Across
-machines a ref of the remote does: a JSON note of who works on the study since when, and
+On one machine a file lock ensures it, which the kernel releases however the session ends. Across
+machines a ref on the remote does: a JSON note of who works on the study since when, and
 when it was last heard of. It is only ever changed by compare-and-swap, and rides along
 with every push of records: a session that lost it cannot push, and stops.
 """
@@ -288,8 +288,8 @@ def _acquire(lock: filelock.BaseFileLock, note_file: Path, study: str) -> None:
         if holder is not None:
             raise StudyBusy(holder.sentence(study)) from error
         raise StudyBusy(  # the other one is just beginning, or ending
-            f"Study {study!r} has one session at a time and another process of this machine "
-            "works on it: wait for it, or name another study with --study."
+            f"Study {study!r} has one session at a time, and another process on this machine "
+            "is working on it: wait for it, or name another study with --study."
         ) from error
 
 

@@ -52,7 +52,7 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
     if error is not None and not text.strip():
         error = f"The answer is empty (finish reason {finish_reason})."
     elif error is not None and finish_reason == "length":
-        error = f"{error} The answer was cut off at the model's longest: make it shorter."
+        error = f"{error} The answer was cut off at the model's limit: make it shorter."
     return Draft(
         title=idea.title,
         hypothesis=idea.hypothesis,

@@ -1,4 +1,4 @@
-"""Who has ideas in a study, and what each has come to for the time that it took.
+"""Who has ideas in a study, and what each has gained for the time that it took.
 
 A session with the hybrid proposer divides its trials among these arms; a report shows them for
 every study in which more than one had a turn.

@@ -80,7 +80,7 @@ def _check_command(settings: SessionSettings, variables: Mapping[str, str]) -> N
         return
     if settings.proposer not in ("auto", "command", "hybrid"):
         raise UsageError(
-            f"A command is given, and the {settings.proposer} proposer asks none: add --proposer "
+            f"A command is given, and the {settings.proposer} proposer runs none: add --proposer "
             "command (or hybrid), or leave --command out."
         )
     if settings.proposer != "command" and settings.model:

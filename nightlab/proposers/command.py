@@ -191,7 +191,10 @@ class CommandProposer:
             )
             done = self._looked_at(brief, workshop, outcome)
         if done.touched:
-            text = f"The command of trial {brief.number} touched what is dropped: {done.touched}."
+            text = (
+                f"The command of trial {brief.number} touched other files, which are dropped: "
+                f"{done.touched}."
+            )
             events.publish(events.Notice(text=text))
         if outcome.broke is None and outcome.code != 0:
             raise self._failure(outcome)
@@ -202,10 +205,10 @@ class CommandProposer:
         said = f"{self.where} ended with status {outcome.code} ({words or 'it printed nothing'})"
         if outcome.code in NOT_FOUND:
             return ModelRefused(
-                f"The {said}: a command needs to exist here, so mend it in --command."
+                f"The {said}: the command must exist on this machine, so correct --command."
             )
         return EndpointError(
-            f"The {said}: nothing of it was taken, since it is to end with status 0 when it is "
+            f"The {said}: nothing was taken from it, since it must end with status 0 when it is "
             "done."
         )
 
@@ -267,7 +270,7 @@ def _idea(done: _Try, edits: tuple[Edit, ...]) -> Idea:
 def _note(brief: Brief, done: _Try, title: str) -> str:
     notes = []
     if done.touched:
-        notes.append(f"It also touched, and this was dropped: {done.touched}.")
+        notes.append(f"It touched other files, which were dropped: {done.touched}.")
     near = near_trial(brief, done.source, title) if done.error is None else None
     if near is not None:
         notes.append(f"It is near trial {near.number} by its {near.by}.")

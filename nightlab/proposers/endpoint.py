@@ -4,7 +4,7 @@ What litellm 1.106 does with the failures of an endpoint is measured in the test
 things about it shape this module: a closed port, a broken connection and a missing key all
 come as a made-up status 500 without headers; its time-out bounds each read and not the
 whole, so that an answer that drips in never ends; and its own retries hide the cause, so
-they are off: whoever calls retries.
+they are off: the caller retries.
 """
 
 import contextvars
@@ -206,7 +206,7 @@ class Endpoint:
         wait = retry_after_seconds(headers)
         # A status without headers is litellm's own invention: no server has spoken.
         found = f"answered status {status}: {said}" if headers else f"failed: {said}"
-        later = "" if wait is None else f", no sooner than in {wait:g} seconds, as it asks"
+        later = "" if wait is None else f", in no less than {wait:g} seconds, as it asks"
         return EndpointError(
             f"The {self.where} must answer and {found}. Try again later{later}; `nightlab doctor` "
             "tries the endpoint.",

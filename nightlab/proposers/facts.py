@@ -1,4 +1,4 @@
-"""What is known of a study beside its trials: score, noise, machine, time, loss, knobs."""
+"""What is known of a study besides its trials: score, noise, machine, time, loss, knobs."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The proposer that divides the nights between a model and the optimiser.
+"""The proposer that divides its trials between a model and the optimiser.
 
 Published comparisons find that optimisers beat models at numbers, that models find what
 optimisers cannot (structure), and that both together beat either. So each trial goes to one of

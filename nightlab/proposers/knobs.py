@@ -101,7 +101,7 @@ def set_knobs(source: str, values: Mapping[str, Value]) -> str:
     if unknown:
         raise UsageError(
             f"{TRAINER_FILE} must assign a literal to {', '.join(unknown)} once at its top level "
-            "to have it set, and does not: put the constant back, or leave it out of the preset."
+            "for it to be set, and does not: put the constant back, or leave it out of the preset."
         )
     if not values:
         return source

@@ -1,4 +1,4 @@
-"""The proposer with language models: asks, has the answer mended, looks whether it is new."""
+"""The proposer with language models: asks, has the answer mended, checks whether it is new."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""Where a SEARCH stands in the source: exactly, or but for white space, or nowhere.
+"""Where a SEARCH stands in the source: exactly, or except for white space, or nowhere.
 
 Whole lines are tried first; where none match, a part of a line (or of several) does, unless it
-would cut through a name or a number. Where nothing matches exactly, whole lines do that differ
-in white space only: at their ends, in blank lines around the block, and by one and the same
+would cut through a name or a number. Where nothing matches exactly, whole lines match that differ
+only in white space: at their ends, in blank lines around the block, and by one and the same
 indentation, which the replacement then gets too. Nothing is guessed beyond that.
 """
 

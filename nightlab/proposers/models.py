@@ -2,7 +2,7 @@
 
 A trial's conversation begins with the model that a bandit draws by what each one gained for
 its price. Where that one fails, the next stands in at once, and a model that asked to be left
-alone (Retry-After) is left alone for as long. Caps are checked before every call.
+alone (Retry-After) is left alone for that long. Caps are checked before every call.
 """
 
 import re
@@ -197,8 +197,8 @@ class ModelPool:
         if seconds > LONGEST_WAIT_SECONDS:
             raise EndpointError(
                 f"The {endpoint.where} asks to be left alone for {seconds:.0f} more seconds, and "
-                f"{LONGEST_WAIT_SECONDS:.0f} are the longest that a session waits: go on later, or "
-                "name another model besides with --model NAME,NAME.",
+                f"a session waits {LONGEST_WAIT_SECONDS:.0f} at most: run the same command later, "
+                "or name a second model with --model NAME,NAME.",
             )
         events.publish(
             events.Notice(text=f"Waiting {seconds:.0f} s, as the {endpoint.where} asks.")
@@ -226,7 +226,7 @@ class ModelPool:
             events.publish(
                 events.Notice(
                     text=f"No price is known for the {endpoint.where}: under the cap on dollars "
-                    f"a million of its tokens counts as ${million:.2f}. --max-model-tokens sets a "
+                    f"a million of its tokens count as ${million:.2f}. --max-model-tokens sets a "
                     "cap on tokens instead."
                 )
             )

@@ -20,7 +20,7 @@ def read_program(settings: SessionSettings, places: Places) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
             f"The research brief {settings.program!r} needs to be a readable text file in "
-            f"{places.root}, and reading it said: {error}. `git checkout program.md` brings back "
+            f"{places.root}, and reading it failed: {error}. `git checkout program.md` brings back "
             "the one that came with Nightlab."
         ) from error
 

@@ -1,6 +1,6 @@
-"""What a language model is told, and in which words it is to answer.
+"""What a language model is told, and the form in which it is to answer.
 
-The parts stand from what never changes to what always does, so that providers' prompt
+The parts are in order from what never changes to what always does, so that providers' prompt
 caches cover as much as possible: the contract, ``program.md``, the incumbent's source,
 what is known, the history.
 

@@ -194,7 +194,7 @@ def check_comparable(arms: Sequence[Arm]) -> None:
     different = differences(arms)
     if different:
         raise UsageError(
-            f"The scores of these studies do not compare: {different[0]}. Leave one out, or "
+            f"The scores of these studies cannot be compared: {different[0]}. Leave one out, or "
             "--force shows them side by side all the same, and says so."
         )
 

@@ -85,7 +85,7 @@ def gain_sentence(study: Study) -> str:
         return "No baseline has been scored yet, so there is nothing to compare with."
     if baseline.number == incumbent.number:
         return (
-            f"Nothing was kept yet: the baseline stands at {format_bpb(before)} bits per "
+            f"Nothing has been kept yet: the baseline stands at {format_bpb(before)} bits per "
             f"byte{_noise_clause(study)}."
         )
     if study.confirmation is not None and not study.confirmation.holds:

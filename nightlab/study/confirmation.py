@@ -81,7 +81,7 @@ def check_confirmable(
         what = "kept nothing as better than its baseline" if records else "no trials"
         raise UsageError(
             f"Study {study!r} has {what}, so there is no gain to "
-            f"confirm: `nightlab research --study {study}` goes on with it."
+            f"confirm: `nightlab research --study {study}` continues it."
         )
     return gain
 
@@ -241,7 +241,7 @@ def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRe
     pooled = pool_noise(map(scores_of, (baseline, incumbent)), noise)
     if pooled is None:
         raise EvaluationError(
-            f"Study {record.study!r} knows no noise to set the gain against: confirm with at least "
+            f"Study {record.study!r} has no noise to compare the gain with: confirm with at least "
             "two replicates."
         )
     pooled = no_finer_than_audits(pooled, record.incumbent_replicates, record.baseline_replicates)
@@ -261,10 +261,10 @@ def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -
     low, high = comparison.interval
     claimed = record.claimed_gain_bpb
     head = "Confirmed on holdout" if holds else "NOT confirmed on holdout"
-    claim = f"{claimed:.4f} were claimed by the trainings that chose it"
+    claim = f"{claimed:.4f} was claimed by the trainings that chose it"
     earlier = f", {record.carried} of them from an earlier confirmation" if record.carried else ""
     if holds and high < claimed:
-        claim += ", which is more than the interval holds"
+        claim += ", which is above the interval"
     if not holds and low <= claimed <= high:
         claim += (
             ", which so few seeds neither bear out nor rule out: "
@@ -278,13 +278,13 @@ def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -
 
 
 def _failure(record: ConfirmationRecord) -> str | None:
-    """The sentence on a code that does not train any more, or None."""
+    """The sentence on a code that no longer trains, or None."""
     for code in Code:
         broken = broken_down(replicates(record, code))
         if broken is not None:
             return (
                 f"NOT confirmed: the {code.value} failed {FAILURES_IN_A_ROW} fresh trainings in a "
-                f"row, the last one so: {broken.failure_message}"
+                f"row, the last one with: {broken.failure_message}"
             )
     return None
 

@@ -30,7 +30,7 @@ class Limits:
         began = min([self._began, *(record.started_at for record in ours)])
         hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR
         if settings.hours is not None and hours >= settings.hours:
-            return f"{settings.hours:g} hours were given and are over."
+            return f"The time given, {settings.hours:g} h, is over."
         if not self._session.proposer.needs_money:
             return None
         return self._session.spending.reached()
@@ -44,6 +44,8 @@ class Limits:
 
 
 def _trials_sentence(wanted: int, done: int) -> str:
+    if wanted == done == 1:
+        return "1 trial was asked for and is done."
     if done <= wanted:
         return f"{wanted} trials were asked for and are done."
     return f"{wanted} trials were asked for and {done} are done: interrupted ones were resumed."

@@ -50,10 +50,10 @@ def next_subject(session: Session, mark: InFlight) -> Subject | None:
     broken = crashes.broken_down(mark.incumbent_replicates)
     if broken is not None:
         raise EvaluationError(
-            f"The incumbent was trained anew to compare with trial {mark.number}, and failed "
-            f"{crashes.FAILURES_IN_A_ROW} times in a row, the last time so: "
+            f"The incumbent was trained again to compare with trial {mark.number}, and failed "
+            f"{crashes.FAILURES_IN_A_ROW} times in a row, the last time with: "
             f"{broken.failure_message} "
-            "It did train before, so look at what else this machine does, then "
+            "It did train before, so look at what else this machine is doing, then "
             f"`nightlab retry {mark.study} {mark.number}`."
         )
     judged = decision.judge(judged_case(session, mark))

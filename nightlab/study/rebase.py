@@ -1,4 +1,4 @@
-"""An idea that was made for an earlier incumbent, carried over to the one of today."""
+"""An idea that was made for an earlier incumbent, carried over to today's."""
 
 from nightlab.proposers import apply_edits, check_syntax
 from nightlab.records import InFlight, Proposal

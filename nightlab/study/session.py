@@ -102,7 +102,7 @@ class Session:
             raise UsageError(
                 f"Study {self.ledger.study!r} was begun on the corpus "
                 f"{begun.corpus_fingerprint[:12]} and {self.settings.corpus!r} is now "
-                f"{corpus.fingerprint[:12]}, so scores would not compare: restore the text, or "
+                f"{corpus.fingerprint[:12]}, so scores could not be compared: restore the text, or "
                 "name another study with --study."
             )
         self.corpus = corpus
@@ -199,8 +199,8 @@ def continue_settings(
                 given_so = f"one in tokens ({now:,})"
             raise UsageError(
                 f"Study {settings.study!r} was begun with {begun_so} and is now given {given_so}, "
-                "so scores would not compare: leave the setting out, or name another study with "
-                "--study."
+                "so scores could not be compared: leave the setting out, or name another study "
+                "with --study."
             )
     inherited = {name: getattr(begun, name) for name in MEASURE}
     if isinstance(beginning, InFlight):
@@ -225,15 +225,15 @@ def check_device(device: Device, baseline: TrialRecord | None) -> None:
     if both_cpu or baseline.budget_tokens is not None:
         events.publish(
             events.Notice(
-                text=f"The study was begun on {baseline.device!r} and goes on on "
-                f"{device.description!r}: scores of the two may not compare."
+                text=f"The study was begun on {baseline.device!r} and continues on "
+                f"{device.description!r}: scores of the two may not be comparable."
             )
         )
         return
     raise UsageError(
         f"Study {baseline.study!r} was begun on {baseline.device!r}, and this machine offers "
-        f"{device.description!r}: under a time budget their scores do not compare, so name another "
-        "study with --study, or run it where it was begun."
+        f"{device.description!r}: under a time budget their scores cannot be compared, so name "
+        "another study with --study, or run it where it was begun."
     )
 
 
@@ -283,7 +283,7 @@ def say_new_engine(version: str, records: tuple[TrialRecord, ...]) -> None:
     before = records[-1].engine_version
     events.publish(
         events.Notice(
-            text=f"The study goes on under engine {version}, after {before}: every record names "
+            text=f"The study continues under engine {version}, after {before}: every record names "
             "the engine that measured it."
         )
     )
@@ -357,7 +357,7 @@ def study_noise_bpb(records: tuple[TrialRecord, ...]) -> float | None:
 
 
 def replicate_seed(session_seed: int, number: int, index: int) -> int:
-    """A fresh seed for a replicate: every trial and replicate has its own, for ever."""
+    """A fresh seed for a replicate: every trial and replicate has its own, forever."""
     return seed_from(session_seed, number, index)
 
 
@@ -398,7 +398,7 @@ def device_lock(places: Places, device: Device) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        events.publish(events.Notice(text=f"Waiting for {device.name}: it is training."))
+        events.publish(events.Notice(text=f"Waiting for {device.name}: it is in use."))
         lock.acquire()
     try:
         yield

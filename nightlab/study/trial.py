@@ -50,15 +50,15 @@ def begin_trial(
 def _carried_over(session: Session, left: InFlight) -> InFlight:
     """A mark that an earlier session left, on today's incumbent.
 
-    What was trained on an incumbent that is none any more cannot be judged: no keep could follow
-    from it. Its idea is tried anew.
+    What was trained on a former incumbent cannot be judged: no keep could follow
+    from it. Its idea is tried again.
     """
     incumbent = session.ledger.incumbent()
     if left.attempts and is_applied(left) and left.parent == incumbent:
         return left
     if left.replicates:
         text = f"Trial {left.number} was begun on an incumbent that another trial has replaced"
-        events.publish(events.Notice(text=f"{text}: its idea is trained anew on today's."))
+        events.publish(events.Notice(text=f"{text}: its idea is trained again on the new one."))
     untrained = left.model_copy(
         update={
             "commit": left.parent,

@@ -1,7 +1,7 @@
 """A session's folder for checkpoints between training and evaluation.
 
 A killed session leaves its folder behind, with checkpoints that nothing asks for any more: what
-was not evaluated is trained anew. So the next session of the same study in the same clone, which
+was not evaluated is trained again. So the next session of the same study in the same clone, which
 holds the study's lock, removes it.
 """
 

@@ -102,5 +102,5 @@ def test_too_little_text_for_the_vocabulary_is_an_error() -> None:
 
 def test_a_damaged_tokenizer_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text('{"tokens": 3}')
-    with pytest.raises(CorpusError, match="prepared anew"):
+    with pytest.raises(CorpusError, match="prepared again"):
         load_tokenizer(tmp_path / "tokenizer.json")

@@ -187,7 +187,7 @@ runtime.Frames.send_data = send_data
         ("self._connection.sendall(b'\\xff' * 100)", "bytes of data where"),
         ("honest(self, b'\\0\\0\\x80\\xbf' * (len(data) // 4))", "below zero"),
         ("self.send({'type': 'verdict', 'val_bpb': 0.0})", "bytes of data where"),
-        ("time.sleep(60)", "did not end in the time"),
+        ("time.sleep(60)", "did not end within the time"),
     ],
 )
 def test_an_answer_of_another_shape_is_a_breach(score, lie, message):

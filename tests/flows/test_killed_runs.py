@@ -60,7 +60,7 @@ def test_what_a_killed_session_left_open_is_closed_and_nothing_else(
             close_killed_runs(session("x", opened["above"]))
             assert states() == ["Crashed", "Crashed"]
             message = client.read_flow_run(opened["above"]).state.message
-            assert message == "Its session was killed; flow run x goes on with it."
+            assert message == "Its session was killed; flow run x continues it."
             assert client.read_task_run(under_way.id).state_name == "Crashed"
 
             client.set_flow_run_state(opened["below"], Running(), force=True)

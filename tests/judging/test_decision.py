@@ -117,7 +117,7 @@ def test_differences_that_lie_close_keep_what_the_noise_would_hide() -> None:
     assert compare_turns(found).by_noise.evidence() < decision.NEEDED_ON_TURNS
     kept = judge(found)
     assert verdict(kept) is Reason.IMPROVED
-    assert "times by how far those differences lie apart" in kept.sentence
+    assert "times by the spread of those differences" in kept.sentence
     # Differences that lie as far apart as the scores do not.
     mixed = [other - 0.04 for other in reversed(others)]
     assert judge(case(*mixed, incumbent=(*slower, *others), anew=8)) is Subject.CANDIDATE
@@ -150,7 +150,7 @@ def test_a_trial_ends_at_the_limit_and_says_what_was_missing() -> None:
 def test_a_sentence_names_what_decided() -> None:
     screened = judge(case(1.999, incumbent=WELL_KNOWN))
     asked = screening.LEAST_GAIN * screened.noise_bpb
-    assert f"a gain of {asked:.4f} is asked for to go on" in screened.sentence
+    assert f"a gain of {asked:.4f} is needed to go on" in screened.sentence
     assert "worse by more than noise of ±" in judge(case(2.02)).sentence
     assert "101 were needed, with 0 trials judged before it" in judge(case(1.9, 1.91)).sentence
     late = judge(case(1.9, 1.91, earlier_trials=1))
@@ -339,7 +339,7 @@ def test_a_baseline_says_which_seeds_do_not_count() -> None:
     excused = Replicate(seed=9, training=TrainingResult(failure=Reason.OOM, message="No room."))
     made = decide_baseline([replicate(1.9), excused, slowed, replicate(2.1)])
     assert made.sentence == (
-        "Baseline 2.0000 bpb, the mean of 2 seeds (1.9000, 2.1000); 1 under contention left out."
+        "Baseline 2.0000 bpb, the mean of 2 seeds (1.9000, 2.1000); 1 contended, left out."
     )
 
 

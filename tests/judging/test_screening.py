@@ -18,7 +18,7 @@ def test_an_incumbent_that_was_not_trained_for_long_comes_first() -> None:
     for since, subject in ((limit - 1, Subject.CANDIDATE), (limit, Subject.INCUMBENT)):
         assert judge(case(incumbent=twenty, earlier_since_trained=since, **none_anew)) is subject
     assert judge(case(incumbent=twenty, earlier_since_trained=limit)) is Subject.CANDIDATE
-    # Not between the candidate's trainings, and not for ever where other work keeps it busy.
+    # Not between the candidate's trainings, and not forever where other work keeps it busy.
     assert judge(case(1.9, incumbent=twenty, earlier_since_trained=limit)) is Subject.CANDIDATE
     crowded = [
         replicate(2.0, seed).model_copy(update={"contended": True})

@@ -59,7 +59,9 @@ def put_lease(remote, note):
 
 def test_a_second_session_is_refused_by_name(ledger, root, start_worker):
     process = start_worker("hold", root)
-    sentence = rf"the first works on it \(host {socket.gethostname()}, process {process.pid}, since"
+    sentence = (
+        rf"the first is working on it \(host {socket.gethostname()}, process {process.pid}, since"
+    )
     with pytest.raises(StudyBusy, match=sentence), hold_session(ledger, None, "x"):
         pytest.fail("two sessions")
     with hold_session(Ledger(root, "other"), None, "x"):
@@ -79,7 +81,7 @@ def test_a_killed_session_frees_the_study_at_once(ledger, root, start_worker):
 
 
 def test_a_session_in_one_process_is_one_too(ledger):
-    with hold_session(ledger, None, "a"), pytest.raises(StudyBusy, match="a works on it"):
+    with hold_session(ledger, None, "a"), pytest.raises(StudyBusy, match="a is working on it"):
         hold_session(ledger, None, "b").__enter__()
     with hold_session(ledger, None, "b") as session:
         assert session.killed == set()
@@ -88,7 +90,7 @@ def test_a_session_in_one_process_is_one_too(ledger):
 def test_a_holder_whose_note_is_unreadable_still_refuses(ledger, root):
     with hold_session(ledger, None, "a"):
         (root / ".git/nightlab/first-light.session.json").write_text("{")
-        with pytest.raises(StudyBusy, match="another process of this machine"):
+        with pytest.raises(StudyBusy, match="another process on this machine"):
             hold_session(ledger, None, "b").__enter__()
 
 
@@ -128,7 +130,7 @@ def test_the_remote_shows_who_works(ledger, remote, remote_address, git, make):
 def test_another_machine_is_refused_by_name(second, second_remote, remote, away):
     put_lease(remote, away)
     with pytest.raises(
-        StudyBusy, match=r"research/nightly works on it \(host gpu-box, process 4242"
+        StudyBusy, match=r"research/nightly is working on it \(host gpu-box, process 4242"
     ):
         hold_session(second, second_remote, "x").__enter__()
     with hold_session(second, None, "x"):  # the refused session left no lock behind

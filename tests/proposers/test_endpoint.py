@@ -91,7 +91,7 @@ def test_retry_after_is_carried_as_seconds() -> None:
     assert isinstance(as_date, EndpointError)
     assert isinstance(senseless, EndpointError)
     assert in_seconds.retry_after_seconds == 7
-    assert "no sooner than in 7 seconds" in str(in_seconds)
+    assert "in no less than 7 seconds" in str(in_seconds)
     assert as_date.retry_after_seconds is not None
     assert 3_000 < as_date.retry_after_seconds <= 3_600
     assert senseless.retry_after_seconds is None

@@ -101,7 +101,7 @@ def test_it_drives_a_session_to_its_end(
         timeout_seconds=1_800,
     )
     said = expect_success(done)
-    assert "1 trials were asked for and are done" in said
+    assert "1 trial was asked for and is done" in said
     record = Ledger(clone, "small").records()[1]
     assert record.verdict is not Verdict.FAILED, record.decision.sentence
     assert record.reason is not Reason.MACHINERY

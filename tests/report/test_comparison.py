@@ -168,7 +168,7 @@ def test_what_was_measured_in_another_way_is_refused(
     other = read_arm(study("b", changed(baseline(), **values)))
     arms = [arm("a", 1.9), other]
     assert any(clause in each for each in differences(arms))
-    with pytest.raises(UsageError, match=r"do not compare: a has .* --force"):
+    with pytest.raises(UsageError, match=r"cannot be compared: a has .* --force"):
         check_comparable(arms)
     page = render_comparison(arms, alone(arms), PICTURES)
     assert "shown because of --force" in page

@@ -107,7 +107,7 @@ def test_the_first_line_says_what_was_gained_with_the_noise() -> None:
         "with a noise of ±0.0040 for one training. Not confirmed yet: nightlab confirm first-light."
     )
     assert sentence(baseline(2.0), trial(1, scores=(2.1,))).startswith(
-        "Nothing was kept yet: the baseline stands at 2.0000"
+        "Nothing has been kept yet: the baseline stands at 2.0000"
     )
     assert sentence(trial(0, Verdict.CRASH)).startswith("No baseline")
 

@@ -15,7 +15,7 @@ from tests.samples import UNREADABLE_TRITON
         (1, "OSError: [Errno 28] No space left on device", Reason.RESOURCES, "No space"),
         (1, "RuntimeError: can't start new thread", Reason.RESOURCES, "new thread"),
         (1, "OSError: [Errno 12] Cannot allocate memory", Reason.OOM, "Cannot allocate"),
-        (153, "writing", Reason.RESOURCES, "larger than it may"),
+        (153, "writing", Reason.RESOURCES, "larger than is allowed"),
         (1, "FileNotFoundError: [Errno 2] no 'x'", Reason.EXCEPTION, "Errno 2"),
         (1, "ValueError: a\nsome later words", Reason.EXCEPTION, "ValueError: a"),
         (1, "out of memory was printed\nKeyError: 'x'", Reason.EXCEPTION, "KeyError: 'x'"),

@@ -140,7 +140,7 @@ def test_a_claim_above_the_interval_is_said() -> None:
     record = confirmation((2.00, 2.001, 1.999), (1.98, 1.981, 1.979))
     found = concluded(record, None)
     assert found.holds
-    assert "more than the interval holds" in found.sentence
+    assert "which is above the interval" in found.sentence
 
 
 def test_both_codes_get_the_same_fresh_seeds_whoever_goes_on() -> None:
