@@ -217,7 +217,8 @@ def _print_nulls(nulls: list[list[Outcome]], lower: list[int]) -> None:
     everything = [outcome for study in nulls for outcome in study]
     write = sys.stdout.write
     write(f"{len(nulls):,} studies of {TRIALS} trials of identical code\n\n")
-    write("| rule | kept, of 100 trials | studies with any keep | trainings per trial |\n|-|-|-|-|\n")
+    write("| rule | kept, of 100 trials | studies with any keep | trainings per trial |\n")
+    write("|-|-|-|-|\n")
     own = fmean(outcome.candidate_trainings for outcome in everything)
     anew = fmean(outcome.incumbent_trainings for outcome in everything)
     write(

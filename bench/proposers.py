@@ -7,8 +7,8 @@ edits in bench/structural_edits/, good ones and bad ones, shuffled anew for each
 again when all are asked. Everything between it and a training is the real proposers' code. All arms
 search from the same start, whose knobs are wrong in three places, take turns trial by trial, and
 train equally often on equally many tokens, so that other work on the machine moves no score; what
-sets the model's size is no knob then, since size would be free. See bench/search.py. (Gone on with
-after a stop, the models begin their lists anew.)
+sets the model's size is no knob then, since size would be free. See bench/search.py. (Continued
+after a stop, the models begin their lists again.)
 """
 
 import argparse

@@ -10,11 +10,11 @@ training and once with the real pruning code watching. The curves and scores tha
 from are those of the same replayed study.
 
 The trainer as it stands is well tuned, so few edits of it go on. The second table therefore
-takes each edit in turn for the incumbent, and all other codes for its candidates: then many are
+takes each edit in turn as the incumbent, and all other codes as its candidates: then many are
 better, and what pruning does to good ones shows.
 
-A candidate that the judge would know the incumbent better for (Subject.INCUMBENT) counts by what
-is known, on both sides: further trainings of the incumbent are not recorded, and pruning asks
+A candidate for which the judge would first train the incumbent again (Subject.INCUMBENT) counts by
+what is known, on both sides: further trainings of the incumbent are not recorded, and pruning asks
 whether a candidate goes on in the same way.
 
 Two things are harder here than in a study. The twin is whichever of the incumbent's

@@ -4,7 +4,7 @@
 
 Real edits of trainer/train.py, good, harmless and bad: most written by hand, each trained with
 two seeds, the others as the knob proposer makes them, each with one; and the trainer as it
-stands with eight. The budget is short and of tokens, so that other work on the machine does
+stands with eight. The budget is short and counts tokens, so that other work on the machine does
 not bend the curves; the text is the whole corpus, as under a budget of seconds. What is in the
 file already is not trained again.
 """

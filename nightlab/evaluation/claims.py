@@ -1,7 +1,7 @@
 """The first step of an evaluation: a candidate commits to a loss for every token.
 
 It is shown whole rows, with the answers in them, so nothing of this is believed: only
-shape and range are checked here. What the claims are worth, ``audit`` finds out.
+shape and range are checked here. ``audit`` finds out what the claims are worth.
 """
 
 import numpy as np

@@ -1,8 +1,8 @@
-"""What a model of letters' habits, with no candidate in it, makes of the scored rows.
+"""What a simple n-gram model, with no candidate in it, makes of the scored rows.
 
-The audit looks hardest where a candidate claims to know much better than this. It is an
-n-gram model counted on the very rows that are scored, each token left out of the counts
-that predict it: cheap, always at hand, and not to be influenced. How good it is decides
+The audit looks hardest where a candidate claims to know much better than this. The model
+is counted on the very rows that are scored, each token left out of the counts
+that predict it: cheap, always at hand, and beyond a candidate's influence. How good it is decides
 how well positions are chosen, never whether the score is right.
 """
 

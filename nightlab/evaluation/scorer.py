@@ -111,7 +111,7 @@ class Scorer:
         checkpoint = candidate.checkpoint
         if not checkpoint.is_file():
             raise EvaluationError(
-                f"An evaluation needs the weights at {checkpoint}: they are gone."
+                f"An evaluation needs the weights at {checkpoint}, and they are gone."
             )
         job = Job(
             program="score",
@@ -178,7 +178,7 @@ class Scorer:
         except PeerLate:
             return Failure(
                 reason=Reason.CONTRACT,
-                message="The evaluation did not end in the time that it may take in all.",
+                message="The evaluation did not end within the time allowed for all of it.",
             )
         except ContractBreach as breach:
             return Failure(reason=Reason.CONTRACT, message=f"In the evaluation, {breach}.")

@@ -1,4 +1,4 @@
-"""A trial: while it is under way, once it is finished, and what it leaves besides."""
+"""A trial: while it is under way, once it is finished, and what else it leaves."""
 
 from datetime import datetime
 from typing import Any

@@ -9,7 +9,7 @@ there and then becomes it. So nothing can be forked before.
 
 Where we may make one is found by making one. A cgroup that holds processes passes no
 controllers on, so it is made beside our own, or below it where that is the root. What
-an engine left that was killed is removed with the next start.
+a killed engine left behind is removed at the next start.
 """
 
 import os
@@ -112,7 +112,7 @@ class Cgroups:
         except OSError as error:
             raise SandboxError(
                 f"A job needs a cgroup in {self._parent}, and making it failed ({error}): start "
-                "Nightlab again, which looks for a place anew."
+                "Nightlab again, which then looks for another place."
             ) from error
         return Cgroup(path)
 

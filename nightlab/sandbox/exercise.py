@@ -1,4 +1,4 @@
-"""What jobs will do in a sandbox, tried there first: what is missing is then no candidate's fault.
+"""What jobs will do in a sandbox, tried there first: so nothing missing is a candidate's fault.
 
 Two kinds of things can be missing. The stripped library may lack a source or a header that
 this release of torch or Triton reads: that is tried once for each library and rung. And
@@ -35,11 +35,11 @@ _ELSEWHERE = "or take a machine or container where rung 1 holds (`nightlab docto
 _FAILED: Mapping[str, tuple[str, str]] = {
     "torch": ("torch and numpy cannot be imported", ""),
     "optimiser": ("torch's optimisers cannot take a step", ""),
-    "compiler": ("torch.compile fails", "look whether g++ works (`g++ --version`)"),
+    "compiler": ("torch.compile fails", "check that g++ works (`g++ --version`)"),
     "Triton kernel": ("Triton cannot compile a kernel", ""),
     "Triton's C code": (
         "Triton's C code cannot be built",
-        "look whether gcc does (`gcc --version`)",
+        "check that gcc works (`gcc --version`)",
     ),
     "/proc": (
         "the GPU's driver may not write to its own files in /proc",
@@ -56,13 +56,13 @@ _FAILED: Mapping[str, tuple[str, str]] = {
     ),
     "start": (
         "torch cannot start the GPU",
-        "look whether `nvidia-smi` works, and whether its driver is new enough for the CUDA "
+        "check that `nvidia-smi` works, and that its driver is new enough for the CUDA "
         "version of this torch: if not, update it or take another build, such as "
         "`make setup TORCH=cu126`",
     ),
     "product": (
         "matrices cannot be multiplied on the GPU",
-        "look at the GPU's health with `nvidia-smi -q`",
+        "check the GPU's health with `nvidia-smi -q`",
     ),
     "attention": (
         "attention cannot be computed on the GPU",

@@ -56,7 +56,7 @@ def classify_crash(exit_code: int, log: str) -> Failure:
     elif _OUT_OF_RESOURCES.search(said):
         reason = Reason.RESOURCES
     elif exit_code == _FILE_TOO_LARGE and not raised:
-        reason, said = Reason.RESOURCES, "ended for writing a file larger than it may"
+        reason, said = Reason.RESOURCES, "ended for writing a file larger than is allowed"
     elif said.startswith("FloatingPointError"):
         reason = Reason.NONFINITE
     elif said.startswith("ContractError"):

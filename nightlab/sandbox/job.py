@@ -153,7 +153,7 @@ class JobFolder:
         except OSError:
             return "the working folder is gone"
         try:
-            # Non-blocking, or a named pipe in the file's place would hold us for ever.
+            # Non-blocking, or a named pipe in the file's place would hold us forever.
             source = os.open(CHECKPOINT, flags | os.O_NONBLOCK, dir_fd=work)
         except OSError as error:
             return f"there is no {CHECKPOINT} ({os.strerror(error.errno or 0)})"

@@ -178,7 +178,7 @@ def _climb(
     through = [escape for escape in escapes if not escape.held and probe.essential(escape, rung)]
     if through:
         told = "; ".join(f"{escape.name}: {escape.detail}" for escape in through)
-        return Refusal(rung=rung, why=f"it starts and does not hold ({told})", escapes=escapes)
+        return Refusal(rung=rung, why=f"it starts but does not hold ({told})", escapes=escapes)
     kept.write(rung, escapes)
     try:
         require_library(runner, rung)  # What it raises is said: no rung shows another one.

@@ -150,7 +150,7 @@ def start_once(runner: Runner, device: Device = CPU) -> None:
         except SandboxError as error:
             raise _unfinished(process, str(error)) from error
         if code is None:
-            raise SandboxUnavailable(f"it was not done starting after {PROBE_SECONDS:.0f} s")
+            raise SandboxUnavailable(f"it had not started after {PROBE_SECONDS:.0f} s")
         if code != 0:
             raise _unfinished(process, f"it ended with status {code}")
 

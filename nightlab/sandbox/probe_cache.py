@@ -1,9 +1,9 @@
-"""What was tried in a sandbox, kept until the machine or the code is another one.
+"""What was tried in a sandbox, kept until the machine or the code changes.
 
 A probe takes part of a second, and its outcome stands until something that it rests on
 changes: the boot, the kernel, the namespaces and rights that Nightlab runs in, bubblewrap,
 or Nightlab's own sandbox. Only what was let through is kept: a refused rung is tried again,
-since the refusal may have been mended. A file of somebody else's is not believed.
+since the refusal may have been mended. A file that belongs to somebody else is not believed.
 """
 
 import hashlib

@@ -6,7 +6,7 @@ disk space) cost more, so they are taken once a second, at once where a cheap nu
 points past a limit or to growth, and never for more than a set share of the time.
 
 A limit that is passed is remembered as a failure with one sentence *before* the tree is
-killed, so that whoever sees the job end can already ask why.
+killed, so that anyone who sees the job end can already ask why.
 
 Last of all stand the machine's reserves. Some memory no count finds without a cgroup
 (see ``process_tree``), and a disk can fill between two looks: when the machine itself

@@ -1,5 +1,5 @@
-"""What every candidate's source must keep to, whoever looks at it: the proposers' contract
-before training seconds are spent, the sandbox's jobs again before they run it.
+"""Bounds on every candidate's source: the proposers' contract checks them before training
+seconds are spent, and the sandbox's jobs check again before they run it.
 """
 
 from nightlab.settings import TRAINER_FILE

@@ -2,17 +2,17 @@
 
 Where it does, the loss at a share of the budget says something else than it does for the
 incumbent, and pruning has nothing to compare. The rule is made of names, so it is the same
-every time and errs on the careful side: an edit that is found to touch the schedule without need
-is trained to its end, no more.
+every time and errs on the careful side: an edit that is wrongly found to touch the schedule
+is trained to its end, that is all.
 
 An edit touches the schedule where a changed line of code, or a function or class around it,
-bears a name with one of ``SCHEDULE_WORDS`` in it (``warm_up``, ``run.fraction``,
+has a name with one of ``SCHEDULE_WORDS`` in it (``warm_up``, ``run.fraction``,
 ``"peak_lr"``); where a changed line reads a count of steps; and where it sets a constant that a
 function of the schedule reads (``schedule`` reads ``FINAL_LEARNING_RATE_SHARE``). The values of
-learning rates, sizes and shapes are no schedule; what is saved instead of the weights that
-trained (an average of them) is, for its gain comes at the end. ``LOSS_WORDS`` are for the loss:
-dropout, label smoothing and whatever else asks whether it trains raise what is reported, and not
-the score. Comments, docstrings and layout are not looked at.
+learning rates, sizes and shapes are not a schedule; what is saved instead of the weights that
+trained (an average of them) is one, since its gain comes at the end. ``LOSS_WORDS`` are for the
+loss: dropout, label smoothing and whatever else asks whether it trains raise what is reported, and
+not the score. Comments, docstrings and layout are not looked at.
 """
 
 import ast

@@ -24,7 +24,7 @@ ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_DISABLE_AGENT_HINT": "true",
     # Else litellm, which MLflow's server and traces import, fetches its price list first,
-    # and was seen to hang for ever where there is no network.
+    # and was seen to hang forever where there is no network.
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
 }
 

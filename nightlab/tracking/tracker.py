@@ -1,4 +1,4 @@
-"""Shows a session's trials in MLflow while they go on, without ever being waited for.
+"""Shows a session's trials in MLflow while they go on, without ever holding them up.
 
 One thread writes, in order. A failure of MLflow never reaches a trial: it is said once,
 the trial's live view is given up, and its record is written at the next trial's end or,

@@ -43,7 +43,7 @@ class TrainingOrder(Frozen):
     device: Device
     seed: int
     budget_seconds: float
-    """Under a token budget the cap: who meets it has failed."""
+    """Under a token budget the cap: a training that meets it has failed."""
     budget_tokens: int | None = None
     """Training tokens; None where seconds are the budget."""
     startup_seconds: float
