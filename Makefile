@@ -1,7 +1,9 @@
 # Two commands: `make run` (set up, then a whole session on the embedded defaults) and
 # `make test` (set up, then the checks). The rest is for daily work: `make help`.
 SHELL := /bin/bash
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+FITTING := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3; do \
+  $$name -c '$(FITTING)' 2>/dev/null && command -v $$name && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 # The build of torch: the one that pip finds by itself (on Linux the index has the one for CUDA),
@@ -27,16 +29,16 @@ setup: $(READY) ## Make the virtual environment and install the locked packages
 # pip, not another installer: where a CPU build of torch lies on the machine's disk, only
 # pip's find-links setting sees it; elsewhere pip takes the index's build (CUDA on Linux).
 $(READY): requirements.lock pyproject.toml
-	@'$(PYTHON)' -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { echo "make: Nightlab needs Python 3.11, 3.12 or 3.13, found '$(PYTHON)' ($$('$(PYTHON)' --version 2>&1 | head -n 1)): install one, or name it with 'make PYTHON=/path/to/python3.13 …'." >&2; exit 1; }
+	@'$(PYTHON)' -c '$(FITTING)' 2>/dev/null || { echo "make: Nightlab needs Python 3.11, 3.12 or 3.13, found $$('$(or $(PYTHON),python3)' --version 2>/dev/null || echo none) on the PATH: install one, or name it with 'make PYTHON=/path/to/python3.13 …'." >&2; exit 1; }
 	@'$(PYTHON)' -c 'import venv, ensurepip' 2>/dev/null || { echo "make: Nightlab needs Python's venv module, and '$(PYTHON)' has none: install it (Debian and Ubuntu: 'apt install python3-venv')." >&2; exit 1; }
 	@command -v git >/dev/null || { echo "make: Nightlab needs git, found none on the PATH: install it." >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
+	@rm -f '$(VENV)'/.ready*
+	'$(PYTHON)' -m venv '$(VENV)'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH_WORDS)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m pip check
 	$(BIN)/python -c 'from nightlab.sandbox.exercise import main; main()'
-	@rm -f $(VENV)/.ready*
 	@touch $@
 
 run: setup ## A session at the quick preset: a baseline and four trials, no model, no network

@@ -1,5 +1,6 @@
 """`make` on machines that lack something: one sentence, before anything is installed."""
 
+import os
 import subprocess
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from tests.conftest import ROOT
 
 
 def make(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    """Run the clone's Makefile with an environment of its own."""
+    """Run the clone's Makefile as from a terminal, even where another make runs the tests."""
+    outer = ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "TORCH", "VENV", "PYTHON")
     return subprocess.run(
         ["make", "-C", str(ROOT), f"VENV={folder / 'venv'}", *words],
+        env={name: value for name, value in os.environ.items() if name not in outer},
         capture_output=True,
         text=True,
         timeout=60,
@@ -31,9 +34,14 @@ def test_a_python_that_does_not_fit_is_named_with_its_version(tmp_path: Path) ->
     python = stand_in(tmp_path, 'case "$1" in --version) echo Python 3.14.2;; *) exit 1;; esac')
     done = make(tmp_path, f"PYTHON={python}", "setup")
     assert done.returncode != 0
-    assert "needs Python 3.11, 3.12 or 3.13, found" in done.stderr
-    assert "Python 3.14.2" in done.stderr
+    assert "needs Python 3.11, 3.12 or 3.13, found Python 3.14.2" in done.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_a_machine_without_a_fitting_python_is_told_so(tmp_path: Path) -> None:
+    done = make(tmp_path, "PYTHON=", "setup")
+    assert "needs Python 3.11, 3.12 or 3.13, found" in done.stderr
+    assert "command not found" not in done.stderr
 
 
 def test_a_python_without_venv_is_told_what_to_install(tmp_path: Path) -> None:

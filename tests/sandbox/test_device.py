@@ -67,6 +67,7 @@ def test_a_gpu_is_described_from_what_torch_says(torch_folder, tmp_path, card):
         memory_mb=card.memory_mb,
         precision="bfloat16",
         uuid="GPU-0000-1",
+        bus_address="0000:00:00.0",
     )
     assert found.kind == "cuda"
     assert found.selector == "GPU-0000-1"

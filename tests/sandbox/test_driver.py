@@ -39,9 +39,10 @@ def test_a_gpu_is_seen_by_its_node_or_by_its_driver_alone(tmp_path: Path) -> Non
 
 def test_a_node_is_found_by_the_gpus_identifier(tmp_path: Path) -> None:
     machine = write_machine(tmp_path, UUIDS)
-    assert minor_number("GPU-bbbb", machine) == 1
-    assert minor_number("GPU-AAAA", machine) == 0
-    assert minor_number("GPU-cccc", machine) is None
+    assert minor_number("GPU-bbbb", machine=machine) == 1
+    assert minor_number("GPU-AAAA", machine=machine) == 0
+    assert minor_number("GPU-cccc", machine=machine) is None
+    assert minor_number("MIG-cccc", "0000:08:00.0", machine) == 1, "by its card's place on the bus"
 
 
 TOO_OLD = "driver 535.183.01 is too old for torch 2, which was made for CUDA 13.0"
@@ -59,6 +60,7 @@ TOO_OLD = "driver 535.183.01 is too old for torch 2, which was made for CUDA 13.
         ("13.0", "580.65.06", "no kernel image is here", ("'no kernel image", "TORCH=cu126`")),
         ("12.6", "580.65.06", "no kernel image is here", ("'no kernel image", "TORCH=cu130`")),
         ("13.0", "580.65.06", "It broke", ("torch 2 says 'It broke'", "`nvidia-smi`")),
+        ("13.0", "580.65.06", "CUDA out of memory", ("free it", "--device cuda:N")),
     ],
 )
 def test_the_sentence_says_why_and_what_mends_it(

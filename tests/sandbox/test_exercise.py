@@ -11,8 +11,8 @@ import pytest
 
 from nightlab import doctor
 from nightlab.doctor import Outcome
-from nightlab.errors import GpuUnusable, LibraryIncomplete, SandboxUnavailable
-from nightlab.sandbox import choose_sandbox, exercise, restricted
+from nightlab.errors import GpuUnusable, LibraryIncomplete, SandboxError, SandboxUnavailable
+from nightlab.sandbox import Job, choose_sandbox, exercise, ladder, mounts, restricted
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.exercise import (
     CPU,
@@ -194,7 +194,60 @@ def test_the_doctor_says_of_every_rung_what_a_gpu_lacks_there(monkeypatch):
     found = doctor._device()
     assert found.outcome is Outcome.BAD
     assert found.found.count("libcuda.so.1") >= 2
-    assert "no /proc" in found.found
+    assert "no /proc" not in found.found, "it is no rung for GPUs"
+
+
+def test_the_doctor_calls_a_gpu_good_that_jobs_can_use(monkeypatch):
+    monkeypatch.setattr(doctor, "detect_device", lambda _: GPU)
+    monkeypatch.setattr(ladder, "require_gpu", lambda *_, **__: None)
+    found = doctor._device()
+    assert found.outcome is Outcome.GOOD
+    assert found.found.count("multiplied") == 2
+
+
+def test_a_gpu_without_the_drivers_tools_is_told_so_and_not_that_no_sandbox_holds(
+    monkeypatch, tmp_path
+):
+    monkeypatch.setenv("PATH", f"{tmp_path}/nothing:/usr/bin:/bin")
+    with pytest.raises(SandboxUnavailable) as refused:
+        choose_sandbox(device=GPU)
+    said = str(refused.value)
+    assert "No sandbox here lets a job use" in said
+    assert "nvidia-smi, and it is not on PATH" in said
+    assert "--trust-candidate" not in said
+
+
+def test_what_is_not_compiled_needs_no_compiler_on_a_gpu(change_program):
+    change_program(BREAKS["header"], passing=("driver", "start", "product", "attention"))
+    landlock = restricted.LandlockSandbox()
+    require_gpu(landlock, GPU, compiles=False)
+    with pytest.raises(GpuUnusable, match=r"torch\.compile fails"):
+        require_gpu(landlock, GPU)
+
+
+def test_a_machine_without_time_or_memory_says_nothing_about_the_library(
+    change_program, bubblewrap, monkeypatch
+):
+    change_program('def import_torch(_):\n    raise MemoryError\nLAYERS["torch"] = import_torch')
+    with pytest.raises(SandboxError, match="did not have enough memory"):
+        require_library(bubblewrap, "never tried")
+    change_program("import time\nLAYERS['torch'] = lambda _: time.sleep(60)")
+    monkeypatch.setattr(exercise, "EXERCISE_SECONDS", 0.5)
+    with pytest.raises(SandboxError, match="not done after"):
+        require_library(bubblewrap, "never tried")
+
+
+@pytest.mark.parametrize("rung", ["1", "2"])
+def test_triton_is_led_to_the_drivers_library(rung, tmp_path):
+    (tmp_path / "libcuda.so.1").touch()
+    device = GPU.model_copy(update={"driver_folders": (str(tmp_path),)})
+    runner = restricted.LandlockSandbox() if rung == "2" else choose_sandbox(only="1").runner
+    job = Job(program="train", source="", device=device)
+    program = "import os; print(os.environ['TRITON_LIBCUDA_PATH'])"
+    with runner.start_program(job, ["-c", program]) as process:
+        assert process.wait(60) == 0, process.log
+        found = process.log.strip()
+    assert found == (str(tmp_path) if rung == "2" else mounts.DRIVER)
 
 
 def test_a_session_on_a_gpu_that_no_job_can_use_does_not_begin():

@@ -44,6 +44,12 @@ def test_of_several_that_cannot_be_told_apart_none_is_shown(
         mounts.gpu(gpu(uuid), machine)
 
 
+def test_a_part_of_one_of_several_gpus_has_its_cards_node(tmp_path: Path) -> None:
+    machine = write_machine(tmp_path, UUIDS)
+    part = gpu("MIG-aaaa").model_copy(update={"bus_address": "0000:08:00.0"})
+    assert mounts.gpu(part, machine).devices[0] == "/dev/nvidia1"
+
+
 def test_a_gpu_whose_node_is_missing_is_not_replaced_by_another(tmp_path: Path) -> None:
     machine = write_machine(tmp_path, UUIDS)
     (machine / "dev" / "nvidia1").unlink()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.sandbox.toolchain import COMPILER, find_toolchain
+from nightlab.sandbox.toolchain import COMPILER, PYTHON_HEADER, find_toolchain
 
 pytestmark = pytest.mark.skipif(
     shutil.which(COMPILER, path="/usr/bin:/bin") is None, reason="needs g++"
@@ -24,9 +24,22 @@ def installed(tmp_path: Path, stub: str, launcher: str) -> tuple[Path, Path]:
     return torch, triton
 
 
+def python(tmp_path: Path) -> Path:
+    """A folder with Python's own header."""
+    folder = tmp_path / "python"
+    folder.mkdir()
+    (folder / PYTHON_HEADER).write_text("")
+    return folder
+
+
+def test_a_compiler_without_pythons_headers_compiles_nothing(tmp_path: Path) -> None:
+    torch, triton = installed(tmp_path, "", "")
+    assert find_toolchain(torch=torch, python_headers=(tmp_path,), triton=triton) is None
+
+
 def test_headers_follow_from_what_tritons_own_code_includes(tmp_path: Path) -> None:
     torch, triton = installed(tmp_path, "#include <stdalign.h>\n", '#include "own.h"\n')
-    found = find_toolchain(torch=torch, python_headers=(), triton=triton)
+    found = find_toolchain(torch=torch, python_headers=(python(tmp_path),), triton=triton)
     assert found is not None
     names = {header.name for header in found.headers}
     assert {"stdalign.h", "own.h", "limits.h"} <= names
@@ -35,7 +48,7 @@ def test_headers_follow_from_what_tritons_own_code_includes(tmp_path: Path) -> N
 
 def test_without_triton_no_c_compiler_is_taken(tmp_path: Path) -> None:
     torch, _ = installed(tmp_path, "", "")
-    found = find_toolchain(torch=torch, python_headers=(), triton=None)
+    found = find_toolchain(torch=torch, python_headers=(python(tmp_path),), triton=None)
     assert found is not None
     assert found.c_header_folders == ()
     assert "gcc" not in {program.name for program in found.programs}

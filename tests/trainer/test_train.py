@@ -517,3 +517,19 @@ def test_training_on_a_gpu_compiled_with_windows() -> None:
     assert result["losses"][-1] < 0.5 < result["losses"][0]
     assert result["type"] == "torch.float32"
     assert result["shape"] == [3, 256, 512]
+
+
+def test_an_edit_of_the_plain_loss_or_of_the_cap_is_what_a_cpu_trains_on() -> None:
+    agreed = in_child("""
+        module = load()
+        plain, cap = module.plain_loss, module.capped
+        found = [module.does_loss_by_hand_agree()]
+        module.plain_loss = lambda logits, targets: plain(logits, targets) + 1e-2 * logits.mean()
+        found.append(module.does_loss_by_hand_agree())
+        module.plain_loss, module.capped = plain, lambda logits: 15 * torch.sin(logits / 15)
+        found.append(module.does_loss_by_hand_agree())
+        module.capped = cap
+        found.append(module.build_model(CPU).is_loss_by_hand)
+        answer(found)
+    """)
+    assert agreed == [True, False, False, True]
