@@ -25,10 +25,10 @@ from embedded_corpus import embedded_corpus
 
 from nightlab.corpus import Corpus
 from nightlab.evaluation.evaluation import bits_per_byte, evaluate, select_rows
+from nightlab.presets import PRESETS
 from nightlab.records import Evaluation
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.sandbox.device import detect_device
-from nightlab.settings import PRESETS
 from nightlab.training.token_file import TokenFile
 from nightlab.training.training import TrainingOrder, train_replicate
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from embedded_corpus import embedded_corpus
 
 from nightlab.evaluation.evaluation import evaluate
+from nightlab.presets import PRESETS
 from nightlab.records import Evaluation, TrainingResult
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import detect_device
-from nightlab.settings import PRESETS
 from nightlab.training.token_file import TokenFile
 from nightlab.training.training import TrainingOrder, train_replicate
 

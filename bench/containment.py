@@ -27,10 +27,11 @@ from embedded_corpus import embedded_corpus
 
 from nightlab.errors import SandboxUnavailable
 from nightlab.evaluation.evaluation import evaluate
+from nightlab.presets import PRESETS
 from nightlab.records import Evaluation
 from nightlab.sandbox import Job, Sandbox, choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
-from nightlab.settings import PRESETS, Places
+from nightlab.settings import Places
 from nightlab.training.token_file import TokenFile
 from nightlab.training.training import TrainingOrder, train_replicate
 

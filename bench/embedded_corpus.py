@@ -1,7 +1,8 @@
 """The corpus that ships with Nightlab, at a preset's sizes, for a bench that needs no session."""
 
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus, prepare_corpus
-from nightlab.settings import PRESETS, Places
+from nightlab.presets import PRESETS
+from nightlab.settings import Places
 
 
 def embedded_corpus(preset: str) -> Corpus:

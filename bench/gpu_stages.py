@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nightlab.evaluation.evaluation import evaluate
+from nightlab.presets import PRESETS, Preset
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.driver import driver_version
 from nightlab.sandbox.exercise import GPU_LAYERS, try_layers
 from nightlab.sandbox.gpu import compute_processes
-from nightlab.settings import PRESETS, Preset
 from nightlab.training.token_file import TokenFile
 from nightlab.training.training import TrainingOrder, train_replicate
 

@@ -32,8 +32,9 @@ from typing import Any
 
 import torch
 
+from nightlab.presets import PRESETS
 from nightlab.proposers import set_knobs
-from nightlab.settings import PRESETS, TRAINER_FILE, Places
+from nightlab.settings import TRAINER_FILE, Places
 
 NOW = "now"
 BEFORE = "e2a01b2"

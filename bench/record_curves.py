@@ -19,11 +19,11 @@ from typing import Any
 
 from bare_trials import BareTrials
 
+from nightlab.presets import PRESETS
 from nightlab.proposers import knob_values, set_knobs
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import apply_edits
 from nightlab.proposers.knob_proposer import KnobProposer
-from nightlab.settings import PRESETS
 from nightlab.source.schedule import touched_schedule
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer" / "train.py"

@@ -24,8 +24,9 @@ from typing import Any
 from bare_trials import BareTrials
 from embedded_corpus import embedded_corpus
 
+from nightlab.presets import PRESETS
 from nightlab.proposers import set_knobs
-from nightlab.settings import PRESETS, TRAINER_FILE, Places
+from nightlab.settings import TRAINER_FILE, Places
 
 BEFORE = "e2a01b2"
 """The last commit without the loss by hand and the order of norm and rotation as they are."""

@@ -11,12 +11,12 @@ from tests.conftest import ROOT
 
 ROOMS = (
     *("doctor", "study", "report", "tracking", "proposers", "ledger", "evaluation", "training"),
-    *("judging", "sandbox", "source", "corpus", "settings", "events", "records", "redaction"),
-    "errors",
+    *("judging", "sandbox", "source", "corpus", "settings", "presets", "events", "records"),
+    *("redaction", "errors"),
 )
 """Each imports only from those after it."""
 
-LOOSE = {"__init__", "doctor", "settings", "events", "redaction", "errors"}
+LOOSE = {"__init__", "doctor", "settings", "presets", "events", "redaction", "errors"}
 """Modules that stand in nightlab/ itself: words that all rooms use, and what tries them all."""
 
 

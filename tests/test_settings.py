@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from nightlab.errors import UsageError
-from nightlab.settings import PRESETS, Places, SessionSettings, recorded_settings
+from nightlab.presets import PRESETS
+from nightlab.settings import Places, SessionSettings, recorded_settings
 
 
 def make_clone(folder: Path) -> Path:

@@ -24,15 +24,18 @@ from nightlab.proposers.program import read_program
 from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import Sandbox, choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
-from nightlab.sandbox.library import prepare_library
-from nightlab.sandbox.toolchain import COMPILER, INSTALL_COMPILER, PYTHON_HEADER
-from nightlab.settings import TRAINER_FILE, Places, SessionSettings, recorded_settings
+from nightlab.settings import TRAINER_FILE, Places, SessionSettings
+from nightlab.study.conditions import (
+    begun_with,
+    check_device,
+    continue_settings,
+    require_compiler,
+    say_new_engine,
+    say_unknown_peak,
+)
 from nightlab.study.work_folder import work_folder
 from nightlab.tracking import Tracker
 from nightlab.training.token_file import TokenFile
-
-# What a study is measured with: another value would make its scores incomparable.
-MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
 
 PRECISIONS = ("TRAINING_PRECISION", "ORTHOGONAL_PRECISION")
 
@@ -172,99 +175,6 @@ def open_session(
         yield session
 
 
-def continue_settings(
-    settings: SessionSettings, beginning: TrialRecord | InFlight | None
-) -> SessionSettings:
-    """Take over from the study's beginning what was not set, and refuse what differs.
-
-    Raises:
-        UsageError: a setting that the scores depend on differs from the study's.
-    """
-    given = settings.model_fields_set
-    sizes = settings.sizes
-    resolved = {
-        "budget_seconds": sizes.budget_seconds,
-        "startup_free_seconds": sizes.startup_free_seconds,
-    }
-    settings = settings.model_copy(update=resolved)
-    if beginning is None:
-        return settings
-    begun = recorded_settings(beginning.settings)
-    for name in MEASURE:
-        was, now = getattr(begun, name), getattr(settings, name)
-        if name in given and now is not None and now != was:
-            begun_so, given_so = f"{name} {was!r}", repr(now)
-            if name == "budget_tokens" and was is None:
-                begun_so = f"a budget in seconds ({begun.budget_seconds:g})"
-                given_so = f"one in tokens ({now:,})"
-            raise UsageError(
-                f"Study {settings.study!r} was begun with {begun_so} and is now given {given_so}, "
-                "so scores could not be compared: leave the setting out, or name another study "
-                "with --study."
-            )
-    inherited = {name: getattr(begun, name) for name in MEASURE}
-    if isinstance(beginning, InFlight):
-        inherited["seed"] = begun.seed
-    if "device" not in given:
-        inherited["device"] = begun.device
-    return settings.model_copy(update=inherited)
-
-
-def check_device(device: Device, baseline: TrialRecord | None) -> None:
-    """Compare the device with the one that the study was begun on.
-
-    Under a wall-clock budget another accelerator makes another score, so that is refused. Where
-    tokens are counted, and between processors (they go by too many names), it is said.
-
-    Raises:
-        UsageError: the study was begun on another kind of accelerator.
-    """
-    if baseline is None or baseline.device == device.description:
-        return
-    both_cpu = device.name == "cpu" and baseline.settings.get("device") in ("auto", "cpu")
-    if both_cpu or baseline.budget_tokens is not None:
-        events.publish(
-            events.Notice(
-                text=f"The study was begun on {baseline.device!r} and continues on "
-                f"{device.description!r}: scores of the two may not be comparable."
-            )
-        )
-        return
-    raise UsageError(
-        f"Study {baseline.study!r} was begun on {baseline.device!r}, and this machine offers "
-        f"{device.description!r}: under a time budget their scores cannot be compared, so name "
-        "another study with --study, or run it where it was begun."
-    )
-
-
-def require_compiler(settings: SessionSettings) -> None:
-    """Refuse a preset that compiles its model where candidates have no compiler.
-
-    Raises:
-        UsageError: there is none, with what mends it.
-    """
-    if settings.trust_candidate or not settings.sizes.compiles:
-        return
-    library = prepare_library(lambda sentence: events.publish(events.Notice(text=sentence)))
-    if not library.has_compiler:
-        raise UsageError(
-            f"The preset {settings.preset!r} compiles its model, which needs {COMPILER} in "
-            f"/usr/bin and Python's {PYTHON_HEADER}, and no working pair of them was found: "
-            f"{INSTALL_COMPILER}, or take --preset quick."
-        )
-
-
-def say_unknown_peak(device: Device) -> None:
-    """Say that a GPU's rate will not be known as a share of its peak."""
-    if device.kind == "cuda" and device.peak_flops is None:
-        events.publish(
-            events.Notice(
-                text=f"mfu_percent stays empty: the peak of {device.description} is not in "
-                "Nightlab's table (nightlab/sandbox/peaks.py)."
-            )
-        )
-
-
 def earlier_costs(
     records: tuple[TrialRecord, ...], marks: tuple[InFlight, ...], session: str
 ) -> list[tuple[bool, ProposalCost]]:
@@ -274,19 +184,6 @@ def earlier_costs(
         ideas = (*mark.set_aside, *((mark.proposal,) if mark.proposal is not None else ()))
         costs += [(mark.session == session, idea.cost) for idea in ideas]
     return costs
-
-
-def say_new_engine(version: str, records: tuple[TrialRecord, ...]) -> None:
-    """Say that the study goes on under another engine than its last trial's."""
-    if not records or records[-1].engine_version == version:
-        return
-    before = records[-1].engine_version
-    events.publish(
-        events.Notice(
-            text=f"The study continues under engine {version}, after {before}: every record names "
-            "the engine that measured it."
-        )
-    )
 
 
 def begin_study(session: Session) -> str:
@@ -334,20 +231,6 @@ def _says(source: str, name: str, value: str) -> bool:
         return set_knobs(source, {name: value}) == source
     except UsageError:  # there is none of this name
         return False
-
-
-def begun_with(
-    records: tuple[TrialRecord, ...], marks: tuple[InFlight, ...]
-) -> TrialRecord | InFlight | None:
-    """What says how the study is measured: its baseline, the mark of one under way, or a try at it.
-
-    The branch of a study was made for its first session's settings, whether or not it then trained.
-    """
-    baseline = find_baseline(records)
-    if baseline is not None:
-        return baseline
-    tries: tuple[TrialRecord | InFlight, ...] = (*marks, *records)
-    return next((each for each in tries if each.settings), None)
 
 
 def study_noise_bpb(records: tuple[TrialRecord, ...]) -> float | None:

@@ -4,12 +4,12 @@ from itertools import pairwise
 
 import pytest
 
+from nightlab.presets import PRESETS
 from nightlab.sandbox import Job
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.environment import Limits, job_environment
 from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES, Layout
 from nightlab.sandbox.protocol import Pair
-from nightlab.settings import PRESETS
 
 CPU = Device(name="cpu", description="test", threads=1)
 

@@ -5,12 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from nightlab.presets import PRESETS
 from nightlab.proposers import set_knobs
 from nightlab.records import Edit, InFlight, PreflightResult, Proposal, Reason, utc_now
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.failure import Failure
-from nightlab.settings import PRESETS, SessionSettings
+from nightlab.settings import SessionSettings
 from nightlab.study.preflight import (
     is_broken,
     is_repairable,

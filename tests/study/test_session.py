@@ -1,28 +1,23 @@
 import ast
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from nightlab import events
-from nightlab.errors import UsageError
 from nightlab.judging.scores import standing_record
 from nightlab.ledger import Ledger
+from nightlab.presets import PRESETS
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.sandbox.device import Device
-from nightlab.settings import PRESETS, SessionSettings
+from nightlab.settings import SessionSettings
+from nightlab.study.conditions import continue_settings
 from nightlab.study.session import (
     begin_study,
-    check_device,
-    continue_settings,
     engine_version,
     find_baseline,
     first_source,
     replicate_seed,
-    require_compiler,
-    say_unknown_peak,
 )
 from tests.conftest import ROOT, git
 from tests.machine_samples import CARDS, Card
@@ -37,70 +32,6 @@ def baseline(**settings: object) -> TrialRecord:
     return record.model_copy(
         update={"settings": begun.model_dump(mode="json"), "device": CPU.description}
     )
-
-
-def test_a_study_goes_on_with_what_it_was_begun_with() -> None:
-    record = baseline(preset="laptop", corpus="path:texts", budget_seconds=33)
-    settings = continue_settings(SessionSettings(study="s", trials=5), record)
-    assert settings.preset == "laptop"
-    assert settings.corpus == "path:texts"
-    assert settings.sizes.budget_seconds == 33
-    assert settings.trials == 5
-
-
-@pytest.mark.parametrize(
-    "change", [{"preset": "quick"}, {"budget_seconds": 20.0}, {"corpus": "embedded"}]
-)
-def test_another_measure_is_refused_with_both_values(change: dict[str, object]) -> None:
-    record = baseline(preset="laptop", corpus="path:texts", budget_seconds=33)
-    with pytest.raises(UsageError, match="name another study") as refusal:
-        continue_settings(SessionSettings.model_validate({"study": "s", **change}), record)
-    name, value = next(iter(change.items()))
-    assert f"{name} " in str(refusal.value)
-    assert repr(value) in str(refusal.value)
-
-
-def test_a_study_counts_one_thing_and_keeps_to_it() -> None:
-    by_tokens = baseline(budget_tokens=5000)
-    settings = continue_settings(SessionSettings(study="s"), by_tokens)
-    assert (settings.sizes.budget_tokens, settings.sizes.budget_seconds) == (5000, 60)
-    assert continue_settings(settings, by_tokens) == settings
-    with pytest.raises(UsageError, match="budget_tokens 5000 and is now given 6000"):
-        continue_settings(SessionSettings(study="s", budget_tokens=6000), by_tokens)
-    with pytest.raises(UsageError, match=r"budget_seconds 60\.0 and is now given 20\.0"):
-        continue_settings(SessionSettings(study="s", budget_seconds=20), by_tokens)
-    with pytest.raises(
-        UsageError, match=r"in seconds \(20\) and is now given one in tokens \(6,000"
-    ):
-        continue_settings(SessionSettings(study="s", budget_tokens=6000), baseline())
-
-
-def test_where_tokens_are_counted_another_gpu_is_said() -> None:
-    record = baseline(budget_tokens=5000).model_copy(update={"budget_tokens": 5000})
-    heard: list[events.Event] = []
-    with events.listening(heard.append):
-        check_device(Device(name="cuda:0", description="a GPU", threads=2), record)
-    assert "may not be comparable" in str(heard)
-
-
-def test_naming_the_budget_that_the_preset_has_is_no_change() -> None:
-    record = baseline(preset="quick")
-    settings = continue_settings(SessionSettings(study="s", budget_seconds=20), record)
-    assert settings.sizes.budget_seconds == 20
-
-
-def test_another_gpu_is_refused_and_another_processor_is_said() -> None:
-    record = baseline()
-    gpu = Device(name="cuda:0", description="a GPU", threads=2)
-    with pytest.raises(UsageError, match="cannot be compared"):
-        check_device(gpu, record)
-    heard: list[events.Event] = []
-    other = CPU.model_copy(update={"description": "another processor, 4 threads"})
-    with events.listening(heard.append):
-        check_device(CPU, record)
-        assert heard == []
-        check_device(other, record)
-    assert "may not be comparable" in str(heard)
 
 
 def constants(source: str) -> dict[str, Any]:
@@ -178,17 +109,6 @@ def test_only_a_new_study_is_given_constants(tmp_path: Path) -> None:
     assert ledger.source(ledger.incumbent()) == ledger.source(begun)
 
 
-def test_a_gpu_whose_peak_is_not_known_is_said() -> None:
-    unknown = Device(name="cuda:0", description="NVIDIA X, 8 GiB", threads=1)
-    heard: list[events.Event] = []
-    with events.listening(heard.append):
-        say_unknown_peak(CPU)
-        say_unknown_peak(unknown.model_copy(update={"peak_flops": 1e12}))
-        assert heard == []
-        say_unknown_peak(unknown)
-    assert "mfu_percent stays empty: the peak of NVIDIA X, 8 GiB is not in" in str(heard)
-
-
 def test_every_replicate_of_every_trial_has_a_seed_of_its_own() -> None:
     seeds = {replicate_seed(0, number, index) for number in range(200) for index in range(5)}
     assert len(seeds) == 1000
@@ -218,15 +138,3 @@ def test_the_engines_version_follows_its_code_and_not_the_trainer(tmp_path: Path
     assert engine_version(tmp_path) == first
     (tmp_path / "nightlab" / "a.py").write_text("2")
     assert engine_version(tmp_path) != first
-
-
-def test_a_preset_that_compiles_needs_a_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    for has_compiler in (True, False):
-        found = partial(SimpleNamespace, has_compiler=has_compiler)
-        monkeypatch.setattr("nightlab.study.session.prepare_library", found)
-        require_compiler(SessionSettings(preset="quick"))
-        if has_compiler:
-            require_compiler(SessionSettings(preset="laptop"))
-            continue
-        with pytest.raises(UsageError, match=r"'laptop' compiles .* g\+\+ .*--preset quick"):
-            require_compiler(SessionSettings(preset="laptop"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nightlab.settings import PRESETS
+from nightlab.presets import PRESETS
 from tests.trainer.child import TRAIN_FILE, in_child
 
 NUMBER = r"-?[\d_]+(?:\.\d+)?(?:e-?\d+)?"

@@ -1,0 +1,118 @@
+"""What a study is measured under: kept where it goes on, refused or said where it differs."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from nightlab import events
+from nightlab.errors import UsageError
+from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.sandbox.device import Device
+from nightlab.settings import SessionSettings
+from nightlab.study.conditions import (
+    check_device,
+    continue_settings,
+    require_compiler,
+    say_unknown_peak,
+)
+from tests.samples import sample_record
+
+CPU = Device(name="cpu", description="a processor, 2 threads", threads=2)
+
+
+def baseline(**settings: object) -> TrialRecord:
+    begun = continue_settings(SessionSettings.model_validate({"study": "s", **settings}), None)
+    record = sample_record(0, scores=(2.0, 2.1), verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    return record.model_copy(
+        update={"settings": begun.model_dump(mode="json"), "device": CPU.description}
+    )
+
+
+def test_a_study_goes_on_with_what_it_was_begun_with() -> None:
+    record = baseline(preset="laptop", corpus="path:texts", budget_seconds=33)
+    settings = continue_settings(SessionSettings(study="s", trials=5), record)
+    assert settings.preset == "laptop"
+    assert settings.corpus == "path:texts"
+    assert settings.sizes.budget_seconds == 33
+    assert settings.trials == 5
+
+
+@pytest.mark.parametrize(
+    "change", [{"preset": "quick"}, {"budget_seconds": 20.0}, {"corpus": "embedded"}]
+)
+def test_another_measure_is_refused_with_both_values(change: dict[str, object]) -> None:
+    record = baseline(preset="laptop", corpus="path:texts", budget_seconds=33)
+    with pytest.raises(UsageError, match="name another study") as refusal:
+        continue_settings(SessionSettings.model_validate({"study": "s", **change}), record)
+    name, value = next(iter(change.items()))
+    assert f"{name} " in str(refusal.value)
+    assert repr(value) in str(refusal.value)
+
+
+def test_a_study_counts_one_thing_and_keeps_to_it() -> None:
+    by_tokens = baseline(budget_tokens=5000)
+    settings = continue_settings(SessionSettings(study="s"), by_tokens)
+    assert (settings.sizes.budget_tokens, settings.sizes.budget_seconds) == (5000, 60)
+    assert continue_settings(settings, by_tokens) == settings
+    with pytest.raises(UsageError, match="budget_tokens 5000 and is now given 6000"):
+        continue_settings(SessionSettings(study="s", budget_tokens=6000), by_tokens)
+    with pytest.raises(UsageError, match=r"budget_seconds 60\.0 and is now given 20\.0"):
+        continue_settings(SessionSettings(study="s", budget_seconds=20), by_tokens)
+    with pytest.raises(
+        UsageError, match=r"in seconds \(20\) and is now given one in tokens \(6,000"
+    ):
+        continue_settings(SessionSettings(study="s", budget_tokens=6000), baseline())
+
+
+def test_where_tokens_are_counted_another_gpu_is_said() -> None:
+    record = baseline(budget_tokens=5000).model_copy(update={"budget_tokens": 5000})
+    heard: list[events.Event] = []
+    with events.listening(heard.append):
+        check_device(Device(name="cuda:0", description="a GPU", threads=2), record)
+    assert "may not be comparable" in str(heard)
+
+
+def test_naming_the_budget_that_the_preset_has_is_no_change() -> None:
+    record = baseline(preset="quick")
+    settings = continue_settings(SessionSettings(study="s", budget_seconds=20), record)
+    assert settings.sizes.budget_seconds == 20
+
+
+def test_another_gpu_is_refused_and_another_processor_is_said() -> None:
+    record = baseline()
+    gpu = Device(name="cuda:0", description="a GPU", threads=2)
+    with pytest.raises(UsageError, match="cannot be compared"):
+        check_device(gpu, record)
+    heard: list[events.Event] = []
+    other = CPU.model_copy(update={"description": "another processor, 4 threads"})
+    with events.listening(heard.append):
+        check_device(CPU, record)
+        assert heard == []
+        check_device(other, record)
+    assert "may not be comparable" in str(heard)
+
+
+def test_a_gpu_whose_peak_is_not_known_is_said() -> None:
+    unknown = Device(name="cuda:0", description="NVIDIA X, 8 GiB", threads=1)
+    heard: list[events.Event] = []
+    with events.listening(heard.append):
+        say_unknown_peak(CPU)
+        say_unknown_peak(unknown.model_copy(update={"peak_flops": 1e12}))
+        assert heard == []
+        say_unknown_peak(unknown)
+    assert "mfu_percent stays empty: the peak of NVIDIA X, 8 GiB is not in" in str(heard)
+
+
+@pytest.mark.parametrize("has_compiler", [True, False])
+def test_a_preset_that_compiles_needs_a_compiler(
+    has_compiler: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library = SimpleNamespace(has_compiler=has_compiler)
+    monkeypatch.setattr("nightlab.study.conditions.prepare_library", lambda *_: library)
+    require_compiler(SessionSettings(preset="quick"))
+    require_compiler(SessionSettings(preset="laptop", trust_candidate=True))
+    if has_compiler:
+        require_compiler(SessionSettings(preset="laptop"))
+        return
+    with pytest.raises(UsageError, match=r"'laptop' compiles .* g\+\+ .*--preset quick"):
+        require_compiler(SessionSettings(preset="laptop"))
