@@ -13,6 +13,7 @@ others go on. docs/gpu.md says how to read the table.
 
 import argparse
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -118,6 +119,10 @@ def main(words: Sequence[str] | None = None) -> None:
     arguments = parse(words)
     began = time.monotonic()
     try:
+        if arguments.json is not None and not os.access(arguments.json.parent, os.W_OK):
+            raise UsageError(
+                f"--json needs a folder to write to, and {arguments.json.parent} is none."
+            )
         device = find_device(arguments)
         with tempfile.TemporaryDirectory(prefix="nightlab-bench-") as folder:
             bench = prepare(arguments, device, Path(folder))
