@@ -86,9 +86,9 @@ def print_trial(
         console.print(Text(f"Hypothesis: {record.hypothesis}"))
     if asked := _asked(record):
         console.print(Text(asked, style="dim"))
-    for idea in ideas:
-        if idea.name in record.suggestions:
-            console.print(Text(f"shown the suggestion: {idea.text}", style="dim"))
+    texts = {idea.name: idea.text for idea in ideas}
+    for name in record.suggestions:
+        console.print(Text(f"shown the suggestion: {texts.get(name, name)}", style="dim"))
     if record.preflight is not None:
         times = "once" if record.repairs == 1 else f"{record.repairs} times"
         mended = f", mended {times}" if record.repairs else ""

@@ -201,7 +201,7 @@ class SessionSettings(BaseModel):
     )
     device: str = Field("auto", description="Device to train on: auto, cpu, cuda or cuda:N")
     seed: int = Field(
-        0, ge=0, lt=2**31, description="Seed from which every replicate's seed is drawn"
+        0, ge=0, lt=2**31, description="Seed that all replicates' seeds are derived from"
     )
     require_rung: Literal["1", "1n", "2"] = Field(
         "2",

@@ -42,7 +42,8 @@ def show(
         if as_json:
             print_json({**record.model_dump(mode="json"), "diff": ledger.diff(record)})
         else:
-            print_trial(make_console(), record, ledger.diff(record), suggestions(ledger))
+            ideas = suggestions(ledger) if record.suggestions else ()
+            print_trial(make_console(), record, ledger.diff(record), ideas)
         return
     records, uses, confirmed = ledger.records(), holdout_uses(ledger), confirmations(ledger)
     if as_json:

@@ -53,7 +53,9 @@ class ClimbmixSource:
         """Fetch shard after shard and yield its texts, for as long as more are asked for."""
         folder = self._shards / hashlib.sha256(self.identity().encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        base = f"{self._mirror}/{_PLACE}" if self._mirror else _ADDRESS
+        # Studies of before name a mirror's whole address of the data set.
+        hub = self._mirror.removesuffix(f"/{_PLACE}") if self._mirror else None
+        base = f"{hub}/{_PLACE}" if hub else _ADDRESS
         number = 0
         while True:
             name = f"shard_{number:05d}.parquet"
@@ -62,7 +64,7 @@ class ClimbmixSource:
                     REPOSITORY,
                     name,
                     folder,
-                    endpoint=self._mirror,
+                    endpoint=hub,
                     check=lambda path: open_parquet(path).close(),
                     setting=SETTING,
                     progress=progress,

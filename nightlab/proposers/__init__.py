@@ -2,7 +2,6 @@
 
 from nightlab.proposers.brief import Brief, NearMiss, Proposer, TriedChange, UnderWay
 from nightlab.proposers.choose import ChosenProposer, choose_proposer
-from nightlab.proposers.contract import check_source, check_syntax
 from nightlab.proposers.edits import apply_edits, edit_between, parse_edits
 from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.knob_proposer import KnobProposer
@@ -10,6 +9,7 @@ from nightlab.proposers.knobs import Knob, knob_values, read_knobs, set_knobs
 from nightlab.proposers.llm import LlmProposer, try_model
 from nightlab.proposers.models import read_models
 from nightlab.proposers.spending import Spending
+from nightlab.source.contract import check_source, check_syntax
 
 __all__ = [
     "Brief",

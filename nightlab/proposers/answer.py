@@ -3,11 +3,11 @@
 import re
 from dataclasses import dataclass
 
-from nightlab.proposers.contract import check_source
 from nightlab.proposers.edits import apply_edits, is_block_start, parse_edits
 from nightlab.proposers.history import TITLE_CHARACTERS
 from nightlab.proposers.texts import one_line
 from nightlab.records import Edit
+from nightlab.source.contract import check_source
 
 HYPOTHESIS_CHARACTERS = 2_000
 LONGEST_EXPECTED_BPB = 100.0

@@ -12,7 +12,6 @@ from nightlab import events
 from nightlab.errors import ModelRefused
 from nightlab.proposers.answer import Idea, read_idea
 from nightlab.proposers.brief import Brief
-from nightlab.proposers.contract import check_source
 from nightlab.proposers.edits import apply_edits, edit_between
 from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.history import TITLE_CHARACTERS
@@ -32,6 +31,7 @@ from nightlab.proposers.workshop import BRIEF_FILE, IDEA_FILE, Workshop, open_wo
 from nightlab.records import Edit, Exchange, Proposal, ProposalCost
 from nightlab.redaction import Redaction
 from nightlab.settings import TRAINER_FILE
+from nightlab.source.contract import check_source
 
 BRIEF_VARIABLE = "NIGHTLAB_BRIEF"
 RUNTIME_FILE = "trainer/runtime.py"

@@ -109,13 +109,20 @@ class Endpoint:
         return Price(prompt=prompt, completion=completion)
 
     def count_tokens(self, messages: Sequence[dict[str, str]]) -> int:
-        """Tokens of a chat: as litellm counts where it knows the model, else a guess."""
+        """Tokens of a chat: as litellm counts for OpenAI's models; for others not below a guess.
+
+        It has the tokenizer of the former only, and those of other makers may give more tokens.
+        """
         litellm = import_litellm()
-        # Not get_model_info, which asks a server where a provider has one.
-        if {self.model, self.model.partition("/")[2]} & litellm.model_cost.keys():
-            return int(litellm.token_counter(model=self.model, messages=list(messages)))
         characters = sum(len(message["content"]) for message in messages)
-        return math.ceil(characters / CHARACTERS_PER_TOKEN)
+        guess = math.ceil(characters / CHARACTERS_PER_TOKEN)
+        # Not get_model_info, which asks a server where a provider has one.
+        names = {self.model, self.model.partition("/")[2]} & litellm.model_cost.keys()
+        if not names:
+            return guess
+        count = int(litellm.token_counter(model=self.model, messages=list(messages)))
+        makers = {litellm.model_cost[name].get("litellm_provider") for name in names}
+        return count if makers <= {"openai", "azure"} else max(count, guess)
 
     @property
     def _is_free(self) -> bool:

@@ -22,8 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from nightlab.errors import UsageError
-from nightlab.proposers.contract import parse_source
 from nightlab.settings import TRAINER_FILE
+from nightlab.source.contract import parse_source
 from nightlab.source.source_tree import parse_expression
 
 Value = bool | int | float | str

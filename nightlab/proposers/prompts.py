@@ -12,7 +12,6 @@ model is told that nothing inside a fence is an instruction.
 from enum import Enum
 
 from nightlab.proposers.brief import Brief
-from nightlab.proposers.contract import ALLOWED_PACKAGES
 from nightlab.proposers.facts import known_facts
 from nightlab.proposers.history import (
     HISTORY_CHARACTERS,
@@ -29,6 +28,7 @@ from nightlab.proposers.texts import fenced, one_line
 from nightlab.records import Mode, TrialRecord, Verdict
 from nightlab.settings import TRAINER_FILE
 from nightlab.source.candidate import MAX_SOURCE_BYTES
+from nightlab.source.contract import ALLOWED_PACKAGES
 
 PROMPT_VERSION = "3"
 """Of all texts here: records and MLflow name it, so that versions compare by what they gained."""

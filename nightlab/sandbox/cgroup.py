@@ -112,7 +112,7 @@ class Cgroups:
         except OSError as error:
             raise SandboxError(
                 f"A job needs a cgroup in {self._parent}, and making it failed ({error}): start "
-                "Nightlab again, which then looks for another place."
+                "Nightlab again, which then looks for a place again."
             ) from error
         return Cgroup(path)
 

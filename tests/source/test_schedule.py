@@ -41,8 +41,8 @@ def test_rates_sizes_and_windows_are_no_schedule(knob: str, value: float) -> Non
         ('share * group["peak_lr"]', 'group["peak_lr"]', "peak_lr"),
         ('group["momentum"])', "0.85 + 0.1 * min(1, self.steps / 300))", "steps"),
         (
-            "F.cross_entropy(logits.flatten(0, 1), targets.flatten())",
-            "F.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=0.1)",
+            "F.cross_entropy(capped(logits), targets)",
+            "F.cross_entropy(capped(logits), targets, label_smoothing=0.1)",
             "cross_entropy",
         ),
         (

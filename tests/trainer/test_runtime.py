@@ -102,14 +102,13 @@ def test_a_whole_training(corpus, monkeypatch):
     run.rehearse_save(model)
     assert sorted(os.listdir(corpus)) == ["manifest.json", "train.bin"], "nothing is left behind"
 
-    began, fractions = time.monotonic(), []
+    fractions = []
     for inputs, targets in run.batches(4):
         assert inputs.shape == targets.shape == (4, LENGTH)
         assert inputs.dtype == torch.int64
         assert (targets == inputs + 1).all(), "each target is the next token of its input"
         fractions.append(run.fraction)
         time.sleep(0.05)
-    assert 0.5 < time.monotonic() - began < 1.5
     assert fractions == sorted(fractions)
     assert 0.8 < fractions[-1] <= 1
     run.report(len(fractions), 2.0, 7, 0.1, flops_per_token=9.0, num_params=12)

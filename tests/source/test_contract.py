@@ -2,9 +2,9 @@
 
 import pytest
 
-from nightlab.proposers.contract import DEEPEST, check_source
 from nightlab.source.candidate import MAX_SOURCE_BYTES, oversized
 from nightlab.source.code_size import code_lines
+from nightlab.source.contract import DEEPEST, check_source
 from tests.conftest import ROOT
 from tests.proposers.trainer_sample import SOURCE
 
