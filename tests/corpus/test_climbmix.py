@@ -35,6 +35,17 @@ def test_only_as_many_shards_are_fetched_as_are_asked_for(
     ]
 
 
+def test_a_mirror_may_be_named_by_the_whole_address_of_the_data_set(
+    file_server: FileServer, tmp_path: Path, shard: Shard
+) -> None:
+    """As studies of before did: their corpus keeps its name."""
+    file_server.files[FIRST] = shard(0, 10)
+    whole = f"{file_server.address}{FIRST.rpartition('/')[0]}"
+    climbmix = ClimbmixSource(whole, tmp_path)
+    assert len(list(islice(climbmix.texts(stay_silent), 10))) == 10
+    assert climbmix.identity() == whole
+
+
 def test_shards_are_kept_for_the_next_corpus(
     file_server: FileServer, tmp_path: Path, shard: Shard
 ) -> None:

@@ -270,7 +270,7 @@ def test_a_price_that_the_list_lacks_is_unknown_and_not_nothing(model: str, is_k
     ("model", "tokens"),
     [
         ("openai/gpt-4o", 207),
-        ("replicate/meta/llama-3-70b-instruct", 207),  # whose tokenizer would be fetched
+        ("replicate/meta/llama-3-70b-instruct", 333),  # whose tokenizer would be fetched
         ("openai/scripted", 333),
         ("ollama/scripted", 333),  # whose server would be asked
     ],
