@@ -343,7 +343,7 @@ def bits_per_byte(
 
 
 def _check_corpus(rows: TokenArray, lengths: npt.NDArray[np.integer[Any]], vocab_size: int) -> None:
-    largest = int(rows.max())
+    largest = int(np.max(rows))
     if largest >= vocab_size or len(lengths) != vocab_size:
         raise EvaluationError(
             f"The model's vocabulary has {vocab_size} tokens, the corpus {len(lengths)} byte "
