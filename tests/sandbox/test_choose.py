@@ -34,6 +34,8 @@ CHOOSE = """
         answer["missing"] = sandbox.confinement.missing
     except SandboxUnavailable as refusal:
         answer = {"rung": None, "refused": str(refusal)}
+    # As another user it may be the first to need a library.
+    heard = [text for text in heard if "stripped copy" not in text]
     print(json.dumps({**answer, "heard": heard}))
 """
 
