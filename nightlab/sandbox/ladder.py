@@ -128,6 +128,7 @@ def choose_sandbox(
 
     Raises:
         LibraryIncomplete: the installed torch reads what the sandbox's copy of it has not.
+        SandboxError: the machine had no time or memory to try that.
         SandboxUnavailable: none holds, or none lets jobs work; the message says why and what
             to do.
         UsageError: there is no such rung.
@@ -180,14 +181,13 @@ def _climb(
         told = "; ".join(f"{escape.name}: {escape.detail}" for escape in through)
         return Refusal(rung=rung, why=f"it starts but does not hold ({told})", escapes=escapes)
     kept.write(rung, escapes)
+    # What it raises is no reason for a weaker rung: that would show the same library.
+    require_library(runner, rung)
     try:
-        require_library(runner, rung)  # What it raises is said: no rung shows another one.
         if on_gpu:
             require_gpu(runner, device, compiles=compiles)
-    except GpuUnusable as refusal:
+    except (GpuUnusable, SandboxError) as refusal:
         return _of_gpu(rung, refusal)
-    except SandboxError as error:
-        return Refusal(rung=rung, why=_clause(str(error)))
     confinement = _with_resources(probe.judge(runner.confinement, escapes))
     return ChosenSandbox(runner=runner, confinement=confinement, escapes=escapes, refusals=above)
 

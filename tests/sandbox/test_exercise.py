@@ -237,6 +237,15 @@ def test_a_machine_without_time_or_memory_says_nothing_about_the_library(
         require_library(bubblewrap, "never tried")
 
 
+def test_a_machine_without_time_is_no_reason_for_a_weaker_sandbox(monkeypatch):
+    def no_time(*_):
+        raise SandboxError("not done in time")
+
+    monkeypatch.setattr(ladder, "require_library", no_time)
+    with pytest.raises(SandboxError, match="not done in time"):
+        choose_sandbox()
+
+
 @pytest.mark.parametrize("rung", ["1", "2"])
 def test_triton_is_led_to_the_drivers_library(rung, tmp_path):
     (tmp_path / "libcuda.so.1").touch()

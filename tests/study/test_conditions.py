@@ -6,7 +6,6 @@ import pytest
 
 from nightlab import events
 from nightlab.errors import UsageError
-from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.sandbox.device import Device
 from nightlab.settings import SessionSettings
 from nightlab.study.conditions import (
@@ -15,17 +14,7 @@ from nightlab.study.conditions import (
     require_compiler,
     say_unknown_peak,
 )
-from tests.samples import sample_record
-
-CPU = Device(name="cpu", description="a processor, 2 threads", threads=2)
-
-
-def baseline(**settings: object) -> TrialRecord:
-    begun = continue_settings(SessionSettings.model_validate({"study": "s", **settings}), None)
-    record = sample_record(0, scores=(2.0, 2.1), verdict=Verdict.KEEP, reason=Reason.BASELINE)
-    return record.model_copy(
-        update={"settings": begun.model_dump(mode="json"), "device": CPU.description}
-    )
+from tests.study.begun import CPU, baseline
 
 
 def test_a_study_goes_on_with_what_it_was_begun_with() -> None:

@@ -8,10 +8,9 @@ import pytest
 from nightlab.judging.scores import standing_record
 from nightlab.ledger import Ledger
 from nightlab.presets import PRESETS
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import Reason, Verdict
 from nightlab.sandbox.device import Device
 from nightlab.settings import SessionSettings
-from nightlab.study.conditions import continue_settings
 from nightlab.study.session import (
     begin_study,
     engine_version,
@@ -22,16 +21,7 @@ from nightlab.study.session import (
 from tests.conftest import ROOT, git
 from tests.machine_samples import CARDS, Card
 from tests.samples import sample_record
-
-CPU = Device(name="cpu", description="a processor, 2 threads", threads=2)
-
-
-def baseline(**settings: object) -> TrialRecord:
-    begun = continue_settings(SessionSettings.model_validate({"study": "s", **settings}), None)
-    record = sample_record(0, scores=(2.0, 2.1), verdict=Verdict.KEEP, reason=Reason.BASELINE)
-    return record.model_copy(
-        update={"settings": begun.model_dump(mode="json"), "device": CPU.description}
-    )
+from tests.study.begun import CPU, baseline
 
 
 def constants(source: str) -> dict[str, Any]:
