@@ -1,20 +1,40 @@
-"""What the decision on a trial rests on, and how its scores compare."""
+"""What the decision on a trial rests on: its pairs, and what the study has learnt before."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
-from nightlab.judging.scores import (
-    Noise,
-    counted,
-    counted_scores,
-    no_finer_than_audits,
-    pool_noise,
-    scores_of,
-)
-from nightlab.judging.sequential_test import Comparison
-from nightlab.records import Replicate
+from nightlab.judging.prior import Finding
+from nightlab.records import Pair, Reason, Replicate, TrialRecord, Verdict
+
+WEAK_PAIRS = 4
+"""Degrees of freedom that the preset's own noise counts as, beside what pairs have shown."""
+FORECAST_PAIRS = 0.25
+"""What a forecast of pruning counts as: it says how far behind, not how far exactly."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noise:
+    """How far differences of pairs of the same two codes lie apart."""
+
+    pair_bpb: float
+    """Standard deviation of one pair's difference."""
+    degrees_of_freedom: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learnt:
+    """What a study has learnt from its earlier trials."""
+
+    gains_bpb: tuple[tuple[float, ...], ...] = ()
+    """Of each judged trial, the gains of its pairs."""
+    forecasts_bpb: tuple[float, ...] = ()
+    """Of each pruned trial, the gain that was foreseen."""
+    kept_bpb: float = 0.0
+    """Sum of what its keeps are expected to gain."""
+    trainings: int = 0
+    """Of all codes, so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,85 +42,70 @@ class Case:
     """All that the decision on a trial rests on."""
 
     candidate: Sequence[Replicate]
-    incumbent: Sequence[Replicate]
-    incumbent_anew: Sequence[Replicate]
-    """Those of them that were trained for this very trial."""
-    reference_bpb: float
-    """Mean score of the code that was last kept as an improvement, or of the baseline: of the
-    incumbent itself, unless shorter code was kept since."""
-    other_noise: Noise | None
-    """Of the study's other trainings that nothing selected."""
-    earlier_trials: int
-    """Trials of the study that were judged before."""
-    earlier_against: int
-    """Those of them that were judged against the present incumbent."""
-    earlier_since_trained: int
-    """Those of these again that came after the incumbent's last training."""
-    saves_code: bool
-    """Whether the candidate has fewer lines of code than its parent."""
+    bank: Mapping[int, Replicate]
+    """The incumbent's trainings by seed, as they count here."""
+    seeds: Sequence[int]
+    """The study's, in the order in which every code is trained on them."""
+    learnt: Learnt
+    preset_noise_bpb: float
+    """Standard deviation of a pair's difference that is usual with these sizes."""
+    keep_probability: float
+    saves_code: bool = False
+    """Whether the candidate is clearly less code than its parent."""
+    lost_bpb: float = 0.0
+    """What simpler code has lost since the last improvement, as measured; at least 0."""
+    lanes: int = 1
+    """How many trainings can run side by side."""
 
 
-def turns(case: Case) -> list[tuple[Replicate, Replicate]]:
-    """The candidate's trainings that count, each with the incumbent's that followed it.
-
-    The two of one turn share a spell of the machine, so that what it does to scores does not enter
-    their difference. Where other work kept the incumbent's from counting, there is no turn.
-    """
-    own = counted(case.candidate)
-    ends = [*(each.turn for each in own[1:]), math.inf]
-    seeds = {each.seed for each in case.incumbent_anew}
-    anew = [each for each in counted(case.incumbent) if each.seed in seeds]
-    found = []
-    for each, end in zip(own, ends, strict=False):
-        found += [(each, other) for other in anew if each.turn < other.turn < end][:1]
-    return found
+def pairs_of(candidate: Iterable[Replicate], bank: Mapping[int, Replicate]) -> tuple[Pair, ...]:
+    """The pairs of a candidate's trainings with the incumbent's of the same seeds."""
+    pairs = []
+    for each in candidate:
+        twin = bank.get(each.seed)
+        if each.val_bpb is not None and twin is not None and twin.val_bpb is not None:
+            pairs.append(
+                Pair(seed=each.seed, candidate_bpb=each.val_bpb, incumbent_bpb=twin.val_bpb)
+            )
+    return tuple(pairs)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnComparison:
-    """The codes compared on their turns alone."""
-
-    by_noise: Comparison
-    """With all that is known of the noise: sharp at once, and blunt on a machine that wanders,
-    whose spells are in that noise."""
-    by_differences: Comparison
-    """With the spread of the differences alone, where the spells are not in it."""
-
-
-def compare_turns(case: Case) -> TurnComparison | None:
-    """Compare the codes on their turns alone; None where there are fewer than two."""
-    pairs = turns(case)
-    if len(pairs) < 2:
-        return None
-    own, others = scores_of(each for each, _ in pairs), scores_of(other for _, other in pairs)
-    # Which of the incumbent's count is told by all of them, and not once more by these few.
-    by_noise = compare(own, others, noise_of(case))
-    apart = stdev(other - each for each, other in zip(own, others, strict=True))
-    # Of one training, as the variance of a difference is that of two.
-    quiet = Noise(sigma_bpb=apart / math.sqrt(2), degrees_of_freedom=len(pairs) - 1)
-    quiet = no_finer_than_audits(quiet, case.candidate, case.incumbent)
-    return TurnComparison(by_noise=by_noise, by_differences=compare(own, others, quiet))
-
-
-def compare(candidate: Sequence[float], incumbent: Sequence[float], noise: Noise) -> Comparison:
-    """Set the scores of two codes against each other; both have some."""
-    return Comparison(
-        gain=fmean(incumbent) - fmean(candidate),
-        sigma=noise.sigma_bpb,
-        degrees_of_freedom=noise.degrees_of_freedom,
-        candidate_count=len(candidate),
-        incumbent_count=len(incumbent),
+def learnt_from(records: Iterable[TrialRecord]) -> Learnt:
+    """Gather what a study's finished trials say of its ideas and its noise."""
+    gains, forecasts, kept, trainings = [], [], 0.0, 0
+    for record in records:
+        trainings += len(record.replicates) + len(record.incumbent_replicates)
+        decision = record.decision
+        if decision.pairs:
+            gains.append(tuple(-pair.difference_bpb for pair in decision.pairs))
+        elif decision.reason is Reason.PRUNED and decision.difference_bpb is not None:
+            forecasts.append(-decision.difference_bpb)
+        if decision.reason is Reason.IMPROVED and decision.verdict is Verdict.KEEP:
+            kept += max(0.0, decision.expected_gain_bpb or 0.0)
+    return Learnt(
+        gains_bpb=tuple(gains),
+        forecasts_bpb=tuple(forecasts),
+        kept_bpb=kept,
+        trainings=trainings,
     )
 
 
-def noise_of(case: Case) -> Noise:
-    """The noise of one score: from all replicates, and no less than their audits' errors.
+def noise_of(gains_bpb: Iterable[Sequence[float]], preset_noise_bpb: float) -> Noise:
+    """Pool how far the pairs of each trial lie apart, with what is usual for the preset.
 
-    Raises:
-        ValueError: no code of the study was scored twice.
+    Args:
+        gains_bpb: of each trial, the gains of its pairs.
+        preset_noise_bpb: counts as ``WEAK_PAIRS`` degrees of freedom.
     """
-    groups = [counted_scores(case.candidate), counted_scores(case.incumbent)]
-    noise = pool_noise(groups, case.other_noise)
-    if noise is None:
-        raise ValueError("a decision needs some code of the study to be scored twice")
-    return no_finer_than_audits(noise, case.candidate, case.incumbent)
+    squares, degrees = WEAK_PAIRS * preset_noise_bpb**2, WEAK_PAIRS
+    for gains in gains_bpb:
+        middle = fmean(gains)
+        squares += math.fsum((gain - middle) ** 2 for gain in gains)
+        degrees += len(gains) - 1
+    return Noise(pair_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
+
+
+def findings_of(learnt: Learnt, noise: Noise) -> list[Finding]:
+    """What the earlier trials found, in units of the noise."""
+    found = [Finding(fmean(gains) / noise.pair_bpb, len(gains)) for gains in learnt.gains_bpb]
+    return found + [Finding(gain / noise.pair_bpb, FORECAST_PAIRS) for gain in learnt.forecasts_bpb]

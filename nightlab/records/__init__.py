@@ -35,6 +35,7 @@ from nightlab.records.trials import (
 )
 from nightlab.records.verdicts import (
     Decision,
+    Pair,
     Reason,
     Verdict,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "Frozen",
     "InFlight",
     "Mode",
+    "Pair",
     "PreflightResult",
     "Proposal",
     "ProposalCost",

@@ -1,5 +1,7 @@
 """What was measured of a candidate, and how it was contained meanwhile."""
 
+from typing import ClassVar
+
 from nightlab.records.base import Frozen
 from nightlab.records.verdicts import Reason
 
@@ -36,6 +38,8 @@ class Forecast(Frozen):
 class TrainingResult(Frozen):
     """One training of a candidate with one seed, seen from the host."""
 
+    retired: ClassVar[frozenset[str]] = frozenset({"slowest_quarter"})
+
     failure: Reason | None = None
     """None when a complete checkpoint stood in time; ``pruned`` where the engine stopped it."""
     message: str = ""
@@ -56,9 +60,6 @@ class TrainingResult(Frozen):
     loss_profile: tuple[float | None, ...] = ()
     """Mean reported loss in equal shares of the budget: what pruning compares. In nats per
     token; None in a share that had no report."""
-    slowest_quarter: float | None = None
-    """Rate in the slowest quarter of its time as a share of the median quarter's: what a curve says
-    of contention, for records, which have none. None where reports were too few."""
     forecast: Forecast | None = None
     """What made pruning stop the training, or would have; None where it had nothing to say."""
     log: str = ""
@@ -98,18 +99,15 @@ class Evaluation(Frozen):
 class Replicate(Frozen):
     """One training with one seed, and its evaluation if there was a checkpoint."""
 
+    retired: ClassVar[frozenset[str]] = frozenset(
+        {"contended", "outdated", "precedes_change", "turn"}
+    )
+
     seed: int
     training: TrainingResult
     evaluation: Evaluation | None = None
-    contended: bool = False
-    """Whether its throughput departed from that of the same code's other replicates, so that
-    it decides nothing, unless most of that code are so."""
-    outdated: bool = False
-    """Whether the machine's speed has changed for good since, so that it decides nothing more."""
-    precedes_change: bool = False
-    """Whether that showed on the incumbent's trainings beside it, which its own do not tell."""
-    turn: int = 0
-    """How many trainings of its trial, of either code, came before it."""
+    place: str = ""
+    """Machine, device and engine together: only trainings of one place make a pair."""
 
     @property
     def failure(self) -> Reason | None:

@@ -71,7 +71,9 @@ class TrialRecord(Frozen):
     """What else is to be known of how the proposal came about, for people."""
     decision: Decision
     val_bpb: float | None = None
-    """Mean over the replicates that were scored."""
+    """The baseline's mean score and the chain of pair differences up to this trial, so that what
+    is lower was found better. Of trials without pairs None; in studies from before pairs the mean
+    of the trial's own trainings."""
     preflight: PreflightResult | None = None
     """The last dry run; None where none was asked for. Without its log."""
     repairs: int = 0

@@ -1,6 +1,7 @@
 """What became of a trial, and why."""
 
 from enum import StrEnum
+from typing import ClassVar
 
 from nightlab.records.base import Frozen
 
@@ -23,7 +24,7 @@ class Reason(StrEnum):
     IMPROVED = "improved"
     REGRESSION = "regression"
     SIMPLER = "simpler"
-    """Equal within noise, with fewer lines of code."""
+    """No worse within noise, with clearly less code."""
     WITHIN_NOISE = "within_noise"
     PRUNED = "pruned"
     """Stopped on the way: the curve was too far behind to get where it would have to."""
@@ -52,27 +53,47 @@ class Reason(StrEnum):
     INTERRUPTED = "interrupted"
 
 
+class Pair(Frozen):
+    """A candidate's and the incumbent's training with the same seed, at the same place."""
+
+    seed: int
+    candidate_bpb: float
+    incumbent_bpb: float
+
+    @property
+    def difference_bpb(self) -> float:
+        """Candidate less incumbent; negative is better."""
+        return self.candidate_bpb - self.incumbent_bpb
+
+
 class Decision(Frozen):
     """A verdict with the numbers that it rests on."""
+
+    retired: ClassVar[frozenset[str]] = frozenset(
+        {
+            "threshold_bpb",
+            "evidence",
+            "evidence_needed",
+            "replicates",
+            "incumbent_replicates",
+            "degrees_of_freedom",
+        }
+    )
 
     verdict: Verdict
     reason: Reason
     sentence: str
     """One sentence that a person understands."""
     difference_bpb: float | None = None
-    """Candidate minus incumbent; negative is better."""
-    threshold_bpb: float | None = None
-    noise_bpb: float | None = None
+    """Mean of the pairs' differences, candidate less incumbent; negative is better."""
     interval_bpb: tuple[float, float] | None = None
-    """95 % confidence interval of the difference."""
-    evidence: float | None = None
-    """How many times likelier the scores are if the candidate is better than if it is not."""
-    evidence_needed: float | None = None
-    """What the evidence had to reach for a keep: the inverse of this trial's share of the
-    study's error rate."""
-    replicates: int | None = None
-    """Scored replicates of the candidate that entered the decision."""
-    incumbent_replicates: int | None = None
-    """Scored replicates of the incumbent that entered the decision."""
-    degrees_of_freedom: int | None = None
-    """What the noise was estimated from."""
+    """95 % credible interval of the difference."""
+    noise_bpb: float | None = None
+    """Standard deviation of one pair's difference."""
+    probability_better: float | None = None
+    """Of the candidate, 0 to 1."""
+    expected_gain_bpb: float | None = None
+    """What is believed that it gains, by the pairs and by what ideas of this study are like;
+    positive is better, and mostly less than the pairs show."""
+    pairs: tuple[Pair, ...] = ()
+    """What it rests on."""

@@ -1,0 +1,61 @@
+"""The incumbent's trainings, kept for every candidate that comes: which of them count.
+
+A candidate's training is set beside the incumbent's of the same seed, made once. It counts while
+it was made at the same place (machine, device, engine). Now and then one is made anew
+(``CHECK_ONE_IN``): where it comes out otherwise by more than noise, the place has changed without
+saying so, and what was banked before is not used any more.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from nightlab.records import Reason, Replicate, TrialRecord
+
+CHECK_ONE_IN = 16
+"""In one trial of so many, drawn at random, the first twin is trained anew."""
+CHANGED_NOISES = 4.0
+"""Two trainings of the same code and seed that differ by more than so many standard deviations of
+a pair are of two places."""
+
+
+def bank_of(
+    records: Iterable[TrialRecord],
+    commit: str,
+    place: str,
+    anew: Sequence[Replicate],
+    pair_noise_bpb: float,
+) -> dict[int, Replicate]:
+    """The trainings of a commit that count at a place, by seed; the latest of each.
+
+    Args:
+        records: the study's, in order.
+        commit: the incumbent's.
+        place: where the candidate is trained.
+        anew: its trainings for the trial under way.
+        pair_noise_bpb: standard deviation of a pair's difference.
+    """
+    bank: dict[int, Replicate] = {}
+    for record in records:
+        if _is_own(record, commit):
+            _add(bank, record.replicates, place, pair_noise_bpb)
+        # A place that has changed shows on whichever incumbent stood then.
+        if record.parent == commit:
+            _add(bank, record.incumbent_replicates, place, pair_noise_bpb)
+    _add(bank, anew, place, pair_noise_bpb)
+    return bank
+
+
+def _add(
+    bank: dict[int, Replicate], replicates: Iterable[Replicate], place: str, noise: float
+) -> None:
+    for each in replicates:
+        if each.place != place or each.val_bpb is None:
+            continue
+        earlier = bank.get(each.seed)
+        if earlier is not None and earlier.val_bpb is not None:
+            if abs(each.val_bpb - earlier.val_bpb) > CHANGED_NOISES * noise:
+                bank.clear()
+        bank[each.seed] = each
+
+
+def _is_own(record: TrialRecord, commit: str) -> bool:
+    return record.commit == commit and (record.parent != commit or record.reason is Reason.BASELINE)
