@@ -15,10 +15,11 @@ from nightlab.records import utc_now
 from nightlab.report import log_report, write_report
 from nightlab.settings import Places, SessionSettings, recorded_settings
 from nightlab.study.confirmation import (
+    add_confirmed,
     begin_confirmation,
     check_confirmable,
     finish_confirmation,
-    next_code,
+    next_round,
     pairs,
 )
 from nightlab.study.session import Session, open_session
@@ -31,13 +32,13 @@ from tasks.prepare import prepare
 def confirmation(
     session: Annotated[Session, SkipValidation], study: str, wanted: int
 ) -> ConfirmationRecord:
-    """Train and score both codes in turn until there is enough, or resume where a kill cut in.
+    """Train and score both codes, pair by pair, or resume where a kill cut in.
 
     If a person asks the session to stop, it is left to be resumed.
     """
     began = utc_now()
     record = begin_confirmation(session, wanted)
-    while (code := next_code(record)) is not None:
+    while due := next_round(session, record):
         if stop_asked_since(session, began):
             text = f"Asked to stop: `nightlab confirm {study}` continues the confirmation."
             events.publish(events.Notice(text=text))
@@ -47,10 +48,12 @@ def confirmation(
                 study=study,
                 number=record.incumbent_trial,
                 step="confirm",
-                title=f"{code.value}, {len(pairs(record)) + 1} of {record.wanted}",
+                title=f"pair {len(pairs(record)) + 1} of {record.wanted}",
             )
         )
-        record = confirm_code(session, record, code)
+        running = [confirm_code.submit(session, record, each) for each in due]
+        measured = [(each, future.result()) for each, future in zip(due, running, strict=True)]
+        record = add_confirmed(session, record, measured)
         push_or_say(session)
     record = finish_confirmation(session, record)
     session.tracker.confirmed(record)

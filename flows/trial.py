@@ -10,9 +10,8 @@ from pydantic import SkipValidation
 from flows.pushing import push_or_say
 from nightlab import events
 from nightlab.errors import BudgetReached, EvaluationError, ModelError, SandboxError
-from nightlab.judging.decision import Subject
 from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
-from nightlab.study.measurement import add_replicate, next_seed, next_subject
+from nightlab.study.measurement import Training, add_replicates, next_round, say_pairs, say_twin
 from nightlab.study.prefetch import Prefetch
 from nightlab.study.preflight import (
     apply_repair,
@@ -115,26 +114,35 @@ def _rehearsed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
 def _measured(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
     if is_broken(mark):
         return mark
-    while (subject := next_subject(session, mark)) is not None:
-        replicate = _replicate(session, mark, subject, clock)
-        mark = add_replicate(session, mark, subject, replicate)
+    while trainings := next_round(session, mark):
+        measured = _round(session, mark, trainings, clock)
+        mark = add_replicates(session, mark, measured)
+        say_pairs(session, mark)
         push_or_say(session)
     return mark
 
 
-def _replicate(session: Session, mark: InFlight, subject: Subject, clock: StepClock) -> Replicate:
-    seed = next_seed(session, mark, subject)
-    whose = "incumbent" if subject is Subject.INCUMBENT else ""
-    _say(mark, "train", whose, seed=seed)
+def _round(
+    session: Session, mark: InFlight, trainings: tuple[Training, ...], clock: StepClock
+) -> list[tuple[Training, Replicate]]:
+    """Train what a trial needs next side by side, then score what was trained."""
+    for each in trainings:
+        _say(mark, "train", each.whose, seed=each.seed)
+        say_twin(session, mark, each)
     with clock("sandbox"):
-        training = train(session, mark, subject, seed)
-    clock.split_training(training)
-    if training.failure is not None:
-        return Replicate(seed=seed, training=training)
-    _say(mark, "evaluate", whose, seed=seed)
+        running = [train.submit(session, each) for each in trainings]
+        results = [each.result() for each in running]
+    clock.split_training(results)
+    trained = [at for at, result in enumerate(results) if result.failure is None]
+    for at in trained:
+        _say(mark, "evaluate", trainings[at].whose, seed=trainings[at].seed)
     with clock("evaluate"):
-        evaluation = evaluate(session, mark, subject, seed)
-    return Replicate(seed=seed, training=training, evaluation=evaluation)
+        scoring = {at: evaluate.submit(session, trainings[at]) for at in trained}
+        scores = {at: future.result() for at, future in scoring.items()}
+    return [
+        (each, Replicate(seed=each.seed, training=results[at], evaluation=scores.get(at)))
+        for at, each in enumerate(trainings)
+    ]
 
 
 def _recorded(session: Session, mark: InFlight, verdict: Decision, clock: StepClock) -> State[Any]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from nightlab.records import CurvePoint, TrialRecord
+from nightlab.records import CurvePoint, Pair, TrialRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +34,8 @@ class GateOpened:
     study: str
     number: int
     seed: int
+    whose: str = ""
+    """``incumbent``, or what else is trained beside the trial's own code; empty for that."""
     budget_seconds: float
     budget_tokens: int | None = None
     """None where seconds are counted."""
@@ -46,7 +48,29 @@ class Trained:
     study: str
     number: int
     seed: int
+    whose: str = ""
+    """As of ``GateOpened``."""
     point: CurvePoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PairsMeasured:
+    """What a trial's pairs show so far."""
+
+    study: str
+    number: int
+    pairs: tuple[Pair, ...]
+    probability_better: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TwinFollowed:
+    """A training begins beside one of the incumbent with the same seed, whose curve this is."""
+
+    study: str
+    number: int
+    seed: int
+    curve: tuple[CurvePoint, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +87,7 @@ class Notice:
     text: str
 
 
-Event = StepBegun | GateOpened | Trained | TrialEnded | Notice
+Event = StepBegun | GateOpened | Trained | TwinFollowed | PairsMeasured | TrialEnded | Notice
 Listener = Callable[[Event], None]
 
 _listeners: list[Listener] = []

@@ -22,6 +22,9 @@ class Preset(Frozen):
     sequence_length: int
     vocab_size: int
     evaluation_tokens: int
+    pair_noise_bpb: float
+    """Standard deviation of the difference that a pair of trainings with one seed is usually off
+    by: a study's own pairs count beside it."""
     screen_positions: int
     """Secret positions that a candidate's first audit asks for; see evaluation/audit.py."""
     corpus_megabytes: int
@@ -80,6 +83,7 @@ PRESETS: dict[str, Preset] = {
         sequence_length=256,
         vocab_size=2048,
         evaluation_tokens=131_072,
+        pair_noise_bpb=0.006,
         screen_positions=96,
         corpus_megabytes=16,
         memory_mb=6_000,
@@ -93,6 +97,7 @@ PRESETS: dict[str, Preset] = {
         sequence_length=256,
         vocab_size=2048,
         evaluation_tokens=1_048_576,
+        pair_noise_bpb=0.003,  # an estimate, not measured
         screen_positions=512,
         corpus_megabytes=64,
         memory_mb=12_000,
@@ -109,6 +114,7 @@ PRESETS: dict[str, Preset] = {
         sequence_length=2048,
         vocab_size=8192,
         evaluation_tokens=20_971_520,
+        pair_noise_bpb=0.001,  # an estimate, not measured
         screen_positions=1_024,
         corpus_megabytes=4_000,
         memory_mb=0,

@@ -188,6 +188,13 @@ class SessionSettings(BaseModel):
     prune: bool = Field(
         True, description="Stop training a candidate early when it has little chance of being kept"
     )
+    keep_probability: float = Field(
+        0.85,
+        gt=0.5,
+        lt=1,
+        description="Keep a change once it is better with this probability; lower finds more in a "
+        "night, with more false keeps among it",
+    )
     confirm_replicates: int = Field(
         3,
         ge=0,

@@ -4,19 +4,20 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from nightlab.ledger import ConfirmationRecord
-from nightlab.study.confirmation import Code, confirm_once
+from nightlab.records import Replicate
+from nightlab.study.confirmation import Due, confirm_once
 from nightlab.study.session import Session
 from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
 
 
 @task(
     name="confirm",
-    task_run_name="confirm {code.value} of trial {record.incumbent_trial}",
+    task_run_name="confirm {due.code.value} seed {due.seed}",
     retries=len(SANDBOX_DELAYS_SECONDS),
     retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
     retry_condition_fn=may_succeed,
     cache_policy=NO_CACHE,
 )
-def confirm(session: Session, record: ConfirmationRecord, code: Code) -> ConfirmationRecord:
+def confirm(session: Session, record: ConfirmationRecord, due: Due) -> Replicate:
     """Train with a fresh seed and score on the holdout split."""
-    return confirm_once(session, record, code)
+    return confirm_once(session, record, due)

@@ -3,21 +3,20 @@
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from nightlab.judging.decision import Subject
-from nightlab.records import Evaluation, InFlight
-from nightlab.study.measurement import evaluate_subject
+from nightlab.records import Evaluation
+from nightlab.study.measurement import Training, evaluate_once
 from nightlab.study.session import Session
 from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
 
 
 @task(
     name="evaluate",
-    task_run_name="evaluate {mark.number} {subject.value} seed {seed}",
+    task_run_name="evaluate {training.label}",
     retries=len(SANDBOX_DELAYS_SECONDS),
     retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
     retry_condition_fn=may_succeed,
     cache_policy=NO_CACHE,
 )
-def evaluate(session: Session, mark: InFlight, subject: Subject, seed: int) -> Evaluation:
+def evaluate(session: Session, training: Training) -> Evaluation:
     """Measure val_bpb in a fresh sandbox."""
-    return evaluate_subject(session, mark, subject, seed)
+    return evaluate_once(session, training)

@@ -51,11 +51,16 @@ def _add(
         if each.place != place or each.val_bpb is None:
             continue
         earlier = bank.get(each.seed)
-        if earlier is not None and earlier.val_bpb is not None:
-            if abs(each.val_bpb - earlier.val_bpb) > CHANGED_NOISES * noise:
-                bank.clear()
+        if _differ(earlier, each, CHANGED_NOISES * noise):
+            bank.clear()
         bank[each.seed] = each
 
 
 def _is_own(record: TrialRecord, commit: str) -> bool:
     return record.commit == commit and (record.parent != commit or record.reason is Reason.BASELINE)
+
+
+def _differ(one: Replicate | None, other: Replicate, most_bpb: float) -> bool:
+    if one is None or one.val_bpb is None or other.val_bpb is None:
+        return False
+    return abs(one.val_bpb - other.val_bpb) > most_bpb

@@ -110,8 +110,7 @@ def judge(case: Case) -> Decision | tuple[Wanted, ...]:
             return _verdict(weighed, Verdict.KEEP, Reason.SIMPLER, no_worse)
         if no_worse >= 0.5 and can_go_on and len(pairs) < SIMPLER_PAIRS:
             return _more(case)
-    low, high = belief.interval
-    reason = Reason.REGRESSION if high < 0 else Reason.WITHIN_NOISE
+    reason = Reason.REGRESSION if belief.interval[1] < 0 else Reason.WITHIN_NOISE
     return _verdict(weighed, Verdict.DISCARD, reason)
 
 

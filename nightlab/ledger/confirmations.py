@@ -41,9 +41,11 @@ class ConfirmationRecord(Frozen):
     gain_bpb: float | None = None
     """Baseline less incumbent on ``holdout``, by trainings that chose nothing."""
     interval_bpb: tuple[float, float] | None = None
-    """95 % confidence interval of ``gain_bpb``."""
+    """95 % confidence interval of ``gain_bpb``, valid at every look."""
+    evidence: float | None = None
+    """The e-value against no gain: how many times the pairs speak for one."""
     holds: bool | None = None
-    """Whether all of the interval is a gain; None while it is under way."""
+    """Whether the gain is confirmed; None while it is under way."""
     sentence: str = ""
     """What came out, for people."""
     session: str = ""

@@ -1,6 +1,6 @@
 """What was measured of a candidate, and how it was contained meanwhile."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from nightlab.records.base import Frozen
 from nightlab.records.verdicts import Reason
@@ -48,6 +48,11 @@ class TrainingResult(Frozen):
     charged_seconds: float | None = None
     """Start-up beyond its free part, taken off the training budget."""
     training_seconds: float | None = None
+    """By the study's clock: processor seconds on a CPU, of the wall clock on a GPU."""
+    wall_seconds: float | None = None
+    """From the gate to the end, by the wall clock."""
+    clock: Literal["wall", "processor"] = "wall"
+    """What the seconds of this training count."""
     num_steps: int | None = None
     num_tokens: int | None = None
     num_params: int | None = None

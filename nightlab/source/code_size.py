@@ -35,3 +35,27 @@ def _is_text(statement: ast.stmt) -> bool:
         and isinstance(statement.value, ast.Constant)
         and isinstance(statement.value.value, str)
     )
+
+
+LEAST_SAVING = 0.01
+CHARACTERS_PER_NODE = 8
+"""A string constant counts a node for so many characters: code can hide in strings."""
+
+
+def code_nodes(source: str) -> int:
+    """Count the nodes of a Python text's syntax tree, without comments and docstrings.
+
+    Raises:
+        SyntaxError: the text does not parse.
+    """
+    count = 0
+    for node in ast.walk(parse_tree(canonical_code(source))):
+        count += 1
+        if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
+            count += len(node.value) // CHARACTERS_PER_NODE
+    return count
+
+
+def is_clearly_less(candidate: str, parent: str) -> bool:
+    """Whether a candidate has at least 1 % fewer nodes than its parent."""
+    return code_nodes(candidate) <= (1 - LEAST_SAVING) * code_nodes(parent)

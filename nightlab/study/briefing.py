@@ -50,7 +50,7 @@ def brief(
         incumbent_commit=mark.parent,
         incumbent_source=ledger.source(mark.parent),
         incumbent_bpb=standing.val_bpb if standing is not None else None,
-        noise_bpb=study_noise_bpb(records),
+        noise_bpb=study_noise_bpb(session.settings, records),
         records=records,
         device=session.device.description,
         budget_seconds=sizes.budget_seconds,

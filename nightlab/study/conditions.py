@@ -43,9 +43,8 @@ def continue_settings(
                 "so scores could not be compared: leave the setting out, or name another study "
                 "with --study."
             )
-    inherited = {name: getattr(begun, name) for name in MEASURE}
-    if isinstance(beginning, InFlight):
-        inherited["seed"] = begun.seed
+    # Every code of a study is trained on the same seeds, whatever session trains it.
+    inherited = {name: getattr(begun, name) for name in (*MEASURE, "seed")}
     if "device" not in given:
         inherited["device"] = begun.device
     return settings.model_copy(update=inherited)
@@ -115,6 +114,21 @@ def say_new_engine(version: str, records: tuple[TrialRecord, ...]) -> None:
         events.Notice(
             text=f"The study continues under engine {version}, after {before}: every record names "
             "the engine that measured it."
+        )
+    )
+
+
+def say_new_rule(records: tuple[TrialRecord, ...]) -> None:
+    """Say that a study's earlier trials were judged by the rule before pairs."""
+    baseline = find_baseline(records)
+    if baseline is None or any(each.place for each in baseline.replicates):
+        return
+    if any(record.decision.pairs for record in records):
+        return
+    events.publish(
+        events.Notice(
+            text=f"The trials of study {baseline.study!r} so far were judged by another rule, "
+            "before pairs of one seed: they stand as they are, and pairs begin with this session."
         )
     )
 

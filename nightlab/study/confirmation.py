@@ -1,40 +1,34 @@
 """Whether a study's gain holds: baseline and incumbent once more, on what chose neither.
 
 An incumbent was chosen among many by its scores on ``val``, so those flatter it. Here both
-codes are trained with the same fresh seeds and scored on ``holdout``, which chooses nothing;
-every such scoring is written down (nightlab/ledger/holdout.py).
+codes are trained on the same fresh seeds and scored on ``holdout``, which chooses nothing;
+every such scoring is written down (nightlab/ledger/holdout.py). The test is valid at every look
+(nightlab/judging/sequential_test.py), so confirming again adds pairs and is no second chance.
 """
 
 import math
+import threading
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from statistics import median
 
-from nightlab.errors import EvaluationError, UsageError
+from nightlab.errors import UsageError
 from nightlab.evaluation.evaluation import HOLDOUT, evaluate
-from nightlab.judging.case import compare
-from nightlab.judging.contention import mark_contended
+from nightlab.judging.case import learnt_from, noise_of
 from nightlab.judging.crashes import FAILURES_IN_A_ROW, broken_down
-from nightlab.judging.scores import (
-    Noise,
-    find_baseline,
-    incumbent_evidence,
-    measure_noise,
-    no_finer_than_audits,
-    pairs_of,
-    pool_noise,
-    scores_of,
-    standing_record,
-)
-from nightlab.judging.sequential_test import Comparison
+from nightlab.judging.scores import find_baseline, standing_record
+from nightlab.judging.sequential_test import ALPHA, SequentialResult, sequential_test
 from nightlab.ledger import (
     ConfirmationRecord,
     HoldoutUse,
+    Ledger,
     confirmations,
     record_holdout_use,
     write_confirmation,
 )
-from nightlab.records import Evaluation, Reason, Replicate, TrialRecord, utc_now
-from nightlab.settings import recorded_settings
+from nightlab.records import Evaluation, Pair, Reason, Replicate, TrialRecord, utc_now
+from nightlab.settings import SessionSettings, recorded_settings
 from nightlab.study.measurement import train_code, training_order
 from nightlab.study.session import (
     Session,
@@ -42,6 +36,11 @@ from nightlab.study.session import (
     flat_settings,
     seed_from,
 )
+
+MEASURED_STEPS = ("sandbox", "startup", "train", "evaluate")
+
+_WRITING = threading.Lock()
+"""Uses of the holdout are numbered: trainings side by side write theirs one after the other."""
 
 
 class Code(StrEnum):
@@ -66,6 +65,26 @@ def confirmation_due(session: Session) -> bool:
         return False
     latest = latest_confirmation(session)
     return latest is None or latest.finished_at is None
+
+
+def seconds_to_confirm(session: Session) -> float:
+    """What confirming the gain at the session's end is going to take, by the wall clock; 0 for none.
+
+    As long as the study's trainings took so far, median by median.
+    """
+    if not confirmation_due(session):
+        return 0.0
+    seconds = [
+        sum(record.step_seconds.get(step, 0.0) for step in MEASURED_STEPS) / rounds
+        for record in session.ledger.records()
+        if (rounds := _rounds(record, session.lanes))
+    ]
+    rounds = math.ceil(2 * session.settings.confirm_replicates / session.lanes)
+    return rounds * median(seconds) if seconds else 0.0
+
+
+def _rounds(record: TrialRecord, lanes: int) -> int:
+    return math.ceil((len(record.replicates) + len(record.incumbent_replicates)) / lanes)
 
 
 def check_confirmable(
@@ -145,31 +164,46 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
 
 def _with_earlier(record: ConfirmationRecord, earlier: ConfirmationRecord) -> ConfirmationRecord:
     """Add the pairs of a finished confirmation of the same codes, where both did train."""
-    trained = [
-        {each.seed for each in replicates(earlier, code) if each.failure is None} for code in Code
-    ]
-    both = set.intersection(*trained)
+    both = {pair.seed for pair in pairs(earlier)}
     kept = {
         f"{code.value}_replicates": tuple(
             each for each in replicates(earlier, code) if each.seed in both
         )
         for code in Code
     }
-    carried = len(pairs(earlier))
-    return record.model_copy(update={"wanted": carried + record.wanted, "carried": carried, **kept})
+    return record.model_copy(
+        update={"wanted": len(both) + record.wanted, "carried": len(both), **kept}
+    )
 
 
-def next_code(record: ConfirmationRecord) -> Code | None:
-    """Which code to train next, strictly in turn; None when the confirmation can be finished.
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A training that a confirmation needs."""
 
-    To repeat the one code's trainings until they count would set it beside another hour of the
-    machine. A code that fails twice in a row ends the confirmation.
+    code: Code
+    seed: int
+    source: str
+    checkpoint: Path
+
+
+def next_round(session: Session, record: ConfirmationRecord) -> tuple[Due, ...]:
+    """What to train next, side by side; nothing when the confirmation can be finished.
+
+    Pair after pair, both codes of one before the next. A code that fails twice in a row ends it.
     """
-    trained = {code: len(replicates(record, code)) for code in Code}
-    is_whole = trained[Code.BASELINE] == trained[Code.INCUMBENT]
-    if _failure(record) is not None or (is_whole and len(pairs(record)) >= record.wanted):
-        return None
-    return min(Code, key=lambda code: trained[code])
+    if _failure(record) is not None or len(pairs(record)) >= record.wanted:
+        return ()
+    due: list[Due] = []
+    index = 0
+    while len(due) < max(session.lanes, 1):
+        seed, index = fresh_seed(record, index), index + 1
+        for code in Code:
+            if all(each.seed != seed for each in replicates(record, code)):
+                source = session.ledger.source(_commit(record, code))
+                checkpoint = session.work / f"confirm-{code.value}-{seed}.pt"
+                due.append(Due(code, seed, source, checkpoint))
+    missing = 2 * (record.wanted - len(pairs(record)))
+    return tuple(due[: min(session.lanes, missing)])
 
 
 def replicates(record: ConfirmationRecord, code: Code) -> tuple[Replicate, ...]:
@@ -179,102 +213,142 @@ def replicates(record: ConfirmationRecord, code: Code) -> tuple[Replicate, ...]:
     return record.incumbent_replicates
 
 
-def pairs(record: ConfirmationRecord) -> list[tuple[Replicate, Replicate]]:
-    """The trainings of baseline and incumbent with one seed, where both of them count.
+def pairs(record: ConfirmationRecord) -> list[Pair]:
+    """The pairs so far: incumbent and baseline with one seed, at one place."""
+    found = {each.seed: each for each in record.baseline_replicates}
+    return [
+        Pair(seed=each.seed, candidate_bpb=each.val_bpb, incumbent_bpb=other.val_bpb)
+        for each in record.incumbent_replicates
+        if (other := found.get(each.seed)) is not None
+        and other.place == each.place
+        and each.val_bpb is not None
+        and other.val_bpb is not None
+    ]
 
-    The two come one after the other, so what the machine does for a while it does to both.
-    """
-    return pairs_of(record.baseline_replicates, record.incumbent_replicates)
 
-
-def confirm_once(session: Session, record: ConfirmationRecord, code: Code) -> ConfirmationRecord:
-    """Train one code with a fresh seed, score it on ``holdout``, and write that down.
+def confirm_once(session: Session, record: ConfirmationRecord, due: Due) -> Replicate:
+    """Train one code with a fresh seed and score it on ``holdout``, which is written down.
 
     Raises:
         SandboxError: the sandbox broke.
         EvaluationError: the split cannot be read.
         LedgerError: git refused; then no score was told.
     """
-    own = replicates(record, code)
-    own = (*own, _measure(session, record, code, fresh_seed(record, code)))
-    known = incumbent_evidence(session.ledger.records(), _commit(record, code))
-    counts_tokens = session.settings.sizes.counts_tokens
-    marked = mark_contended((*known, *own), counts_tokens=counts_tokens)[len(known) :]
-    grown = record.model_copy(update={f"{code.value}_replicates": marked})
-    write_confirmation(session.ledger, grown)
-    return grown
+    with device_turn(session):
+        training = train_code(
+            session,
+            due.source,
+            due.checkpoint,
+            number=record.incumbent_trial,
+            seed=due.seed,
+            whose=due.code.value,
+        )
+        if training.failure is not None:
+            return Replicate(seed=due.seed, training=training, place=session.place)
+        evaluation = evaluate(
+            due.source,
+            due.checkpoint,
+            session.ready_corpus,
+            HOLDOUT,
+            training_order(session, due.seed),
+            session.settings.sizes.evaluation_tokens,
+            session.sandbox,
+            keep_below_bpb=math.inf,
+            record_use=lambda scored: _record_use(session, record, due, scored),
+        )
+    due.checkpoint.unlink(missing_ok=True)
+    return Replicate(seed=due.seed, training=training, evaluation=evaluation, place=session.place)
 
 
-def fresh_seed(record: ConfirmationRecord, code: Code) -> int:
-    """The next seed of a code: both get the same ones, and no trial has had any of them.
+def add_confirmed(
+    session: Session, record: ConfirmationRecord, measured: list[tuple[Due, Replicate]]
+) -> ConfirmationRecord:
+    """Move the confirmation forward by a finished round."""
+    grown = {
+        f"{code.value}_replicates": (
+            *replicates(record, code),
+            *(replicate for due, replicate in measured if due.code is code),
+        )
+        for code in Code
+    }
+    record = record.model_copy(update=grown)
+    write_confirmation(session.ledger, record)
+    return record
+
+
+def fresh_seed(record: ConfirmationRecord, index: int) -> int:
+    """The seed of a pair: no trial has had any of them, nor has another confirmation.
 
     Of the session that began it: another one, which goes on with it, may have another seed.
     """
     begun = recorded_settings(record.settings)
-    return seed_from(begun.seed, "confirm", record.number, len(replicates(record, code)))
+    return seed_from(begun.seed, "confirm", record.number, index)
 
 
 def finish_confirmation(session: Session, record: ConfirmationRecord) -> ConfirmationRecord:
     """Say what came out, and write it down."""
-    finished = concluded(record, measure_noise(session.ledger.records()))
+    finished = concluded(record, session.settings, session.ledger.records())
     finished = finished.model_copy(update={"finished_at": utc_now()})
     write_confirmation(session.ledger, finished)
     return finished
 
 
-def concluded(record: ConfirmationRecord, noise: Noise | None) -> ConfirmationRecord:
-    """The record with its gain, interval and sentence.
+def concluded(
+    record: ConfirmationRecord, settings: SessionSettings, records: tuple[TrialRecord, ...]
+) -> ConfirmationRecord:
+    """The record with its gain, interval, evidence and sentence.
 
-    The interval is that of a difference of two means by Student's t, with the variance pooled
-    over both codes here and over all unselected trainings of the study: the noise is that of
+    The variance of a pair is pooled over these pairs and the study's own: the noise is that of
     training, so it is taken to be the same on both splits.
 
     Args:
         record: whose trainings are done.
-        noise: of one training, as the study knows it.
+        settings: of the session; its preset says what noise is usual.
+        records: of the study.
     """
     failure = _failure(record)
     if failure is not None:
         return record.model_copy(update={"holds": False, "sentence": failure})
-    found = pairs(record)
-    baseline, incumbent = [each for each, _ in found], [other for _, other in found]
-    pooled = pool_noise(map(scores_of, (baseline, incumbent)), noise)
-    if pooled is None:
-        raise EvaluationError(
-            f"Study {record.study!r} has no noise to compare the gain with: confirm with at least "
-            "two replicates."
-        )
-    pooled = no_finer_than_audits(pooled, record.incumbent_replicates, record.baseline_replicates)
-    comparison = compare(scores_of(incumbent), scores_of(baseline), pooled)
-    holds = comparison.interval[0] > 0
+    noise = noise_of(learnt_from(records).gains_bpb, settings.sizes.pair_noise_bpb)
+    gains = [-pair.difference_bpb for pair in pairs(record)]
+    squares = noise.pair_bpb**2 * noise.degrees_of_freedom
+    result = sequential_test(gains, squares, noise.degrees_of_freedom)
+    holds = result.mean > 0 and result.evidence >= 1 / ALPHA
     return record.model_copy(
         update={
-            "gain_bpb": comparison.gain,
-            "interval_bpb": comparison.interval,
+            "gain_bpb": result.mean,
+            "interval_bpb": result.interval,
+            "evidence": result.evidence,
             "holds": holds,
-            "sentence": _sentence(record, comparison, holds),
+            "sentence": _sentence(record, result, len(gains), holds),
         }
     )
 
 
-def _sentence(record: ConfirmationRecord, comparison: Comparison, holds: bool) -> str:
-    low, high = comparison.interval
+def _sentence(record: ConfirmationRecord, result: SequentialResult, count: int, holds: bool) -> str:
+    low, high = result.interval
     claimed = record.claimed_gain_bpb
     head = "Confirmed on holdout" if holds else "NOT confirmed on holdout"
-    claim = f"{claimed:.4f} was claimed by the trainings that chose it"
+    claim = f"{claimed:.4f} was claimed by the pairs that chose it"
     earlier = f", {record.carried} of them from an earlier confirmation" if record.carried else ""
     if holds and high < claimed:
         claim += ", which is above the interval"
     if not holds and low <= claimed <= high:
         claim += (
-            ", which so few seeds neither bear out nor rule out: "
-            f"`nightlab confirm {record.study}` adds more"
+            ", which so few pairs neither bear out nor rule out: "
+            f"`nightlab confirm {record.study}` adds more, and they count with these"
         )
+    share = f", {100 * result.mean / _baseline_bpb(record):.1f} %" if pairs(record) else ""
     return (
-        f"{head}: the gain is {comparison.gain:.4f} bpb (95 % interval {low:+.4f} to {high:+.4f}, "
-        f"{comparison.candidate_count} fresh seeds against {comparison.incumbent_count}{earlier}); "
+        f"{head}: the gain is {result.mean:.4f} bpb{share} (95 % interval {low:+.4f} to "
+        f"{high:+.4f}, valid however often one looks; {count} pairs of fresh seeds{earlier}); "
         f"{claim}."
     )
+
+
+def _baseline_bpb(record: ConfirmationRecord) -> float:
+    found = pairs(record)
+    return math.fsum(pair.incumbent_bpb for pair in found) / len(found)
 
 
 def _failure(record: ConfirmationRecord) -> str | None:
@@ -293,39 +367,18 @@ def _commit(record: ConfirmationRecord, code: Code) -> str:
     return record.baseline_commit if code is Code.BASELINE else record.incumbent_commit
 
 
-def _measure(session: Session, record: ConfirmationRecord, code: Code, seed: int) -> Replicate:
-    source = session.ledger.source(_commit(record, code))
-    checkpoint: Path = session.work / f"confirm-{code.value}-{seed}.pt"
-    number = record.incumbent_trial
-    with device_turn(session):
-        training = train_code(session, source, checkpoint, number=number, seed=seed)
-        if training.failure is not None:
-            return Replicate(seed=seed, training=training)
-        evaluation = evaluate(
-            source,
-            checkpoint,
-            session.ready_corpus,
-            HOLDOUT,
-            training_order(session, seed),
-            session.settings.sizes.evaluation_tokens,
-            session.sandbox,
-            keep_below_bpb=math.inf,
-            record_use=lambda scored: _record_use(session, record, code, seed, scored),
-        )
-    checkpoint.unlink(missing_ok=True)
-    return Replicate(seed=seed, training=training, evaluation=evaluation)
-
-
 def _record_use(
-    session: Session, record: ConfirmationRecord, code: Code, seed: int, evaluation: Evaluation
+    session: Session, record: ConfirmationRecord, due: Due, evaluation: Evaluation
 ) -> None:
     use = HoldoutUse(
         study=session.ledger.study,
-        commit=_commit(record, code),
-        trial=record.incumbent_trial if code is Code.INCUMBENT else 0,
-        seed=seed,
+        commit=_commit(record, due.code),
+        trial=record.incumbent_trial if due.code is Code.INCUMBENT else 0,
+        seed=due.seed,
         session=session.identifier,
         evaluation=evaluation,
         used_at=utc_now(),
     )
-    record_holdout_use(session.ledger, use)
+    with _WRITING:
+        # Git's helpers serve one thread each.
+        record_holdout_use(Ledger(session.places.root, session.ledger.study), use)

@@ -2,6 +2,7 @@
 
 from nightlab.ledger import stop_request
 from nightlab.records import Reason, TrialRecord, utc_now
+from nightlab.study.confirmation import seconds_to_confirm
 from nightlab.study.session import Session
 
 SECONDS_PER_HOUR = 3600
@@ -29,8 +30,11 @@ class Limits:
             return _trials_sentence(settings.trials, len(ours))
         began = min([self._began, *(record.started_at for record in ours)])
         hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR
-        if settings.hours is not None and hours >= settings.hours:
-            return f"The time given, {settings.hours:g} h, is over."
+        if settings.hours is not None:
+            confirming = seconds_to_confirm(self._session) / SECONDS_PER_HOUR
+            if hours + confirming >= settings.hours:
+                kept = ", but for what confirming the gain takes" if confirming else ""
+                return f"The time given, {settings.hours:g} h, is over{kept}."
         if not self._session.proposer.needs_money:
             return None
         return self._session.spending.reached()

@@ -1,52 +1,86 @@
-"""The measured part of a trial: whose replicate is next, its training, its evaluation.
+"""The measured part of a trial: what is trained next, each training, its evaluation.
 
-Which replicates a trial needs is decided anew after each, from what stands in git and in
-the trial's mark, so that a resumed trial asks for just what is missing.
+What a trial needs is decided anew after each round, from what stands in git and in the trial's
+mark, so that a resumed trial asks for just what is missing. A round's trainings run side by
+side, so all that they need of git is gathered before they begin.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from nightlab import events
 from nightlab.errors import EvaluationError
 from nightlab.evaluation.evaluation import evaluate
 from nightlab.judging import crashes, decision
-from nightlab.judging.case import Case, noise_of
-from nightlab.judging.contention import contention_sentence, first_since_change, mark_contended
-from nightlab.judging.decision import Subject
-from nightlab.judging.scores import counted, incumbent_evidence, measure_noise, reference_bpb
+from nightlab.judging.bank import CHECK_ONE_IN, bank_of
+from nightlab.judging.case import Case, learnt_from, noise_of, pairs_of
+from nightlab.judging.decision import Subject, Wanted
+from nightlab.judging.scores import lost_since_improvement_bpb
 from nightlab.records import (
     CurvePoint,
+    Decision,
     Evaluation,
     InFlight,
-    Reason,
     Replicate,
     TrainingResult,
     TrialRecord,
-    Verdict,
 )
-from nightlab.source.code_size import code_lines
+from nightlab.source.code_size import is_clearly_less
 from nightlab.source.schedule import touched_schedule
-from nightlab.study.session import Session, device_turn, replicate_seed
+from nightlab.study.session import Session, device_turn, seed_from, study_seeds
 from nightlab.training import pruning
 from nightlab.training.training import TrainingOrder, train_replicate
 
-FIRST_INCUMBENT_INDEX = 1_000
-SPARED_INDEX = 999_999
-"""Of the draw that decides which trials are not pruned: no replicate has it."""
+SPARED = "spared"
+CHECKED = "checked"
+"""What the draws are named that decide which trials are not pruned, and which look at the bank."""
 
 
-def next_subject(session: Session, mark: InFlight) -> Subject | None:
-    """Whose replicate the trial needs next, before it can be judged; None when it can be.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """One training of a round, with all that it needs of git."""
+
+    number: int
+    """Of the trial."""
+    wanted: Wanted
+    source: str
+    checkpoint: Path
+    """Where it stands between training and evaluation."""
+    keep_below_bpb: float
+    """The score below which the audit is to be as exact as for a keep."""
+    watch: pruning.Watch | None = None
+    """What may stop it early."""
+    twin: Replicate | None = None
+    """The incumbent's training with its seed, where that is done."""
+
+    @property
+    def seed(self) -> int:
+        """Short for ``wanted.seed``."""
+        return self.wanted.seed
+
+    @property
+    def label(self) -> str:
+        """Trial, code and seed, for people."""
+        return f"{self.number} {self.wanted.subject.value} seed {self.seed}"
+
+    @property
+    def whose(self) -> str:
+        """``incumbent``, or empty for the trial's own code."""
+        return "incumbent" if self.wanted.subject is Subject.INCUMBENT else ""
+
+
+def next_round(session: Session, mark: InFlight) -> tuple[Training, ...]:
+    """What the trial needs trained next, side by side; nothing once it can be judged.
 
     Raises:
         EvaluationError: the incumbent, which has trained before, does not train any more.
     """
     if is_baseline(mark):
-        failed = crashes.first_crash(mark.replicates) is not None
-        enough = decision.is_baseline_complete(mark.replicates)
-        return None if failed or enough else Subject.CANDIDATE
+        here = [each for each in mark.replicates if each.place == session.place]
+        wanted = decision.wanted_for_baseline(here, study_seeds(session.settings), session.lanes)
+        return tuple(_training(session, mark, each) for each in wanted)
     broken = crashes.broken_down(mark.incumbent_replicates)
     if broken is not None:
         raise EvaluationError(
@@ -56,63 +90,42 @@ def next_subject(session: Session, mark: InFlight) -> Subject | None:
             "It did train before, so look at what else this machine is doing, then "
             f"`nightlab retry {mark.study} {mark.number}`."
         )
-    judged = decision.judge(judged_case(session, mark))
-    return judged if isinstance(judged, Subject) else None
+    case = judged_case(session, mark)
+    judged = decision.judge(case)
+    if isinstance(judged, Decision):
+        return ()
+    return tuple(_training(session, mark, each, case) for each in judged)
 
 
 def judged_case(session: Session, mark: InFlight) -> Case:
-    """What the decision on a trial rests on: all that was measured of both codes so far."""
+    """What the decision on a trial rests on: its pairs, and what the study has learnt."""
     records, ledger = session.ledger.records(), session.ledger
-    judged = [
-        record
-        for record in records
-        if record.reason is not Reason.BASELINE
-        and (record.verdict in (Verdict.KEEP, Verdict.DISCARD) or _was_compared(record))
-    ]
-    incumbent = _of_subject(session, mark, Subject.INCUMBENT)
-    anew = incumbent[len(incumbent) - len(mark.incumbent_replicates) :]
-    reference = reference_bpb(records, mark.parent)
+    learnt = learnt_from(records)
+    usual = session.settings.sizes.pair_noise_bpb
     return Case(
-        candidate=mark.replicates,
-        incumbent=incumbent,
-        incumbent_anew=anew,
-        reference_bpb=math.inf if reference is None else reference,
-        other_noise=measure_noise(records, without={mark.parent, mark.commit}),
-        earlier_trials=len(judged),
-        earlier_against=sum(record.parent == mark.parent for record in judged),
-        earlier_since_trained=_since_trained(records, judged, mark.parent),
-        saves_code=code_lines(ledger.source(mark.commit)) < code_lines(ledger.source(mark.parent)),
+        candidate=[each for each in mark.replicates if each.place == session.place],
+        bank=_bank(session, mark, records, noise_of(learnt.gains_bpb, usual).pair_bpb),
+        seeds=study_seeds(session.settings),
+        learnt=learnt,
+        preset_noise_bpb=usual,
+        keep_probability=session.settings.keep_probability,
+        saves_code=is_clearly_less(ledger.source(mark.commit), ledger.source(mark.parent)),
+        lost_bpb=lost_since_improvement_bpb(records, mark.parent),
+        lanes=session.lanes,
     )
 
 
-def _was_compared(record: TrialRecord) -> bool:
-    """Whether a trial that came to no verdict could have been kept before it failed."""
-    return len(counted(record.replicates)) > 1
-
-
-def _since_trained(
-    records: Sequence[TrialRecord], judged: Sequence[TrialRecord], incumbent: str
-) -> int:
-    """How many trials were judged against the incumbent since one trained it."""
-    trained_it = [
-        record.number
-        for record in records
-        if record.parent == incumbent
-        and any(each.val_bpb is not None for each in record.incumbent_replicates)
-    ]
-    last = max(trained_it, default=-1)
-    return sum(record.parent == incumbent and record.number > last for record in judged)
-
-
-def _of_subject(session: Session, mark: InFlight, subject: Subject) -> tuple[Replicate, ...]:
-    """All replicates of a code so far, those under contention marked."""
-    if subject is Subject.INCUMBENT:
-        earlier = incumbent_evidence(session.ledger.records(), mark.parent)
-        replicates = (*earlier, *mark.incumbent_replicates)
-    else:
-        replicates = mark.replicates
-    counts_tokens = session.settings.sizes.counts_tokens
-    return mark_contended(replicates, counts_tokens=counts_tokens)
+def _bank(
+    session: Session, mark: InFlight, records: tuple[TrialRecord, ...], noise_bpb: float
+) -> Mapping[int, Replicate]:
+    """The incumbent's trainings that count; without the first where it is to be looked at again."""
+    anew = mark.incumbent_replicates
+    bank = bank_of(records, mark.parent, session.place, anew, noise_bpb)
+    first = study_seeds(session.settings)[0]
+    is_drawn = seed_from(session.settings.seed, mark.number, CHECKED) % CHECK_ONE_IN == 0
+    if is_drawn and first in bank and all(each.seed != first for each in anew):
+        bank = {seed: each for seed, each in bank.items() if seed != first}
+    return bank
 
 
 def is_baseline(mark: InFlight) -> bool:
@@ -120,54 +133,48 @@ def is_baseline(mark: InFlight) -> bool:
     return mark.proposal is not None and mark.proposal.proposer == "baseline"
 
 
-def next_seed(session: Session, mark: InFlight, subject: Subject) -> int:
-    """A fresh seed; but a candidate that may be pruned begins with its twin's.
+def _training(
+    session: Session, mark: InFlight, wanted: Wanted, case: Case | None = None
+) -> Training:
+    """Gather what one training needs; ``case`` is None for the baseline's."""
+    own = wanted.subject is Subject.CANDIDATE and case is not None
+    twin = case.bank.get(wanted.seed) if own and case is not None else None
+    keep_below = math.inf
+    if twin is not None and twin.val_bpb is not None and case is not None:
+        keep_below = twin.val_bpb - decision.needed_gain_bpb(case)
+    whose = wanted.subject.value
+    return Training(
+        number=mark.number,
+        wanted=wanted,
+        source=session.ledger.source(subject_commit(mark, wanted.subject)),
+        checkpoint=session.work / f"{mark.number:04d}-{whose}-{wanted.seed}.pt",
+        keep_below_bpb=keep_below,
+        watch=_watch(session, mark, case, twin) if case is not None else None,
+        twin=twin,
+    )
 
-    Fresh seeds of the incumbent begin far up.
+
+def _watch(
+    session: Session, mark: InFlight, case: Case, twin: Replicate | None
+) -> pruning.Watch | None:
+    """What may stop a training beside its twin; None where nothing is pruned.
+
+    An edit of the schedule may be behind on the way and ahead at the end.
     """
-    twin = find_twin(session, mark, subject)
-    if twin is not None:
-        return twin.seed
-    if subject is Subject.INCUMBENT:
-        index = FIRST_INCUMBENT_INDEX + len(mark.incumbent_replicates)
-    else:
-        index = len(mark.replicates)
-    return replicate_seed(session.settings.seed, mark.number, index)
-
-
-def find_twin(session: Session, mark: InFlight, subject: Subject) -> Replicate | None:
-    """The incumbent's training whose curve the next replicate is followed beside.
-
-    None where nothing is pruned: the baseline, the incumbent itself, a candidate's later
-    replicates (its first one was promising), and edits of the schedule.
-    """
-    first = subject is Subject.CANDIDATE and not mark.replicates
-    if not session.settings.prune or not first or is_baseline(mark):
+    if not session.settings.prune or twin is None or not pruning.can_be_followed(twin):
         return None
     ledger = session.ledger
     if touched_schedule(ledger.source(mark.parent), ledger.source(mark.commit)) is not None:
         return None
-    # Two trainings of one trial do not share a seed; those of this one only say what is outdated.
-    evidence = _of_subject(session, mark, Subject.INCUMBENT)
-    return pruning.find_twin(evidence[: len(evidence) - len(mark.incumbent_replicates)])
-
-
-def _watch(session: Session, mark: InFlight, subject: Subject) -> pruning.Watch | None:
-    twin = find_twin(session, mark, subject)
-    if twin is None:
-        return None
-    case = judged_case(session, mark)
-    if len(counted(case.incumbent)) < decision.BASELINE_REPLICATES:
-        return None
-    records = session.ledger.records()
-    allowed = pruning.FALSE_STOP_RATE * (case.earlier_trials + 1)
-    draw = replicate_seed(session.settings.seed, mark.number, SPARED_INDEX)
+    records = ledger.records()
+    judged = len(case.learnt.gains_bpb) + len(case.learnt.forecasts_bpb)
+    draw = seed_from(session.settings.seed, mark.number, SPARED)
     return pruning.Watch(
         twin,
         pruning.finished_pairs(records),
-        sigma_bpb=noise_of(case).sigma_bpb,
-        needed_bpb=decision.could_be_kept_below_bpb(case),
-        most_chance=allowed - pruning.chances_taken(records),
+        sigma_bpb=noise_of(case.learnt.gains_bpb, case.preset_noise_bpb).pair_bpb,
+        needed_bpb=(twin.val_bpb or math.inf) - decision.needed_gain_bpb(case),
+        most_chance=pruning.FALSE_STOP_RATE * (judged + 1) - pruning.chances_taken(records),
         is_spared=draw % pruning.SPARED_ONE_IN == 0,
     )
 
@@ -194,21 +201,22 @@ def subject_commit(mark: InFlight, subject: Subject) -> str:
     return mark.parent if subject is Subject.INCUMBENT else mark.commit
 
 
-def train_subject(session: Session, mark: InFlight, subject: Subject, seed: int) -> TrainingResult:
-    """Train the candidate or the incumbent once; listeners and MLflow are told as it goes."""
-    session.tracker.replicate_started(mark.number, seed)
-    watch = _watch(session, mark, subject)
+def train_once(session: Session, training: Training) -> TrainingResult:
+    """Carry out one training of a round; listeners and MLflow are told as it goes."""
+    number, seed, whose = training.number, training.seed, training.whose
+    session.tracker.replicate_started(number, seed, whose)
     with device_turn(session):
         result = train_code(
             session,
-            session.ledger.source(subject_commit(mark, subject)),
-            checkpoint_path(session, mark, seed),
-            number=mark.number,
+            training.source,
+            training.checkpoint,
+            number=number,
             seed=seed,
-            on_point=lambda point: session.tracker.point(mark.number, seed, point),
-            watch=watch,
+            whose=whose,
+            on_point=lambda point: session.tracker.point(number, seed, point, whose),
+            watch=training.watch,
         )
-    forecast = watch.forecast if watch is not None else None
+    forecast = training.watch.forecast if training.watch is not None else None
     return result.model_copy(update={"forecast": forecast})
 
 
@@ -219,6 +227,7 @@ def train_code(
     *,
     number: int,
     seed: int,
+    whose: str = "",
     on_point: Callable[[CurvePoint], None] | None = None,
     watch: pruning.Watch | None = None,
 ) -> TrainingResult:
@@ -230,6 +239,7 @@ def train_code(
         checkpoint: where its checkpoint is to stand.
         number: of the trial it is trained for, as listeners are told.
         seed: of this training.
+        whose: the code's name where it is not the trial's own, for listeners.
         on_point: what else is told each point of the curve.
         watch: what may stop it early.
     """
@@ -241,6 +251,7 @@ def train_code(
                 study=study,
                 number=number,
                 seed=seed,
+                whose=whose,
                 budget_seconds=order.budget_seconds,
                 budget_tokens=order.budget_tokens,
             )
@@ -249,85 +260,77 @@ def train_code(
     def tell_point(point: CurvePoint) -> None:
         if on_point is not None:
             on_point(point)
-        events.publish(events.Trained(study=study, number=number, seed=seed, point=point))
+        events.publish(
+            events.Trained(study=study, number=number, seed=seed, whose=whose, point=point)
+        )
 
     return train_replicate(
         order, source, session.tokens, session.sandbox, checkpoint, on_gate, tell_point, watch
     )
 
 
-def evaluate_subject(session: Session, mark: InFlight, subject: Subject, seed: int) -> Evaluation:
-    """Score the checkpoint of one replicate on ``val``, then drop the checkpoint.
+def evaluate_once(session: Session, training: Training) -> Evaluation:
+    """Score the checkpoint of one training on ``val``, then drop the checkpoint.
 
     An evaluation that raises keeps it: another try needs it.
     """
     sizes = session.settings.sizes
-    checkpoint = checkpoint_path(session, mark, seed)
     with device_turn(session):
         evaluation = evaluate(
-            session.ledger.source(subject_commit(mark, subject)),
-            checkpoint,
+            training.source,
+            training.checkpoint,
             session.ready_corpus,
             "val",
-            training_order(session, seed),
+            training_order(session, training.seed),
             sizes.evaluation_tokens,
             session.sandbox,
             screen_positions=sizes.screen_positions,
-            keep_below_bpb=_keep_below_bpb(session, mark, subject),
+            keep_below_bpb=training.keep_below_bpb,
         )
-    checkpoint.unlink(missing_ok=True)
+    training.checkpoint.unlink(missing_ok=True)
     return evaluation
 
 
-def _keep_below_bpb(session: Session, mark: InFlight, subject: Subject) -> float:
-    """The score below which the audit is to be as exact as for a keep."""
-    if subject is Subject.INCUMBENT or is_baseline(mark):
-        return math.inf
-    return decision.could_be_kept_below_bpb(judged_case(session, mark), in_doubt=True)
-
-
-def checkpoint_path(session: Session, mark: InFlight, seed: int) -> Path:
-    """Where a replicate's checkpoint stands between training and evaluation."""
-    return session.work / f"{mark.number:04d}-{seed}.pt"
-
-
-def add_replicate(
-    session: Session, mark: InFlight, subject: Subject, replicate: Replicate
+def add_replicates(
+    session: Session, mark: InFlight, measured: list[tuple[Training, Replicate]]
 ) -> InFlight:
-    """Move the mark forward by one finished replicate."""
-    turn = len(mark.replicates) + len(mark.incumbent_replicates)
-    replicate = replicate.model_copy(update={"turn": turn})
-    if subject is Subject.INCUMBENT:
-        name, own = "incumbent_replicates", (*mark.incumbent_replicates, replicate)
-    else:
-        name, own = "replicates", (*mark.replicates, replicate)
-    grown = mark.model_copy(update={name: own})
-    marked = _of_subject(session, grown, subject)
-    counts = any(each.seed == replicate.seed for each in counted(marked))
-    said = contention_sentence(marked, replicate.seed, counts=counts)
-    if said is not None:
-        events.publish(events.Notice(text=said))
-    grown = grown.model_copy(update={name: marked[-len(own) :]})
-    if subject is Subject.INCUMBENT:
-        grown = _without_earlier_machine(session, grown, marked)
+    """Move the mark forward by a finished round."""
+    own, others = list(mark.replicates), list(mark.incumbent_replicates)
+    for training, replicate in measured:
+        placed = replicate.model_copy(update={"place": session.place})
+        (others if training.whose else own).append(placed)
+    grown = mark.model_copy(
+        update={"replicates": tuple(own), "incumbent_replicates": tuple(others)}
+    )
     session.ledger.mark(grown)
     return grown
 
 
-def _without_earlier_machine(
-    session: Session, mark: InFlight, incumbent: Sequence[Replicate]
-) -> InFlight:
-    """Outdate what the candidate trained before the incumbent's trainings showed a new machine.
+def say_twin(session: Session, mark: InFlight, training: Training) -> None:
+    """Show listeners the curve that a training is to be seen beside."""
+    if training.twin is None:
+        return
+    profile = training.twin.training.loss_profile
+    budget = session.settings.sizes.budget_seconds
+    curve = tuple(
+        CurvePoint(seconds=budget * (at + 0.5) / len(profile), step=0, loss=loss)
+        for at, loss in enumerate(profile)
+    )
+    events.publish(
+        events.TwinFollowed(study=mark.study, number=mark.number, seed=training.seed, curve=curve)
+    )
 
-    The candidate's own few would tell of it later, and until then the one code would be compared
-    on the machine as it was with the other on the machine as it is.
-    """
-    counts_tokens = session.settings.sizes.counts_tokens
-    first = None if counts_tokens else first_since_change(incumbent)
-    if first is None or first.seed not in {each.seed for each in mark.incumbent_replicates}:
-        return mark
-    flagged = [
-        each.model_copy(update={"precedes_change": True}) if each.turn < first.turn else each
-        for each in mark.replicates
-    ]
-    return mark.model_copy(update={"replicates": mark_contended(flagged)})
+
+def say_pairs(session: Session, mark: InFlight) -> None:
+    """Tell listeners what the trial's pairs show so far."""
+    if is_baseline(mark):
+        return
+    case = judged_case(session, mark)
+    pairs = pairs_of(case.candidate, case.bank)
+    if pairs:
+        better = decision.weigh(case, pairs).belief.better
+        events.publish(
+            events.PairsMeasured(
+                study=mark.study, number=mark.number, pairs=pairs, probability_better=better
+            )
+        )

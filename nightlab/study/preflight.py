@@ -27,7 +27,7 @@ from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.protocol import Deadline
 from nightlab.study.measurement import training_order
 from nightlab.study.rebase import with_earlier
-from nightlab.study.session import Session, device_turn, replicate_seed
+from nightlab.study.session import Session, device_turn, seed_from
 from nightlab.study.trial import apply_proposal
 from nightlab.training.token_file import TokenFile
 from nightlab.training.training import TrainingOrder, train_replicate
@@ -43,8 +43,6 @@ MOST_ROWS = 8
 0.5 GB in float32, so that several copies of them fit into 16 GB (arithmetic, not measured)."""
 GRACE_SECONDS = 20.0
 """For the end of a step that takes longer than the dry run, and for a traceback."""
-PREFLIGHT_INDEX = 2_000
-"""Of the seed: no replicate has it."""
 
 _FEW_ROWS_NOTE = (
     f"(On a GPU a dry run sets DEVICE_BATCH_SIZE to {MOST_ROWS} at most, and TOTAL_BATCH_TOKENS in "
@@ -72,7 +70,7 @@ def run_preflight(session: Session, mark: InFlight) -> PreflightResult:
     Raises:
         SandboxError: the sandbox broke; nothing is said about the candidate.
     """
-    seed = replicate_seed(session.settings.seed, mark.number, PREFLIGHT_INDEX)
+    seed = seed_from(session.settings.seed, mark.number, "preflight")
     seconds = session.settings.sizes.preflight_seconds
     order = training_order(session, seed).model_copy(
         update={

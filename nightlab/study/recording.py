@@ -5,7 +5,7 @@ import platform
 from nightlab import events
 from nightlab.errors import LedgerError, MachineryError, ModelError, ModelRefused
 from nightlab.judging import decision
-from nightlab.judging.scores import mean_bpb
+from nightlab.judging.scores import level_bpb, mean_bpb
 from nightlab.ledger import settle_suggestions
 from nightlab.proposers import knob_values
 from nightlab.proposers.program import program_version
@@ -120,7 +120,7 @@ def record_trial(
         rescue_of=proposal.rescue_of,
         note=proposal.note,
         decision=verdict,
-        val_bpb=mean_bpb(mark.replicates),
+        val_bpb=_level(session, mark, verdict),
         replicates=mark.replicates,
         incumbent_replicates=mark.incumbent_replicates,
         preflight=mark.preflight and mark.preflight.model_copy(update={"log": ""}),
@@ -157,6 +157,14 @@ def record_trial(
     session.tracker.trial_ended(recorded, evidence, ledger.diff(recorded), source)
     events.publish(events.TrialEnded(record=recorded))
     return recorded
+
+
+def _level(session: Session, mark: InFlight, verdict: Decision) -> float | None:
+    """The number that stands beside those of the study's other trials; see ``TrialRecord``."""
+    if is_baseline(mark):
+        return mean_bpb(mark.replicates)
+    difference = verdict.difference_bpb if verdict.pairs else None
+    return level_bpb(session.ledger.records(), mark.parent, difference)
 
 
 def _settle(session: Session, record: TrialRecord) -> None:

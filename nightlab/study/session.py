@@ -5,6 +5,8 @@ is downloaded, built or paid for. Leaving releases everything, whatever happened
 """
 
 import hashlib
+import platform
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,7 +18,9 @@ import filelock
 from nightlab import __version__, events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
 from nightlab.errors import LedgerError, UsageError
-from nightlab.judging.scores import find_baseline, measure_noise
+from nightlab.judging.case import learnt_from, noise_of
+from nightlab.judging.decision import MOST_PAIRS
+from nightlab.judging.scores import find_baseline
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
@@ -31,6 +35,7 @@ from nightlab.study.conditions import (
     continue_settings,
     require_compiler,
     say_new_engine,
+    say_new_rule,
     say_unknown_peak,
 )
 from nightlab.study.work_folder import work_folder
@@ -38,6 +43,10 @@ from nightlab.tracking import Tracker
 from nightlab.training.token_file import TokenFile
 
 PRECISIONS = ("TRAINING_PRECISION", "ORTHOGONAL_PRECISION")
+
+MOST_LANES = 4
+"""A trial has no use for more: what it trains ahead of its verdict may be for nothing."""
+LANE_POLL_SECONDS = 0.2
 
 ENGINE_FILES = ("nightlab", "trainer/runtime.py", "trainer/score.py")
 
@@ -81,6 +90,16 @@ class Session:
             path, most = self.ready_corpus.path("train"), self.settings.sizes.most_training_tokens
             self._tokens = TokenFile.from_path(path, most)
         return self._tokens
+
+    @property
+    def place(self) -> str:
+        """Machine, device and engine: only trainings of one place make a pair."""
+        return f"{platform.node()}, {self.device.description}, engine {self.engine_version}"
+
+    @property
+    def lanes(self) -> int:
+        """How many trainings run side by side: one on a GPU, one on each core of a CPU."""
+        return 1 if self.device.kind == "cuda" else min(self.device.threads, MOST_LANES)
 
     def corpus_request(self) -> CorpusRequest:
         """What the session asks of its corpus."""
@@ -154,6 +173,7 @@ def open_session(
             )
         version = engine_version(places.root)
         say_new_engine(version, records)
+        say_new_rule(records)
         work = stack.enter_context(work_folder(places.cache, settings.study, hold.note.clone))
         session = Session(
             identifier=identifier,
@@ -233,15 +253,16 @@ def _says(source: str, name: str, value: str) -> bool:
         return False
 
 
-def study_noise_bpb(records: tuple[TrialRecord, ...]) -> float | None:
-    """The study's noise floor in bits per byte, where it is known."""
-    noise = measure_noise(records)
-    return noise.sigma_bpb if noise is not None else None
+def study_noise_bpb(settings: SessionSettings, records: tuple[TrialRecord, ...]) -> float | None:
+    """Standard deviation of a pair's difference in bits per byte; None before there is a score."""
+    if find_baseline(records) is None:
+        return None
+    return noise_of(learnt_from(records).gains_bpb, settings.sizes.pair_noise_bpb).pair_bpb
 
 
-def replicate_seed(session_seed: int, number: int, index: int) -> int:
-    """A fresh seed for a replicate: every trial and replicate has its own, forever."""
-    return seed_from(session_seed, number, index)
+def study_seeds(settings: SessionSettings) -> tuple[int, ...]:
+    """The seeds of a study, in the order in which each of its codes is trained on them."""
+    return tuple(seed_from(settings.seed, "pair", index) for index in range(2 * MOST_PAIRS))
 
 
 def seed_from(*parts: str | int) -> int:
@@ -263,30 +284,42 @@ def engine_version(root: Path) -> str:
 
 @contextmanager
 def device_turn(session: Session) -> Iterator[None]:
-    """Hold the device: one training at a time on each, whoever starts it on this machine.
+    """Hold a lane: one training at a time on each GPU or core, whoever starts it on this machine.
 
-    A lock file rather than one of Prefect's slots: a device belongs to one machine, and
-    the kernel frees the lock at once when its holder is killed.
+    Lock files rather than Prefect's slots: a device belongs to one machine, and the kernel
+    frees the lock at once when its holder is killed.
     """
-    with device_lock(session.places, session.device):
+    with device_lock(session.places, session.device, session.lanes):
         yield
 
 
 @contextmanager
-def device_lock(places: Places, device: Device) -> Iterator[None]:
+def device_lock(places: Places, device: Device, lanes: int = 1) -> Iterator[None]:
     """The same before there is a session: what tries a GPU would disturb who trains on it."""
-    locks = places.cache / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(locks / f"device-{device.name.replace(':', '-')}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
+    folder = places.cache / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = device.name.replace(":", "-")
+    locks = [filelock.FileLock(folder / f"device-{name}-{lane}.lock") for lane in range(lanes)]
+    lock = _first_free(locks)
+    if lock is None:
         events.publish(events.Notice(text=f"Waiting for {device.name}: it is in use."))
-        lock.acquire()
+    while lock is None:
+        time.sleep(LANE_POLL_SECONDS)
+        lock = _first_free(locks)
     try:
         yield
     finally:
         lock.release()
+
+
+def _first_free(locks: list[filelock.FileLock]) -> filelock.FileLock | None:
+    for lock in locks:
+        try:
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            continue
+        return lock
+    return None
 
 
 def flat_settings(settings: SessionSettings) -> Mapping[str, Any]:

@@ -1,7 +1,7 @@
 """Where the wall clock of a trial goes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from nightlab.records import InFlight, TrainingResult
@@ -35,15 +35,18 @@ class StepClock:
         """Add seconds that were measured elsewhere."""
         self.seconds[step] = self.seconds.get(step, 0.0) + seconds
 
-    def split_training(self, result: TrainingResult) -> None:
-        """Take start-up and training out of ``sandbox``, which then is what surrounds them."""
-        for step, seconds in (
-            ("startup", result.startup_seconds),
-            ("train", result.training_seconds),
-        ):
-            if seconds is not None:
-                self.add(step, seconds)
-                self.add("sandbox", -seconds)
+    def split_training(self, results: Sequence[TrainingResult]) -> None:
+        """Take start-up and training out of ``sandbox``, which then is what surrounds them.
+
+        Of trainings side by side the longest counts.
+        """
+        longest = {
+            "startup": max((each.startup_seconds or 0.0 for each in results), default=0.0),
+            "train": max((_wall_seconds(each) for each in results), default=0.0),
+        }
+        for step, seconds in longest.items():
+            self.add(step, seconds)
+            self.add("sandbox", -seconds)
 
     def totals(self) -> dict[str, float]:
         """Seconds by step, with the whole as ``total``."""
@@ -58,5 +61,9 @@ class StepClock:
         for replicate in (*mark.replicates, *mark.incumbent_replicates):
             training, evaluation = replicate.training, replicate.evaluation
             self.add("startup", training.startup_seconds or 0.0)
-            self.add("train", training.training_seconds or 0.0)
+            self.add("train", _wall_seconds(training))
             self.add("evaluate", (evaluation.seconds if evaluation is not None else None) or 0.0)
+
+
+def _wall_seconds(training: TrainingResult) -> float:
+    return training.wall_seconds or training.training_seconds or 0.0

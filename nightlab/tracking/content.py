@@ -30,6 +30,7 @@ FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 STUDY_TAG = "nightlab.study"
 TRIAL_TAG = "nightlab.trial"
 SEED_TAG = "nightlab.seed"
+INCUMBENT = "incumbent"
 KIND_TAG = "nightlab.kind"
 """``trial``, ``replicate`` or ``report``."""
 RECORD_TAG = "nightlab.record"
@@ -101,11 +102,11 @@ class RunContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialContent:
-    """A finished trial's run and, by seed, its child runs."""
+    """A finished trial's run and, by ``replicate_key``, its child runs."""
 
     number: int
     run: RunContent
-    replicates: Mapping[int, RunContent]
+    replicates: Mapping[str, RunContent]
 
 
 def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> TrialContent:
@@ -131,20 +132,16 @@ def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: s
         tags=_trial_tags(record, diff),
         texts=_texts(record, evidence, diff, source),
     )
-    curves = {
-        replicate.seed: replicate.training.curve
-        for replicate in (*evidence.replicates, *evidence.incumbent_replicates)
-    }
-    children = {
-        replicate.seed: _describe_replicate(
-            record, replicate, subject, curves.get(replicate.seed, ()), started_ms, ended_ms
-        )
-        for subject, replicates in (
-            ("candidate", record.replicates),
-            ("incumbent", record.incumbent_replicates),
-        )
-        for replicate in replicates
-    }
+    children = {}
+    for whose, replicates, full in (
+        ("", record.replicates, evidence.replicates),
+        (INCUMBENT, record.incumbent_replicates, evidence.incumbent_replicates),
+    ):
+        curves = {each.seed: each.training.curve for each in full}
+        for each in replicates:
+            children[replicate_key(each.seed, whose)] = _describe_replicate(
+                record, each, whose, curves.get(each.seed, ()), started_ms, ended_ms
+            )
     return TrialContent(number=record.number, run=run, replicates=children)
 
 
@@ -155,14 +152,26 @@ def opening_tags(study: str, number: int, title: str = "") -> dict[str, str]:
     return {**tags, NAME_TAG: name[:LONGEST_NAME], "mlflow.user": "nightlab"}
 
 
-def replicate_tags(study: str, number: int, seed: int) -> dict[str, str]:
-    """Tags by which a replicate's run is found; its parent's is added by the store."""
+def replicate_key(seed: int, whose: str) -> str:
+    """What tells a replicate's run from others of its trial: a pair has one seed for both codes."""
+    return f"{seed} {whose}".strip()
+
+
+def replicate_tags(study: str, number: int, seed: int, whose: str) -> dict[str, str]:
+    """Tags by which a replicate's run is found; its parent's is added by the store.
+
+    Args:
+        study: its name.
+        number: of the trial.
+        seed: of the training.
+        whose: ``incumbent``, or empty for the trial's own code.
+    """
     return {
         KIND_TAG: "replicate",
         STUDY_TAG: study,
         TRIAL_TAG: str(number),
-        SEED_TAG: str(seed),
-        NAME_TAG: f"{number:04d} seed {seed}",
+        SEED_TAG: replicate_key(seed, whose),
+        NAME_TAG: f"{number:04d} {whose} seed {seed}".replace("  ", " "),
         "mlflow.user": "nightlab",
     }
 
@@ -195,18 +204,14 @@ def milliseconds(moment: datetime) -> int:
 def _describe_replicate(
     record: TrialRecord,
     replicate: Replicate,
-    subject: str,
+    whose: str,
     curve: tuple[CurvePoint, ...],
     started_ms: int,
     ended_ms: int,
 ) -> RunContent:
-    tags = replicate_tags(record.study, record.number, replicate.seed)
+    tags = replicate_tags(record.study, record.number, replicate.seed, whose)
     tags["verdict"] = record.verdict.value
-    tags["subject"] = subject
-    if replicate.contended:
-        tags["contended"] = "yes"
-    if replicate.outdated:
-        tags["outdated"] = "yes"
+    tags["subject"] = whose or "candidate"
     if replicate.failure is not None:
         tags["reason"] = replicate.failure.value
     said = [replicate.training.message]

@@ -23,6 +23,7 @@ from nightlab.tracking.content import (
     RunContent,
     TrialContent,
     opening_tags,
+    replicate_key,
     replicate_tags,
 )
 from nightlab.tracking.curves import CURVE_KEY, Measured
@@ -43,7 +44,7 @@ class TrialRuns:
 
     run: "Run | None" = None
     replicates: "dict[str, Run]"
-    """By seed, as MLflow's tag has it."""
+    """By ``content.replicate_key``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,15 +105,17 @@ class Store:
         self._log(run, params=params or {}, tags=tags)
         return str(run.info.run_id)
 
-    def open_replicate(self, number: int, parent: str, seed: int, started_ms: int) -> str:
+    def open_replicate(
+        self, number: int, parent: str, seed: int, started_ms: int, whose: str = ""
+    ) -> str:
         """Have a RUNNING child run without a curve; return its identifier.
 
         One that a killed session left is deleted: its curve is not that of this training.
         """
-        left = self.trial(number).replicates.get(str(seed))
+        left = self.trial(number).replicates.get(replicate_key(seed, whose))
         if left is not None:
             self.client.delete_run(left.info.run_id)
-        tags = {**replicate_tags(self.study, number, seed), PARENT_TAG: parent}
+        tags = {**replicate_tags(self.study, number, seed, whose), PARENT_TAG: parent}
         run = self._create(tags, started_ms)
         self._log(run, params={"seed": str(seed)})
         return str(run.info.run_id)
@@ -137,9 +140,9 @@ class Store:
         complete = runs.run is not None and runs.run.data.tags.get(RECORD_TAG) == digest
         run = runs.run or self._create(content.run.tags, content.run.started_ms, RECORD_TAG)
         changed = self._write_texts(run, content.run.texts, rewrite=not complete)
-        for seed, replicate in content.replicates.items():
+        for key, replicate in content.replicates.items():
             changed |= self._write_replicate(
-                run.info.run_id, replicate, runs.replicates.pop(str(seed), None)
+                run.info.run_id, replicate, runs.replicates.pop(key, None)
             )
         for stray in runs.replicates.values():
             if stray.info.status == "RUNNING":

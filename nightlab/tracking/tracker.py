@@ -66,7 +66,7 @@ class Tracker:
         self._store: Store | None = None
         self._runs: dict[int, str] = {}
         self._started_ms: dict[int, int] = {}
-        self._curves: dict[tuple[int, int], _Curve] = {}
+        self._curves: dict[tuple[int, int, str], _Curve] = {}
         self._given_up: set[int] = set()
         self._traced = False
         self._unwritten: dict[int, TrialContent] = {}
@@ -94,21 +94,21 @@ class Tracker:
         self._given_up.discard(number)
         self._submit(write, number)
 
-    def replicate_started(self, number: int, seed: int) -> None:
-        """Open the child run of one training."""
+    def replicate_started(self, number: int, seed: int, whose: str = "") -> None:
+        """Open the child run of one training; ``whose`` is empty for the trial's own code."""
         curve = _Curve(sent_at=time.monotonic())
-        self._curves[number, seed] = curve
+        self._curves[number, seed, whose] = curve
 
         def write() -> None:
             curve.run_id = self._open().open_replicate(
-                number, self._run(number), seed, self._started(number)
+                number, self._run(number), seed, self._started(number), whose
             )
 
         self._submit(write, number)
 
-    def point(self, number: int, seed: int, point: CurvePoint) -> None:
+    def point(self, number: int, seed: int, point: CurvePoint, whose: str = "") -> None:
         """Add a point to a training's curve; sent every two seconds or so."""
-        curve = self._curves.get((number, seed))
+        curve = self._curves.get((number, seed, whose))
         if curve is None or number in self._given_up:
             return
         now = time.monotonic()

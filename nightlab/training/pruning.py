@@ -1,10 +1,9 @@
 """Pruning: stop a training that is behind and can hardly get where it would have to.
 
-What is compared. The first training of a candidate takes the seed of one that the incumbent
-had, its *twin*. The runtime hands out the same text in the same order for the same seed, so
-what batches do to a loss falls out of the gap between the two curves; between different seeds it
-is several times as large as what edits do (docs/decisions/0010-pruning.md has the numbers). The
-twin is the incumbent's most typical training, so its luck does not pass to the candidate.
+What is compared. A candidate's training and its *twin*, the incumbent's with the same seed. The
+host hands out the same text in the same order for the same seed, so what batches do to a loss
+falls out of the gap between the two curves; between different seeds it is several times as large
+as what edits do (docs/decisions/0010-pruning.md has the numbers).
 
 What is foreseen. At each look the gap (mean over the last ``WINDOW_BINS`` bins, candidate less
 twin) is put through a straight line that was fitted to the study's own finished trainings: their
@@ -38,8 +37,7 @@ from statistics import fmean
 
 from scipy.special import stdtr
 
-from nightlab.judging.contention import FALL_SHARE, slowest_quarter
-from nightlab.judging.scores import incumbent_evidence
+from nightlab.judging.bank import bank_of
 from nightlab.records import Forecast, Reason, Replicate, TrialRecord
 from nightlab.training.curve import PROFILE_BINS, Curve
 
@@ -91,29 +89,24 @@ class Prospect:
         return float(stdtr(self.degrees_of_freedom, distance))
 
 
-def find_twin(replicates: Iterable[Replicate]) -> Replicate | None:
-    """The incumbent's most typical training: the one whose score is nearest to their mean."""
-    usable = {each.seed: each for each in replicates if _is_whole(each)}
-    if not usable:
-        return None
-    mean = fmean(_score(each) for each in usable.values())
-    return min(usable.values(), key=lambda each: abs(_score(each) - mean))
+def can_be_followed(twin: Replicate) -> bool:
+    """Whether a training of the incumbent has all that another is set beside."""
+    return _is_whole(twin)
 
 
 def finished_pairs(records: Sequence[TrialRecord]) -> tuple[Pair, ...]:
     """The first trainings of the study's trials that ran to their end beside a twin."""
     pairs = []
-    for record in records:
+    for at, record in enumerate(records):
         if record.reason is Reason.BASELINE or not record.replicates:
             continue
         first = record.replicates[0]
-        if not _is_whole(first):
+        bank = bank_of(records[: at + 1], record.parent, first.place, (), math.inf)
+        twin = bank.get(first.seed)
+        if twin is None or not _is_whole(first) or not _is_whole(twin):
             continue
-        for twin in incumbent_evidence(records, record.parent):
-            grown = _has_grown(first.training.num_params, twin.training.num_params)
-            if twin.seed == first.seed and _is_whole(twin) and not grown:
-                pairs.append(pair_of(first, twin))
-                break
+        if not _has_grown(first.training.num_params, twin.training.num_params):
+            pairs.append(pair_of(first, twin))
     return tuple(pairs)
 
 
@@ -224,7 +217,7 @@ class Watch:
         if look <= self._looked or self.forecast is not None:
             return None
         self._looked = look
-        if _has_grown(num_params, self._twin.training.num_params) or _was_held_up(curve):
+        if _has_grown(num_params, self._twin.training.num_params):
             return None
         self.forecast = self._look(curve.profile(), look)
         if self.forecast is None or self._is_spared:
@@ -274,7 +267,6 @@ def _is_whole(replicate: Replicate) -> bool:
     return (
         replicate.failure is None
         and replicate.val_bpb is not None
-        and not (replicate.contended or replicate.outdated)
         and len(replicate.training.loss_profile) == PROFILE_BINS
         and replicate.evaluation is not None
         and bool(replicate.evaluation.num_tokens)
@@ -298,12 +290,6 @@ def _bits_per_byte_of_a_nat(replicate: Replicate) -> float:
 def _has_grown(num_params: int | None, others: int | None) -> bool:
     """Whether a model is larger than its twin; one that does not tell may be."""
     return num_params is None or others is None or num_params > others
-
-
-def _was_held_up(curve: Curve) -> bool:
-    """Whether something else took its time: then the judge will ask for another training."""
-    slowest = slowest_quarter(curve.points())
-    return slowest is not None and slowest < 1 - FALL_SHARE
 
 
 def _within(value: float, low: float, high: float) -> float:
