@@ -68,7 +68,7 @@ def confirmation_due(session: Session) -> bool:
 
 
 def seconds_to_confirm(session: Session) -> float:
-    """What confirming the gain at the session's end is going to take, by the wall clock; 0 for none.
+    """What confirming the gain at the session's end is going to take; 0 where nothing is due.
 
     As long as the study's trainings took so far, median by median.
     """
