@@ -4,22 +4,16 @@
     .venv/bin/python bench/pruning.py --picture docs/pruning.png
 
 bench/curves.json holds what bench/record_curves.py recorded. Each replayed study tries every
-edit once, in a random order and with one of its seeds. A verdict is the screen's: the engine's own
-bound says of the first training whether the candidate goes on or is discarded, once from the full
-training and once with the real pruning code watching. The curves and scores that it learns
-from are those of the same replayed study.
+edit once, in a random order and with one of its seeds, beside the incumbent's training of that
+seed. A verdict is the first pair's: the engine's own rule says whether the candidate goes on or is
+discarded, once from the full training and once with the real pruning code watching. The
+curves and pairs that it learns from are those of the same replayed study.
 
-The trainer as it stands is well tuned, so few edits of it go on. The second table therefore
+The trainer as it stood is well tuned, so few edits of it go on. The second table therefore
 takes each edit in turn as the incumbent, and all other codes as its candidates: then many are
 better, and what pruning does to good ones shows.
 
-A candidate for which the judge would first train the incumbent again (Subject.INCUMBENT) counts by
-what is known, on both sides: further trainings of the incumbent are not recorded, and pruning asks
-whether a candidate goes on in the same way.
-
-Two things are harder here than in a study. The twin is whichever of the incumbent's
-trainings has the recorded seed, and not the most typical one; and further replicates of what goes
-on, which cost the same either way, are not counted on either side.
+Further pairs of what goes on, which cost the same either way, are not counted on either side.
 """
 
 import argparse
@@ -30,17 +24,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from nightlab.judging.case import Case, noise_of
-from nightlab.judging.decision import BASELINE_REPLICATES, could_be_kept_below_bpb
-from nightlab.judging.scores import Noise, counted_scores, mean_bpb
-from nightlab.judging.screening import LEAST_GAIN
+from nightlab.judging.case import Case, Learnt, noise_of
+from nightlab.judging.decision import needed_gain_bpb
+from nightlab.presets import PRESETS
 from nightlab.records import CurvePoint, Evaluation, Forecast, Replicate, TrainingResult
+from nightlab.settings import SessionSettings
 from nightlab.training.curve import PROFILE_BINS, Curve
 from nightlab.training.pruning import (
     FALSE_STOP_RATE,
@@ -170,43 +163,33 @@ def replay(
     whole: Tally,
     late: Tally,
     followed: list[Followed] | None = None,
-    noise: Noise | None = None,
 ) -> None:
     """Replay one study into the tallies: all of it, and what came after pruning could begin."""
     names = sorted(edits)
     chance.shuffle(names)
     pairs: list[Pair] = []
-    standing = [each.replicate for each in incumbent]
-    twins = {each.seed: each for each in standing}
-    taken = 0.0
+    twins = {each.replicate.seed: each.replicate for each in incumbent}
+    learnt, taken = Learnt(), 0.0
     for trial, name in enumerate(names):
         training = chance.choice(edits[name])
-        case = Case(
-            candidate=(),
-            incumbent=standing,
-            incumbent_anew=(),
-            reference_bpb=mean_bpb(standing) or 0.0,
-            other_noise=noise,
-            earlier_trials=0,
-            earlier_against=0,
-            earlier_since_trained=0,
-            saves_code=False,
-        )
         twin = twins[training.replicate.seed]
+        case = _case(twins, learnt)
+        needed = (twin.val_bpb or math.inf) - needed_gain_bpb(case)
         forecast = None
         if not training.touches_schedule:
             watch = Watch(
                 twin,
                 pairs,
-                sigma_bpb=noise_of(case).sigma_bpb,
-                needed_bpb=_needed_bpb(case),
+                sigma_bpb=noise_of(learnt.gains_bpb, case.preset_noise_bpb).pair_bpb,
+                needed_bpb=needed,
                 most_chance=FALSE_STOP_RATE * (trial + 1) - taken,
                 is_spared=chance.randrange(SPARED_ONE_IN) == 0,
             )
             forecast = follow(training, watch)
         if forecast is not None and not forecast.is_spared:
             taken += forecast.chance
-        goes_on = _goes_on(case, training.replicate)
+        score = training.replicate.val_bpb or math.inf
+        goes_on = score < needed
         if followed is not None:
             gaps = gaps_bpb(training.replicate.training.loss_profile, twin)
             followed.append(Followed(gaps_bpb=gaps, forecast=forecast, goes_on=goes_on))
@@ -214,8 +197,37 @@ def replay(
             _count(tally, training, forecast, goes_on)
         grown = training.num_params > incumbent[0].num_params
         ended = forecast is None or forecast.is_spared
+        gain = (twin.val_bpb or math.inf) - (score if ended else forecast_bpb(forecast))
+        learnt = _with(learnt, gain, whole=ended)
         if ended and not grown and not training.touches_schedule:
             pairs.append(pair_of(training.replicate, twin))
+
+
+def forecast_bpb(forecast: Forecast | None) -> float:
+    """Where a stopped training was foreseen to end."""
+    return forecast.expected_bpb if forecast is not None else math.inf
+
+
+def _case(twins: dict[int, Replicate], learnt: Learnt) -> Case:
+    """A candidate of which nothing is known yet, in the replayed study."""
+    return Case(
+        candidate=(),
+        bank=twins,
+        seeds=tuple(twins),
+        learnt=learnt,
+        preset_noise_bpb=PRESETS["quick"].pair_noise_bpb,
+        keep_probability=SessionSettings().keep_probability,
+    )
+
+
+def _with(learnt: Learnt, gain_bpb: float, *, whole: bool) -> Learnt:
+    """What is learnt with one more trial; nothing that is kept changes the incumbent here."""
+    gains, forecasts = learnt.gains_bpb, learnt.forecasts_bpb
+    if whole:
+        gains = (*gains, (gain_bpb,))
+    else:
+        forecasts = (*forecasts, gain_bpb)
+    return Learnt(gains_bpb=gains, forecasts_bpb=forecasts, trainings=learnt.trainings + 1)
 
 
 def follow(training: Training, watch: Watch) -> Forecast | None:
@@ -225,18 +237,6 @@ def follow(training: Training, watch: Watch) -> Forecast | None:
         curve.add(point, share)
         watch(curve, training.num_params)
     return watch.forecast
-
-
-def _goes_on(case: Case, replicate: Replicate) -> bool:
-    return replicate.val_bpb is not None and replicate.val_bpb < _needed_bpb(case)
-
-
-def _needed_bpb(case: Case) -> float:
-    """As the judge has it, who waits for a third score of an incumbent; most edits have two."""
-    standing = counted_scores(case.incumbent)
-    if len(standing) >= BASELINE_REPLICATES:
-        return could_be_kept_below_bpb(case)
-    return fmean(standing) - LEAST_GAIN * noise_of(case).sigma_bpb
 
 
 def _count(tally: Tally, training: Training, forecast: Forecast | None, goes_on: bool) -> None:
@@ -287,8 +287,6 @@ def _rows(tally: Tally) -> dict[str, str]:
 
 def print_others(incumbent: Sequence[Training], edits: dict[str, list[Training]]) -> None:
     """The same with each edit in turn for the incumbent."""
-    scores = [each.replicate.val_bpb or math.nan for each in incumbent]
-    noise = Noise(sigma_bpb=stdev(scores), degrees_of_freedom=len(scores) - 1)
     groups: dict[float, list[Tally]] = {low: [] for low in PASSING}
     codes = {**edits, "": list(incumbent)}
     for name, standing in edits.items():
@@ -303,7 +301,7 @@ def print_others(incumbent: Sequence[Training], edits: dict[str, list[Training]]
         }
         tally = Tally()
         for seed in range(STUDIES_OF_OTHERS):
-            replay(standing, others, random.Random(seed), tally, Tally(), noise=noise)
+            replay(standing, others, random.Random(seed), tally, Tally())
         groups[max(low for low in PASSING if low <= tally.went_on / tally.trials)].append(tally)
     print("\nother incumbents, by the share of candidates that go on in full:")
     print(f"{'':12}{'incumbents':>12}{'times':>8}{'changed':>10}{'worst':>8}{'good stopped':>14}")
