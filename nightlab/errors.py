@@ -16,6 +16,7 @@ was needed, what was found, and the command or setting that mends it.
         ├── RemoteError         the study's git remote did not answer
         ├── TrackingError       MLflow did not answer
         ├── SandboxError        the sandbox broke while it ran
+        │   └── MachineBusy     other work kept a training from its processor time
         ├── EvaluationError     the evaluator broke, through no fault of the candidate
         └── ModelError          the model's endpoint did not answer
             ├── ModelRefused    it never will with these settings: wrong key, unknown model
@@ -79,6 +80,10 @@ class TrackingError(MachineryError):
 
 class SandboxError(MachineryError):
     """The sandbox broke while it ran."""
+
+
+class MachineBusy(SandboxError):  # noqa: N818
+    """Other work kept a training from the processor time that it needed; it is tried again."""
 
 
 class EvaluationError(MachineryError):

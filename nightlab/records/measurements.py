@@ -10,6 +10,7 @@ class CurvePoint(Frozen):
     """One point of a training curve, as the candidate reported it; informative only."""
 
     seconds: float
+    """Since the gate, on the study's clock, when the report came."""
     step: int
     loss: float | None
     learning_rate: float | None = None
@@ -44,6 +45,8 @@ class TrainingResult(Frozen):
     """None when a complete checkpoint stood in time; ``pruned`` where the engine stopped it."""
     message: str = ""
     """One sentence that says what happened, for people."""
+    clock: Literal["wall", "processor"] = "wall"
+    """What its seconds are: of the wall clock, or of the processors."""
     startup_seconds: float | None = None
     charged_seconds: float | None = None
     """Start-up beyond its free part, taken off the training budget."""
@@ -51,8 +54,6 @@ class TrainingResult(Frozen):
     """By the study's clock: processor seconds on a CPU, of the wall clock on a GPU."""
     wall_seconds: float | None = None
     """From the gate to the end, by the wall clock."""
-    clock: Literal["wall", "processor"] = "wall"
-    """What the seconds of this training count."""
     num_steps: int | None = None
     num_tokens: int | None = None
     num_params: int | None = None

@@ -97,7 +97,7 @@ class Device(Frozen):
     description: str
     """The model of the processor or GPU, for people and for the study's record."""
     threads: int
-    """Threads that torch may compute with."""
+    """Threads that a job's torch may compute with: on a CPU one, since every job has one core."""
     peak_flops: float | None = None
     """Peak FLOP/s that ``mfu_percent`` is a share of; None where it is not known."""
     memory_mb: float | None = None
@@ -153,7 +153,7 @@ def detect_device(
 
     Args:
         wanted: ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
-        threads: for torch; by default every core that this process may use.
+        threads: for torch; by default 1 on a CPU, and beside a GPU one for each core.
         machine: the root of the files that tell of the machine's GPUs.
 
     Raises:
@@ -168,8 +168,8 @@ def detect_device(
             f"A device is 'auto', 'cpu', 'cuda' or 'cuda:N', and {wanted!r} was asked for: "
             "set --device to one of them."
         )
-    threads = threads or len(os.sched_getaffinity(0))
-    found = _ask_torch(wanted, threads)
+    cores = len(os.sched_getaffinity(0))
+    found = _ask_torch(wanted, threads or 1)
     if kind != "cpu" and found.problem and (found.gpus or has_gpu(machine)):
         raise UsageError(
             why_unusable(
@@ -179,8 +179,8 @@ def detect_device(
     if kind == "cpu" or (kind == "auto" and not found.gpus):
         return Device(
             name="cpu",
-            description=f"{_processor_name()}, {threads} threads",
-            threads=threads,
+            description=f"{_processor_name()}, {cores} core{'s' * (cores > 1)}",
+            threads=threads or 1,
             precision=found.precision,
         )
     index = int(number or 0)
@@ -194,7 +194,7 @@ def detect_device(
     return Device(
         name=f"cuda:{index}",
         description=f"{gpu.name}, {gpu.memory_mb / 1024:.0f} GiB",
-        threads=threads,
+        threads=threads or cores,
         peak_flops=peak_flops(gpu.name),
         memory_mb=gpu.memory_mb,
         precision=found.precision,

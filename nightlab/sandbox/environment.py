@@ -37,8 +37,8 @@ class Limits:
     scratch_files: int
     """Names in the work folder; the same again in the temporary file systems."""
     cpus: tuple[int, ...]
-    """The cores it starts on. A process may move itself to others that the engine has: what
-    binds is the set of cores that the engine itself was given (a cpuset)."""
+    """The cores it may use: all that the engine has. How many it computes on at once is told by
+    the environment; on a CPU its budget counts them all (see training/clock.py)."""
     gpu: str | None
     """The GPU it computes on, by identifier or number."""
 
@@ -48,6 +48,7 @@ class Limits:
         memory_bytes = job.memory_mb * 2**20 if job.memory_mb else None
         on_gpu = job.device.kind == "cuda"
         scratch_bytes = job.scratch_mb * 2**20
+        cpus = tuple(sorted(os.sched_getaffinity(0)))
         return cls(
             # Drivers of GPUs reserve private address space far beyond what they use. The
             # address space itself is never limited, for the same reason.
@@ -61,11 +62,11 @@ class Limits:
                 resource.RLIMIT_FSIZE, min(CHECKPOINT_MAX_BYTES, scratch_bytes)
             ),
             # torch.compile starts a worker a core, each with a thread pool of its own.
-            processes=_within_hard_limit(resource.RLIMIT_NPROC, 256 + 128 * job.device.threads),
+            processes=_within_hard_limit(resource.RLIMIT_NPROC, 256 + 128 * len(cpus)),
             open_files=_within_hard_limit(resource.RLIMIT_NOFILE, OPEN_FILES),
             scratch_bytes=scratch_bytes,
             scratch_files=SCRATCH_FILES,
-            cpus=tuple(sorted(os.sched_getaffinity(0))[: job.device.threads]),
+            cpus=cpus,
             gpu=job.device.selector if on_gpu else None,
         )
 

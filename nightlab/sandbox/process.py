@@ -16,6 +16,7 @@ from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.gpu import ComputeProcess, require_vacant, wait_until_released
 from nightlab.sandbox.job import JobFolder, Layout
 from nightlab.sandbox.log import LogReader
+from nightlab.sandbox.processor_time import ProcessorTime
 from nightlab.sandbox.protocol import Channel
 from nightlab.sandbox.watch import Watch
 
@@ -209,6 +210,15 @@ class SandboxedProcess:
             )
         return code if code >= 0 else 128 - code
 
+    def processor_time(self) -> ProcessorTime:
+        """What the job uses of the processors from now on."""
+        return ProcessorTime(self.pid, self._process.cgroup, self.limits.cpus)
+
+    def end(self) -> None:
+        """Kill every process of the job, from any thread, without waiting until they are gone."""
+        if self._process.poll() is None:
+            self._end_tree()
+
     def kill(self) -> None:
         """Kill every process of the job and return once they are gone.
 
@@ -216,8 +226,7 @@ class SandboxedProcess:
             SandboxError: they do not go, as when a driver holds them in the kernel, or
                 the GPU does not let go of them.
         """
-        if self._process.poll() is None:
-            self._end_tree()
+        self.end()
         if self._reap(KILL_SECONDS) is None:
             self._process.kill()
             raise SandboxError(

@@ -62,11 +62,22 @@ def count_tasks(pids: Iterable[int]) -> int:
     return sum(len(_names(f"/proc/{pid}/task")) for pid in pids)
 
 
+def tasks_of(pid: int) -> list[str]:
+    """The folders in /proc of a process's threads."""
+    return [f"/proc/{pid}/task/{name}" for name in _names(f"/proc/{pid}/task")]
+
+
+def stat_fields(pid: int) -> list[bytes]:
+    """``/proc/PID/stat`` from its third field on; nothing where the process is gone."""
+    # The name, in parentheses, may itself hold spaces and parentheses.
+    return read_file(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+
+
 def resident_bytes(pids: Iterable[int]) -> int:
     """The sum of resident sizes: cheap, and too high where processes share pages."""
     pages = 0
     for pid in pids:
-        fields = _read(f"/proc/{pid}/statm").split()
+        fields = read_file(f"/proc/{pid}/statm").split()
         pages += int(fields[1]) if len(fields) > 1 else 0
     return pages * PAGE_BYTES
 
@@ -80,7 +91,7 @@ def memory_bytes(pids: Iterable[int], held_bytes: int) -> int:
     """
     total = shared = 0
     for pid in pids:
-        for line in _read(f"/proc/{pid}/smaps_rollup", _ROLLUP_BYTES).splitlines():
+        for line in read_file(f"/proc/{pid}/smaps_rollup", _ROLLUP_BYTES).splitlines():
             name, _, value = line.partition(b":")
             if name == b"Pss":
                 total += int(value.split()[0]) * 1024
@@ -140,7 +151,7 @@ def temporary_use(pids: Iterable[int]) -> Temporary:
 
 def available_bytes() -> int:
     """Memory that the machine could still give out without swapping."""
-    for line in _read("/proc/meminfo").splitlines():
+    for line in read_file("/proc/meminfo").splitlines():
         if line.startswith(b"MemAvailable:"):
             return int(line.split()[1]) * 1024
     return 0
@@ -149,15 +160,14 @@ def available_bytes() -> int:
 def _listed_children(pid: int) -> list[int]:
     # A child is listed with the thread that made it.
     threads = _names(f"/proc/{pid}/task")
-    lists = (_read(f"/proc/{pid}/task/{thread}/children") for thread in threads)
+    lists = (read_file(f"/proc/{pid}/task/{thread}/children") for thread in threads)
     return [int(child) for children in lists for child in children.split()]
 
 
 def _searched_children() -> Callable[[int], list[int]]:
     children: dict[int, list[int]] = {}
     for name in filter(str.isdigit, _names("/proc")):
-        # The name, in parentheses, may itself hold spaces and parentheses.
-        fields = _read(f"/proc/{name}/stat").rpartition(b")")[2].split()
+        fields = stat_fields(int(name))
         if len(fields) > 1:
             children.setdefault(int(fields[1]), []).append(int(name))
     return lambda pid: children.get(pid, [])
@@ -219,7 +229,8 @@ def _link(path: str) -> str:
         return ""
 
 
-def _read(path: str, size: int = 1 << 16) -> bytes:
+def read_file(path: str, size: int = 1 << 16) -> bytes:
+    """The beginning of a file of the kernel's; nothing where it cannot be read."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:

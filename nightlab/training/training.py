@@ -4,11 +4,9 @@ Whatever the candidate does ends as a ``TrainingResult``. Only the machinery's o
 failures are raised.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
-from nightlab.judging.contention import slowest_quarter
 from nightlab.records import CurvePoint, Frozen, Reason, TrainingResult
 from nightlab.sandbox import Job, Sandbox, SandboxedProcess
 from nightlab.sandbox.device import Device
@@ -18,6 +16,7 @@ from nightlab.sandbox.protocol import (
     Channel,
     ContractBreach,
     Deadline,
+    Message,
     PeerClosed,
     PeerLate,
     Ready,
@@ -25,18 +24,31 @@ from nightlab.sandbox.protocol import (
     Step,
 )
 from nightlab.source.candidate import oversized
+from nightlab.training.clock import (
+    Clock,
+    clock_of,
+    end_margin_seconds,
+    require_quiet,
+    wall_cap_seconds,
+)
 from nightlab.training.curve import Curve
 from nightlab.training.token_file import TokenFile
 
 MIN_POINT_SECONDS = 0.1
 """Listeners are told of at most one point in this time, however fast reports come."""
 
+ASK_SECONDS = 0.1
+"""How often the host asks, while it waits for a message, whether the training's time is over."""
+
 EXIT_SECONDS = 10.0
 """How long a candidate that closed its socket may take to end, at most."""
 
 
 class TrainingOrder(Frozen):
-    """What the host asks of one training."""
+    """What the host asks of one training.
+
+    Seconds are of the study's clock (see ``clock.py``) where nothing else is said.
+    """
 
     vocab_size: int
     sequence_length: int
@@ -47,7 +59,7 @@ class TrainingOrder(Frozen):
     budget_tokens: int | None = None
     """Training tokens; None where seconds are the budget."""
     startup_seconds: float
-    """Cap on start-up."""
+    """Cap on start-up, on the wall clock."""
     startup_free_seconds: float | None = None
     """Start-up that is outside the budget; None for all of it."""
     rehearsal_seconds: float | None = None
@@ -97,6 +109,7 @@ def train_replicate(
 
     Raises:
         SandboxError: the sandbox broke; nothing is said about the candidate.
+        MachineBusy: nor is it where other work kept the training from its processor time.
     """
     too_long = oversized(source)
     if too_long is not None:
@@ -109,15 +122,19 @@ def train_replicate(
         scratch_mb=order.scratch_mb,
         compiles=order.compiles,
     )
-    began = time.monotonic()
-    with sandbox.start(job) as process:
-        training = _Training(order, process, began, on_point, stop_when)
-        failure = training.start_up(Deadline(began + order.startup_seconds))
+    with (
+        sandbox.start(job) as process,
+        # Its start is the program's: the host's own set-up is over by then.
+        Clock(clock_of(order.device), process.processor_time(), process.end) as clock,
+    ):
+        training = _Training(order, process, clock, on_point, stop_when)
+        failure = training.start_up(Deadline.after(order.startup_seconds))
         if failure is None:
             failure = training.charge_start_up()
         if failure is None:
             on_gate()
             failure = training.train(tokens)
+        clock.stop()
         process.kill()
         # A limit that ended the job is the cause of whatever else was seen of its end.
         failure = process.exceeded or failure
@@ -133,7 +150,7 @@ class _Training:
         self,
         order: TrainingOrder,
         process: SandboxedProcess,
-        began: float,
+        clock: Clock,
         on_point: Callable[[CurvePoint], None],
         stop_when: Callable[[Curve, int | None], str | None] | None,
     ) -> None:
@@ -142,11 +159,11 @@ class _Training:
         self._channel: Channel = process.channel
         self._on_point = on_point
         self._stop_when = stop_when
-        self._began = began
+        self._clock = clock
+        self._startup_seconds: float | None = None
         self._charged_seconds = 0.0
-        self._gate: float | None = None
-        self._ended: float | None = None
-        self._saved: float | None = None
+        self._trained: tuple[float, float] | None = None
+        self._saved: tuple[float, float] | None = None
         self._said_final = False
         self._told = float("-inf")
         self._curve = Curve()
@@ -171,6 +188,7 @@ class _Training:
             self._channel.send(start, deadline)
             message = self._channel.receive(deadline)
         except PeerLate:
+            self._require_quiet_start()
             return Failure(
                 reason=Reason.STARTUP_TIMEOUT,
                 message="The candidate did not ask for its first batch within "
@@ -184,13 +202,23 @@ class _Training:
             return _breach(f"the candidate sent {message.type!r} before it asked for a batch")
         return None
 
+    def _require_quiet_start(self) -> None:
+        clock = self._clock
+        if clock.kind == "processor":
+            require_quiet(
+                "A start-up", self._order.startup_seconds, clock.used_seconds, clock.wall_seconds,
+                clock.waited_seconds,
+            )  # fmt: skip
+
     def charge_start_up(self) -> Failure | None:
         """Take start-up beyond its free part off the budget in seconds, or off the cap.
 
         Whatever runs in a sandbox can be read there, compiled or not, and learnt from. So time
         before the gate is no more free than honest starts need.
         """
-        order, taken = self._order, time.monotonic() - self._began
+        self._clock.look()
+        order, taken = self._order, self._clock.used_seconds
+        self._startup_seconds = taken
         if order.startup_free_seconds is None:
             return None
         self._charged_seconds = max(0.0, taken - order.startup_free_seconds)
@@ -199,8 +227,9 @@ class _Training:
         whole = "budget" if order.budget_tokens is None else "cap"
         return Failure(
             reason=Reason.STARTUP_TIMEOUT,
-            message=f"Start-up took {taken:.0f} seconds; {order.startup_free_seconds:g} are free, "
-            f"and the rest used up the whole {whole} of {order.budget_seconds:g}.",
+            message=f"Start-up took {taken:.0f} {self._clock.unit}; "
+            f"{order.startup_free_seconds:g} are free, and the rest used up the whole {whole} of "
+            f"{order.budget_seconds:g}.",
         )
 
     @property
@@ -209,44 +238,94 @@ class _Training:
 
     def train(self, tokens: TokenFile) -> Failure | None:
         """Open the gate and follow the candidate until it ends or time is up."""
-        self._gate = time.monotonic()
         budget = self._budget_seconds
-        deadline = Deadline(self._gate + budget + self._order.grace_seconds)
         go = {
             "type": "go",
             "num_tokens": tokens.num_tokens,
-            "budget_seconds": budget,
+            "clock": self._clock.kind,
+            "budget_seconds": budget - end_margin_seconds(budget),
             "budget_tokens": self._order.budget_tokens,
             "rehearsal_seconds": self._order.rehearsal_seconds,
         }
+        self._clock.open_gate(budget + self._order.grace_seconds)
         try:
-            self._channel.send(go, deadline, tokens.fileno())
-            while True:
-                message = self._channel.receive(deadline)
-                if isinstance(message, Step):
-                    self._take_step(message)
-                    end = self._overrun(message) or self._pruned()
-                    if end is not None:
-                        return end
-                elif isinstance(message, Saved):
-                    self._saved = time.monotonic()
-                    self._device_memory_mb = message.peak_memory_mb
-                    if message.final:
-                        self._said_final = True
-                        return None
-                else:
-                    return _breach(f"the candidate sent {message.type!r} after the gate")
+            self._channel.send(go, Deadline.after(wall_cap_seconds(budget)), tokens.fileno())
+            return self._follow()
         except PeerLate:
-            return self._cap_reached()
+            return self._time_is_up()
         except PeerClosed:
-            self._exit_code = self._process.wait(deadline.remaining_seconds)
-            if self._exit_code is None:
-                return self._cap_reached()
-            return self._crash() if self._exit_code else None
+            return self._closed()
         except ContractBreach as breach:
             return _breach(breach)
         finally:
-            self._ended = time.monotonic()
+            self._clock.stop()
+            self._trained = self._clock.since_gate()
+
+    def _follow(self) -> Failure | None:
+        """Take messages until one of them, or their lack, is the end."""
+        while True:
+            message = self._next_message()
+            if isinstance(message, Step):
+                self._take_step(message)
+                end = self._overrun(message) or self._pruned()
+                if end is not None:
+                    return end
+            elif isinstance(message, Saved):
+                self._device_memory_mb = message.peak_memory_mb
+                self._saved = self._clock.since_gate()
+                if message.final:
+                    self._said_final = True
+                    self._clock.stop()
+                    self._saved = self._clock.since_gate()
+                    # What was saved before the host's last look may be late all the same.
+                    return self._time_is_up() if self._clock.is_over() else None
+            else:
+                return _breach(f"the candidate sent {message.type!r} after the gate")
+
+    def _next_message(self) -> Message:
+        """Wait for one.
+
+        Raises:
+            PeerLate: the training's time is over.
+        """
+        while not self._clock.is_over():
+            try:
+                return self._channel.receive(Deadline.after(ASK_SECONDS))
+            except PeerLate:
+                continue
+        raise PeerLate("the training's time is over")
+
+    def _closed(self) -> Failure | None:
+        """The socket is closed: wait for the process's end, or its time's."""
+        while self._exit_code is None and not self._clock.is_over():
+            self._exit_code = self._process.wait(ASK_SECONDS)
+        if self._clock.is_over():
+            # Killed by the clock, most likely: its exit code says nothing.
+            self._exit_code = None
+            return self._time_is_up()
+        return self._crash() if self._exit_code else None
+
+    def _time_is_up(self) -> Failure | None:
+        """The clock has ended the training; at a budget in seconds that is no failure."""
+        end, unit = self._clock.end, self._clock.unit
+        if end is None:  # it did not take the tokens
+            return Failure(
+                reason=Reason.TIMEOUT, message="The candidate did not take its training tokens."
+            )
+        end.require_own_fault()
+        if end.at == "wall cap":
+            return Failure(
+                reason=Reason.TIMEOUT,
+                message=f"The candidate used {end.used_seconds:.1f} of {end.limit_seconds:g} "
+                f"{unit} in {end.wall_seconds:.0f} s of wall clock: it slept or waited.",
+            )
+        if end.is_overrun:
+            return Failure(
+                reason=Reason.TIMEOUT,
+                message=f"The candidate used {end.used_seconds:.1f} {unit} of a budget of "
+                f"{end.limit_seconds:g} before it could be ended.",
+            )
+        return self._cap_reached()
 
     def collect(self, checkpoint: Path) -> Failure | None:
         """Take the weights; a checkpoint that is complete counts, however the end came."""
@@ -261,13 +340,14 @@ class _Training:
             )
         return Failure(
             reason=Reason.TIMEOUT,
-            message=f"No complete checkpoint after {self._budget_seconds:g} seconds: {missing}.",
+            message=f"No complete checkpoint after {self._budget_seconds:g} {self._clock.unit}: "
+            f"{missing}.",
         )
 
     def result(self, failure: Failure | None) -> TrainingResult:
         """All that is known, as a record."""
         last = self._curve.last
-        seconds = self._training_seconds()
+        seconds, wall_seconds = self._saved or self._trained or (None, None)
         rate = last.tokens / seconds if last and last.tokens and seconds else None
         memory = self._process.peak_memory_mb
         if self._order.device.kind == "cuda":
@@ -275,9 +355,13 @@ class _Training:
         return TrainingResult(
             failure=failure.reason if failure else None,
             message=failure.message if failure else "",
-            startup_seconds=(self._gate or time.monotonic()) - self._began,
+            clock=self._clock.kind,
+            startup_seconds=(
+                self._clock.used_seconds if self._startup_seconds is None else self._startup_seconds
+            ),
             charged_seconds=self._charged_seconds,
             training_seconds=seconds,
+            wall_seconds=wall_seconds,
             num_steps=last.step if last else None,
             num_tokens=last.tokens if last else None,
             num_params=self._num_params,
@@ -288,7 +372,6 @@ class _Training:
             exit_code=self._exit_code,
             curve=self._curve.points(),
             loss_profile=self._curve.profile(),
-            slowest_quarter=slowest_quarter(self._curve.points()),
             log=self._process.log,
         )
 
@@ -297,17 +380,17 @@ class _Training:
             self._num_params = step.num_params
         if step.flops_per_token is not None:
             self._flops_per_token = step.flops_per_token
-        now = time.monotonic()
+        used, wall = self._clock.since_gate()
         point = CurvePoint(
-            seconds=now - (self._gate or now),
+            seconds=used,
             step=step.step,
             loss=step.loss,
             learning_rate=step.learning_rate,
             tokens=step.tokens,
         )
         self._curve.add(point, self._share_gone(point))
-        if now - self._told >= MIN_POINT_SECONDS:
-            self._told = now
+        if wall - self._told >= MIN_POINT_SECONDS:
+            self._told = wall
             self._on_point(point)
 
     def _share_gone(self, point: CurvePoint) -> float:
@@ -338,13 +421,9 @@ class _Training:
         reported = last.tokens or 0 if last is not None else 0
         return Failure(
             reason=Reason.TIMEOUT,
-            message=f"The cap of {self._budget_seconds:g} seconds was reached before the budget "
-            f"of {budget:,} tokens was used up: {reported:,} were reported.",
+            message=f"The cap of {self._budget_seconds:g} {self._clock.unit} was reached before "
+            f"the budget of {budget:,} tokens was used up: {reported:,} were reported.",
         )
-
-    def _training_seconds(self) -> float | None:
-        end = self._saved or self._ended
-        return end - self._gate if end is not None and self._gate is not None else None
 
     def _mfu_percent(self, tokens_per_second: float | None) -> float | None:
         peak = self._order.device.peak_flops
