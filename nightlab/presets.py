@@ -9,11 +9,12 @@ class Preset(Frozen):
     """Sizes that belong together: a machine, a budget, a corpus and an evaluation."""
 
     budget_seconds: float
-    """Training seconds of one replicate; under a token budget their cap."""
+    """Training seconds of one replicate (of the processors on a CPU, of the wall clock on a GPU);
+    under a token budget their cap."""
     budget_tokens: int | None = None
     """Training tokens of one replicate; None where seconds are counted."""
     startup_seconds: float
-    """Cap on start-up: imports, compilation, warm-up."""
+    """Cap on start-up, on the wall clock: imports, compilation, warm-up."""
     startup_free_seconds: float
     """Start-up that is not charged to the budget. Anything longer is, or a candidate could use it
     to train on whatever its sandbox can read."""
@@ -63,15 +64,6 @@ class Preset(Frozen):
     def counts_tokens(self) -> bool:
         """Whether a replicate's budget is tokens, so that speed does not enter scores."""
         return self.budget_tokens is not None
-
-    @property
-    def most_training_tokens(self) -> int | None:
-        """How much text a training is handed at most; None for all there is.
-
-        Under a token budget, the budget and one row more: windows begin at a random offset within
-        the first row, and end with a target. So no candidate sees more text than another.
-        """
-        return None if self.budget_tokens is None else self.budget_tokens + self.sequence_length
 
 
 PRESETS: dict[str, Preset] = {

@@ -7,8 +7,9 @@ By hand, for debugging, without an engine and without a sandbox::
 
     python trainer/runtime.py --corpus FOLDER --seconds 20 trainer/train.py
 
-runs ``train.py`` in this one process against ``FOLDER/train.bin`` (the folder of a
-prepared corpus), prints its progress and saves ``checkpoint.pt``.
+runs ``train.py`` in this one process on the text that ``--seed`` draws from
+``FOLDER/train.bin`` (the folder of a prepared corpus), as the engine would draw it, prints its
+progress and saves ``checkpoint.pt``. On a CPU the seconds are the process's own processor seconds.
 
 Where ``NIGHTLAB_COMPILES`` is 0, as in a dry run, torch.compile gives back what it is given
 from the moment that this module is imported.
@@ -32,14 +33,22 @@ ignore fields that they do not know. Training:
            budget_tokens (null where the study counts seconds), startup_seconds (longest
            wait for ready), checkpoint (path to save to)
     ready  nothing else
-    go     num_tokens, budget_seconds (what a long start-up has left of it), budget_tokens,
-           rehearsal_seconds (null but in a dry run: the batches end then at the latest);
-           with the frame's first byte comes, by SCM_RIGHTS, one descriptor of a file of
-           exactly num_tokens little-endian uint16 training tokens
+    go     num_tokens, clock ("processor" or "wall", the default: what seconds are),
+           budget_seconds (what a long start-up has left of it, less the host's own margin for
+           the end), budget_tokens, rehearsal_seconds (null but in a dry run: the batches end
+           then at the latest); with the frame's first byte comes, by SCM_RIGHTS, one descriptor
+           of a file of exactly num_tokens little-endian uint16 training tokens: rows of
+           sequence_length + 1, in the order in which they are to be seen
     step   step, loss (number or null), tokens (so far), and maybe learning_rate,
            flops_per_token, num_params
     saved  final (true once the batches have come to their end: the host need not wait
            for the process to end), and on a GPU peak_memory_mb
+
+Where the clock is "processor", as on a CPU, a second is one that any process of the candidate
+computed for, on any processor, children among them, as the kernel tells the host. Time from ``go``
+on counts, and the host kills the tree at the budget, whatever this side believes; its wall clock
+only has a cap of a few times the budget, at which a candidate that slept has failed. Where the
+clock is "wall", the host kills when so much time has passed.
 
 With budget_tokens the batches end once they have given out that many tokens, whatever the
 time; budget_seconds is then the cap at which the host kills, and a training that meets it
@@ -83,6 +92,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -92,11 +102,12 @@ SOCKET_VARIABLE = "NIGHTLAB_SOCKET"
 COMPILES_VARIABLE = "NIGHTLAB_COMPILES"
 MAX_FRAME_BYTES = 64 * 1024
 
-# What the iterator leaves for saving: the rehearsal's time with room for a busy disk,
-# and the step that is under way when time runs out.
+# What the iterator leaves for saving: the rehearsal's time with room for a busy disk, whose delays
+# no processor's time has in it; and the step that is under way when time runs out. That rests on
+# the median of recent steps: one that stalled says nothing of the next.
 SAVE_TIME_FACTOR = 3.0
-MIN_SAVE_SECONDS = 0.5
-STEP_TIME_FACTOR = {"cpu": 1.5, "cuda": 2.0}  # a GPU has one step at work and one in hand
+MIN_SAVE_SECONDS = {"processor": 0.2, "wall": 0.5}
+STEP_TIME_FACTOR = {"cpu": 1.25, "cuda": 2.0}  # a GPU has one step at work and one in hand
 RECENT_STEPS = 32
 
 _TORCH_COMPILE = torch.compile
@@ -185,17 +196,31 @@ class Frames:
         return bytes(received)
 
 
-class TokenWindows:
-    """Random non-overlapping windows of a token array, gathered on a device.
+def processor_seconds() -> float:
+    """What this process has used, all its threads and the children that it waited for."""
+    spent = os.times()
+    return time.process_time() + spent.children_user + spent.children_system
 
-    An epoch starts at a random offset and goes through all whole windows once, in random
-    order; the next epoch draws both anew, so that window borders move.
+
+CLOCKS = {"wall": time.monotonic, "processor": processor_seconds}
+
+
+class TokenWindows:
+    """Rows of a training's own text, gathered on a device.
+
+    The host drew the text and its order: windows of ``sequence_length + 1`` tokens. They are given
+    out as they stand; whoever comes to the end sees them again, each time in another order. Shorter
+    rows are cut from the windows, in their order; longer ones are consecutive tokens of the file,
+    across windows that have nothing to do with each other.
     """
 
-    def __init__(self, tokens: np.ndarray, device: torch.device, seed: int) -> None:
+    def __init__(
+        self, tokens: np.ndarray, sequence_length: int, device: torch.device, seed: int
+    ) -> None:
         self._device = device
         self._random = np.random.default_rng(seed)
         self._num_tokens = len(tokens)
+        self._window = sequence_length + 1
         # Torch can hardly index uint16, so the same bits travel as int16, masked later.
         self._bits = torch.from_numpy(tokens.view(np.int16))
         self._pin = False
@@ -208,17 +233,18 @@ class TokenWindows:
 
     def batches(self, batch_size: int, sequence_length: int) -> Iterator[Batch]:
         """Yield (inputs, targets) without end: int64 [batch, time] on the device."""
-        if self._num_tokens < sequence_length + 1:
+        starts = self._starts(sequence_length)
+        if len(starts) == 0:
             raise ValueError(
-                f"a batch of length {sequence_length} needs {sequence_length + 1} training "
-                f"tokens, and the corpus has {self._num_tokens}"
+                f"a row of length {sequence_length} needs {sequence_length + 1} training tokens, "
+                f"and this training has {self._num_tokens}"
             )
         steps = torch.arange(sequence_length + 1, device=self._bits.device)
-        starts = np.empty(0, dtype=np.int64)
+        epoch = starts
         while True:
-            while len(starts) < batch_size:
-                starts = np.concatenate([starts, self._epoch(sequence_length)])
-            now, starts = starts[:batch_size], starts[batch_size:]
+            while len(epoch) < batch_size:
+                epoch = np.concatenate([epoch, self._random.permutation(starts)])
+            now, epoch = epoch[:batch_size], epoch[batch_size:]
             first = torch.from_numpy(now)
             if self._bits.is_cuda:
                 # From pageable memory the copy would wait until the GPU is done with its work.
@@ -229,11 +255,14 @@ class TokenWindows:
                 rows = rows.pin_memory().to(self._device, non_blocking=True)
             yield rows[:, :-1].contiguous(), rows[:, 1:].contiguous()
 
-    def _epoch(self, sequence_length: int) -> np.ndarray:
-        spare = self._num_tokens - 1 - sequence_length
-        offset = int(self._random.integers(0, min(sequence_length, spare + 1)))
-        count = (self._num_tokens - 1 - offset) // sequence_length
-        return offset + sequence_length * self._random.permutation(count)
+    def _starts(self, sequence_length: int) -> np.ndarray:
+        """Where rows begin in the file, in its order."""
+        if sequence_length >= self._window:
+            count = max(0, (self._num_tokens - 1) // sequence_length)
+            return sequence_length * np.arange(count)
+        windows = np.arange(self._num_tokens // self._window)
+        cuts = np.arange((self._window - 1) // sequence_length)
+        return (self._window * windows[:, None] + sequence_length * cuts).reshape(-1)
 
 
 class Run:
@@ -246,7 +275,10 @@ class Run:
         self.budget_tokens: int | None = start.get("budget_tokens")
         self._checkpoint = Path(start["checkpoint"])
         self._frames = frames
-        self._save_seconds = MIN_SAVE_SECONDS
+        self._clock = "wall"
+        self._save_seconds = dict(MIN_SAVE_SECONDS)
+        self._recent_steps: deque[float] = deque(maxlen=RECENT_STEPS)
+        self._reported: tuple[int, float] | None = None
         self._started: float | None = None
         self._exhausted = False
         self._rehearsal_seconds: float | None = None
@@ -267,11 +299,12 @@ class Run:
     def rehearse_save(self, model: torch.nn.Module) -> None:
         """Time a save before the gate, so that the batches can end in time for the real one."""
         scratch = self._checkpoint.with_name(self._checkpoint.name + ".rehearsal")
-        begun = time.monotonic()
+        begun = {name: clock() for name, clock in CLOCKS.items()}
         torch.save(_plain_state(model), scratch)
-        seconds = time.monotonic() - begun
+        for name, clock in CLOCKS.items():  # which of them counts is told at the gate
+            seconds = clock() - begun[name]
+            self._save_seconds[name] = max(MIN_SAVE_SECONDS[name], SAVE_TIME_FACTOR * seconds)
         scratch.unlink()
-        self._save_seconds = max(MIN_SAVE_SECONDS, SAVE_TIME_FACTOR * seconds)
 
     def batches(self, batch_size: int, sequence_length: int | None = None) -> Iterator[Batch]:
         """Training batches until the budget is used up: tokens, or seconds less those to save.
@@ -294,19 +327,25 @@ class Run:
                 f"a batch has {batch_size} x {length} = {batch_size * length} tokens, and the "
                 f"whole budget is {self.budget_tokens}: make the batch smaller"
             )
-        windows = TokenWindows(self._pass_gate(), torch.device(self.spec.device), self.seed)
+        tokens = self._pass_gate()
+        windows = TokenWindows(
+            tokens, self.spec.sequence_length, torch.device(self.spec.device), self.seed
+        )
         recent: deque[float] = deque(maxlen=RECENT_STEPS)
-        previous = time.monotonic()
+        previous = self._now()
         for batch in windows.batches(batch_size, length):
             self._tokens_given += batch_size * length
             yield batch
             if self.budget_tokens is not None:
                 self._exhausted = self._tokens_given + batch_size * length > self.budget_tokens
             else:
-                now = time.monotonic()
+                now = self._now()
                 recent.append(now - previous)
                 previous = now
-                likely_end = now + STEP_TIME_FACTOR[self.spec.device] * max(recent)
+                # A GPU takes the batches of one step at once and works on them for longer: what
+                # the reports of whole steps say counts too.
+                step = max(median(recent), median(self._recent_steps or (0.0,)))
+                likely_end = now + STEP_TIME_FACTOR[self.spec.device] * step
                 self._exhausted = likely_end > self._last_moment()
             self._exhausted = self._exhausted or self._is_rehearsed()
             if self._exhausted:
@@ -324,7 +363,7 @@ class Run:
         if self.budget_tokens is not None:
             return min(1.0, self._tokens_given / self.budget_tokens)
         whole = self._last_moment() - self._started
-        return min(1.0, (time.monotonic() - self._started) / max(whole, 1e-9))
+        return min(1.0, (self._now() - self._started) / max(whole, 1e-9))
 
     def report(
         self,
@@ -348,6 +387,7 @@ class Run:
         Raises:
             FloatingPointError: the loss is not finite; training on is pointless.
         """
+        self._note_step(step)
         finite = math.isfinite(loss)
         optional = {
             "learning_rate": learning_rate,
@@ -390,7 +430,8 @@ class Run:
         message, descriptor = self._frames.receive()
         if message.get("type") != "go" or descriptor is None:
             raise RuntimeError(f"expected 'go' with the tokens, received {message.get('type')!r}")
-        self._started = time.monotonic()
+        self._clock, self._reported = message.get("clock", "wall"), None
+        self._started = self._now()
         self.budget_seconds = message.get("budget_seconds", self.budget_seconds)
         self.budget_tokens = message.get("budget_tokens", self.budget_tokens)
         self._rehearsal_seconds = message.get("rehearsal_seconds")
@@ -398,17 +439,26 @@ class Run:
         os.close(descriptor)
         return np.frombuffer(view, dtype="<u2")
 
+    def _now(self) -> float:
+        return CLOCKS[self._clock]()
+
+    def _note_step(self, step: int) -> None:
+        now = self._now()
+        if self._reported is not None and step > self._reported[0]:
+            self._recent_steps.append((now - self._reported[1]) / (step - self._reported[0]))
+        self._reported = (step, now)
+
     def _is_rehearsed(self) -> bool:
         if self._rehearsal_seconds is None or self._started is None:
             return False
-        return time.monotonic() - self._started >= self._rehearsal_seconds
+        return self._now() - self._started >= self._rehearsal_seconds
 
     def _last_moment(self) -> float:
         if self._started is None:
             raise RuntimeError("the clock has not started")
         # However slow the disk, half of the budget is for training.
         return self._started + max(
-            self.budget_seconds - self._save_seconds, 0.5 * self.budget_seconds
+            self.budget_seconds - self._save_seconds[self._clock], 0.5 * self.budget_seconds
         )
 
 
@@ -442,21 +492,34 @@ def _plain_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
 # --- By hand: the smallest host, in a thread of the same process.
 
 
-def _host_by_hand(connection: socket.socket, start: dict[str, Any], tokens: Path) -> None:
-    frames, begun = Frames(connection), time.monotonic()
+def _text_by_hand(path: Path, sequence_length: int, seed: int) -> int:
+    """A memory file of all windows of a corpus, as nightlab/training/token_file.py draws them."""
+    tokens, random = np.fromfile(path, dtype="<u2"), np.random.default_rng(seed)
+    offset = int(random.integers(0, min(sequence_length, len(tokens) - sequence_length)))
+    count = (len(tokens) - 1 - offset) // sequence_length
+    descriptor = os.memfd_create("tokens")
+    with open(descriptor, "wb", closefd=False) as file:
+        for start in offset + sequence_length * random.permutation(count):
+            file.write(tokens[start : start + sequence_length + 1].tobytes())
+    return descriptor
+
+
+def _host_by_hand(connection: socket.socket, start: dict[str, Any], tokens: int) -> None:
+    kind = "wall" if start["spec"]["device"] == "cuda" else "processor"
+    frames, clock = Frames(connection), CLOCKS[kind]
+    begun = clock()
     frames.send({"type": "start", **start})
     while True:
         try:
             message, _ = frames.receive()
         except (EOFError, OSError):
             return
-        seconds = time.monotonic() - begun
+        seconds = clock() - begun
         if message["type"] == "ready":
             print(f"ready after {seconds:.1f} s")
-            with tokens.open("rb") as file:
-                size = os.fstat(file.fileno()).st_size
-                begun = time.monotonic()
-                frames.send({"type": "go", "num_tokens": size // 2}, file.fileno())
+            begun = clock()
+            size = os.fstat(tokens).st_size
+            frames.send({"type": "go", "clock": kind, "num_tokens": size // 2}, tokens)
         elif message["type"] == "step":
             loss = "not finite" if message["loss"] is None else f"{message['loss']:.4f}"
             rate = message["tokens"] / seconds
@@ -471,7 +534,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Run a train.py by hand, without a sandbox.")
     parser.add_argument("train_file", type=Path, help="such as trainer/train.py")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of a prepared corpus")
-    parser.add_argument("--seconds", type=float, default=20.0, help="training budget")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="training budget; on a CPU of its processor"
+    )
     parser.add_argument("--tokens", type=int, help="count tokens: then --seconds is no limit")
     parser.add_argument("--sequence-length", type=int, default=256)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
@@ -494,9 +559,10 @@ def main() -> None:
         "checkpoint": str(output / "checkpoint.pt"),
     }
 
+    text = _text_by_hand(tokens, arguments.sequence_length, arguments.seed)
     host, candidate = socket.socketpair()
     os.environ[SOCKET_VARIABLE] = str(candidate.detach())
-    thread = threading.Thread(target=_host_by_hand, args=(host, start, tokens), daemon=True)
+    thread = threading.Thread(target=_host_by_hand, args=(host, start, text), daemon=True)
     thread.start()
     sys.argv = [str(arguments.train_file)]
     runpy.run_path(str(arguments.train_file), run_name="__main__")

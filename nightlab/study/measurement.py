@@ -264,9 +264,10 @@ def train_code(
             events.Trained(study=study, number=number, seed=seed, whose=whose, point=point)
         )
 
-    return train_replicate(
-        order, source, session.tokens, session.sandbox, checkpoint, on_gate, tell_point, watch
-    )
+    with session.tokens(seed) as tokens:
+        return train_replicate(
+            order, source, tokens, session.sandbox, checkpoint, on_gate, tell_point, watch
+        )
 
 
 def evaluate_once(session: Session, training: Training) -> Evaluation:

@@ -74,7 +74,6 @@ class Session:
     corpus: Corpus | None = None
     tried: dict[int, TriedChange] = field(default_factory=dict, repr=False)
     """What finished trials changed, as far as a proposer was told already."""
-    _tokens: TokenFile | None = field(default=None, repr=False)
 
     @property
     def ready_corpus(self) -> Corpus:
@@ -83,13 +82,15 @@ class Session:
             raise RuntimeError("the session's corpus is used before it was prepared")
         return self.corpus
 
-    @property
-    def tokens(self) -> TokenFile:
-        """The training tokens in a sealed memory file, made once for the session."""
-        if self._tokens is None:
-            path, most = self.ready_corpus.path("train"), self.settings.sizes.most_training_tokens
-            self._tokens = TokenFile.from_path(path, most)
-        return self._tokens
+    def tokens(self, seed: int) -> TokenFile:
+        """The text of one training, as its seed draws it; whoever asks closes it."""
+        sizes = self.settings.sizes
+        return TokenFile.from_windows(
+            self.ready_corpus.path("train"),
+            seed=seed,
+            sequence_length=sizes.sequence_length,
+            most_tokens=sizes.budget_tokens,
+        )
 
     @property
     def place(self) -> str:
@@ -131,8 +132,6 @@ class Session:
 
     def close(self) -> None:
         """Give back what the session holds open."""
-        if self._tokens is not None:
-            self._tokens.close()
         self.tracker.close()
 
 
