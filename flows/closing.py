@@ -3,35 +3,30 @@
 from rich.console import Console
 
 from flows.research import SessionSummary
-from nightlab.judging.scores import evidence_bpb
-from nightlab.judging.wandering import wandering_sentence
+from nightlab.report.conclusion import (
+    certainty_sentences,
+    gain_sentence,
+    largest_change_sentence,
+    next_step,
+)
+from nightlab.report.study import Study, read_study
 from nightlab.settings import Places
 
 
 def print_summary(console: Console, summary: SessionSummary, places: Places) -> None:
-    """Name the baseline, the incumbent, the report and how to open MLflow."""
+    """Say where things stand, what was gained, how sure that is, and what to try next."""
     from flows.printing import number, trial_table
     from nightlab.ledger import Ledger, confirmations
 
     ledger = Ledger(places.root, summary.study)
-    records = ledger.records()
-    console.print(trial_table(records))
+    study = read_study(ledger, confirmations(ledger))
+    console.print(trial_table(study.records))
     baseline, incumbent = summary.baseline, summary.incumbent
-    told = [
-        each.sentence
-        for each in confirmations(ledger)
-        if each.finished_at is not None and each.incumbent_commit == summary.incumbent.commit
-    ]
-    wandering = wandering_sentence(records)
     lines = [
-        *told[-1:],
-        *([wandering] if wandering is not None else []),
         f"Stopped: {summary.stopped}",
-        f"Baseline:  trial {baseline.number}, "
-        f"{number(evidence_bpb(records, baseline.commit))} bpb, "
+        f"Baseline:  trial {baseline.number}, {number(baseline.val_bpb)} bpb, "
         f"commit {baseline.commit[:12]}",
-        f"Incumbent: trial {incumbent.number}, "
-        f"{number(evidence_bpb(records, incumbent.commit))} bpb, "
+        f"Incumbent: trial {incumbent.number}, {number(incumbent.val_bpb)} bpb, "
         f"commit {incumbent.commit[:12]} on branch {ledger.branch} ({incumbent.title})",
         *([f"Models:    {summary.models}"] if summary.models is not None else []),
         f"Report:    {summary.report_page}",
@@ -42,6 +37,21 @@ def print_summary(console: Console, summary: SessionSummary, places: Places) -> 
             if places.tracking_is_local
             else places.tracking_uri
         ),
+        "",
+        *conclusion_lines(study, summary.models),
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def conclusion_lines(study: Study, models: str | None) -> list[str]:
+    """The very last lines: what a person wants to know in the morning.
+
+    Args:
+        study: as it stands.
+        models: what models cost in this session, in words; None where none was asked.
+    """
+    said = [gain_sentence(study), largest_change_sentence(study), *certainty_sentences(study)]
+    asked = models is not None or any(record.model for record in study.records)
+    lines = [line.replace("`", "") for line in dict.fromkeys(said) if line]
+    return [*lines, f"Next: {next_step(study, asked_models=asked)}"]

@@ -17,98 +17,97 @@ from rich.table import Table
 from rich.text import Text
 
 from flows.printing import trial_table
+from flows.session_state import TRAINING_STEPS, SessionState, Training
 from nightlab import events
+from nightlab.judging.score_text import format_chance
 from nightlab.ledger import Ledger
 from nightlab.records import CurvePoint, TrialRecord
 
 SPARKS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
+BAR_WIDTH = 40
 ROWS = 15
-TRAINING_STEPS = ("train", "confirm")
 
 
 class LiveView:
     """Follows a session's events and draws them."""
 
     def __init__(self, study: str, records: tuple[TrialRecord, ...]) -> None:
-        self.study = study
-        self.records = list(records)
+        self._state = SessionState(study, records)
         self._guard = threading.Lock()
-        self._step: events.StepBegun | None = None
-        self._step_began = time.monotonic()
-        self._gate: events.GateOpened | None = None
-        self._gate_opened = 0.0
-        self._points: list[CurvePoint] = []
 
     def listen(self, event: events.Event) -> None:
         """Take one event in."""
         with self._guard:
-            if isinstance(event, events.StepBegun):
-                self._step, self._step_began = event, time.monotonic()
-                self._gate = None
-                if event.step in TRAINING_STEPS:
-                    self._points = []
-            elif isinstance(event, events.GateOpened):
-                self._gate, self._gate_opened = event, time.monotonic()
-            elif isinstance(event, events.Trained):
-                self._points.append(event.point)
-            elif isinstance(event, events.TrialEnded):
-                self.records.append(event.record)
+            self._state.take(event)
 
     def __rich__(self) -> RenderableType:
         with self._guard:
             parts: list[RenderableType] = [self._now()]
-            if self.records:
-                parts.append(trial_table(self.records[-ROWS:], hidden=len(self.records[:-ROWS])))
+            records = self._state.records
+            if records:
+                parts.append(trial_table(records[-ROWS:], hidden=len(records[:-ROWS])))
             return Group(*parts)
 
     def _now(self) -> RenderableType:
-        step = self._step
+        step = self._state.step
         if step is None:
             return Text("Starting …")
-        elapsed = time.monotonic() - self._step_began
+        elapsed = time.monotonic() - self._state.step_began
         head = "session" if step.number is None else f"trial {step.number}"
-        title = f"{self.study} · {head} · {step.step}"
-        seed = "" if step.seed is None else f" · seed {step.seed}"
+        title = f"{self._state.study} · {head} · {step.step}"
         lines: list[RenderableType] = [Text(f"{step.title} {step.detail}".strip() or step.step)]
-        if step.step in TRAINING_STEPS:
-            lines.append(self._clock(elapsed))
-            if self._points:
-                lines.append(self._curve())
-        else:
+        lines += [_training_lines(each) for each in self._state.trainings.values()]
+        if step.step not in TRAINING_STEPS or not self._state.trainings:
             lines.append(Text(f"{elapsed:.0f} s", style="dim"))
-        return Panel(Group(*lines), title=title + seed, title_align="left", border_style="blue")
+        if self._state.pairs:
+            lines.append(Text(self._pairs()))
+        return Panel(Group(*lines), title=title, title_align="left", border_style="blue")
 
-    def _clock(self, elapsed: float) -> RenderableType:
-        if self._gate is None:
-            return Text(f"starting up, outside the budget · {elapsed:.0f} s", style="dim")
-        gone = time.monotonic() - self._gate_opened
-        budget, tokens = self._gate.budget_seconds, self._gate.budget_tokens
-        if tokens is not None:
-            return self._token_count(tokens, budget - gone)
-        row = Table.grid(padding=(0, 1))
-        row.add_row(
-            ProgressBar(total=budget, completed=min(gone, budget), width=40),
-            f"{max(0.0, budget - gone):.0f} s left of {budget:.0f}",
-        )
-        return row
+    def _pairs(self) -> str:
+        differences = ", ".join(f"{pair.difference_bpb:+.4f}" for pair in self._state.pairs)
+        chance = format_chance(self._state.probability_better)
+        return f"pairs so far: {differences} bpb; chance that it is better: {chance}"
 
-    def _token_count(self, budget: int, seconds_left: float) -> RenderableType:
-        used = (self._points[-1].tokens or 0) if self._points else 0
-        row = Table.grid(padding=(0, 1))
-        row.add_row(
-            ProgressBar(total=budget, completed=min(used, budget), width=40),
-            f"{max(0, budget - used):,} tokens left of {budget:,}, "
-            f"within {max(0.0, seconds_left):.0f} s",
-        )
-        return row
 
-    def _curve(self) -> RenderableType:
-        losses = [point.loss for point in self._points if point.loss is not None]
-        last = self._points[-1]
-        rate = f"{last.tokens / last.seconds:,.0f} tokens/s" if last.tokens and last.seconds else ""
-        loss = f"loss {losses[-1]:.3f}" if losses else ""
-        return Text(f"{spark_line(losses)}  {loss}  step {last.step}  {rate}")
+def _training_lines(training: Training) -> RenderableType:
+    """One training: whose it is, its clock, and its curve."""
+    table = Table.grid(padding=(0, 1))
+    name = f"{training.whose or 'candidate'} · seed {training.seed}"
+    if training.gate is None:
+        gone = time.monotonic() - training.began
+        table.add_row(name, Text(f"starting up, outside the budget · {gone:.0f} s", style="dim"))
+    elif training.is_scored:
+        table.add_row(name, Text("trained; it is scored now", style="dim"))
+    else:
+        table.add_row(name, *_clock(training, training.gate))
+    if not training.points:
+        return table
+    return Group(table, Text(_curve(training.points)))
+
+
+def _clock(training: Training, gate: events.GateOpened) -> tuple[RenderableType, str]:
+    """How much of the budget is gone: by the clock that it is counted in, once it was told."""
+    last = training.points[-1] if training.points else None
+    gone = last.seconds if last is not None else 0.0
+    seconds_left = max(0.0, gate.budget_seconds - gone)
+    if gate.budget_tokens is not None:
+        used = (last.tokens or 0) if last is not None else 0
+        left = max(0, gate.budget_tokens - used)
+        said = f"{left:,} tokens left of {gate.budget_tokens:,}, within {seconds_left:.0f} s"
+        total, completed = float(gate.budget_tokens), float(used)
+    else:
+        said = f"{seconds_left:.0f} s left of {gate.budget_seconds:.0f}"
+        total, completed = gate.budget_seconds, gone
+    return ProgressBar(total=total, completed=min(completed, total), width=BAR_WIDTH), said
+
+
+def _curve(points: list[CurvePoint]) -> str:
+    losses = [point.loss for point in points if point.loss is not None]
+    last = points[-1]
+    rate = f"{last.tokens / last.seconds:,.0f} tokens/s" if last.tokens and last.seconds else ""
+    loss = f"loss {losses[-1]:.3f}" if losses else ""
+    return f"{spark_line(losses)}  {loss}  step {last.step}  {rate}"
 
 
 def spark_line(values: list[float], width: int = CURVE_WIDTH) -> str:

@@ -9,13 +9,15 @@ from rich.text import Text
 
 from nightlab.judging.score_text import (
     NOTHING,
-    audit_error,
     audit_sentence,
     budget_text,
+    false_keeps_sentence,
+    format_chance,
     format_score,
+    verdict_lines,
 )
 from nightlab.ledger import StudySummary
-from nightlab.records import Decision, Reason, Replicate, Suggestion, TrialRecord, Verdict
+from nightlab.records import Pair, Reason, Replicate, Suggestion, TrialRecord, Verdict
 
 STYLES = {
     Verdict.KEEP: "green",
@@ -38,18 +40,19 @@ def trial_table(records: Sequence[TrialRecord], hidden: int = 0) -> Table:
     # Narrow terminals cut the title: what was decided is always readable.
     for name, width in (("trial", 5), ("verdict", 7), ("reason", 12)):
         table.add_column(name, no_wrap=True, min_width=width)
-    for name, width in (("val_bpb", 16), ("difference", 10)):
+    for name, width in (("val_bpb", 7), ("difference", 10), ("P(better)", 9)):
         table.add_column(name, justify="right", no_wrap=True, min_width=width)
     table.add_column("title", overflow="ellipsis", no_wrap=True, ratio=1)
     if hidden:
-        table.add_row("…", f"{hidden} earlier", "", "", "", "", style="dim")
+        table.add_row("…", f"{hidden} earlier", "", "", "", "", "", style="dim")
     for record in records:
         table.add_row(
             str(record.number),
             record.verdict.value,
             record.reason.value,
-            format_score(record.val_bpb, audit_error(record.replicates)),
+            format_score(record.val_bpb),
             number(record.decision.difference_bpb, "+.4f"),
+            format_chance(record.decision.probability_better),
             Text(record.title),
             style=STYLES[record.verdict],
         )
@@ -73,6 +76,31 @@ def study_table(summaries: Sequence[StudySummary]) -> Table:
     return table
 
 
+def pair_table(pairs: Sequence[Pair]) -> Table:
+    """What a verdict rests on: a row for each seed that both codes were trained on."""
+    table = Table(box=None, padding=(0, 1), header_style="bold")
+    for name in ("pair", "seed", "candidate", "incumbent", "difference"):
+        table.add_column(name, justify="right")
+    table.add_column("")
+    for place, pair in enumerate(pairs, start=1):
+        table.add_row(
+            str(place),
+            str(pair.seed),
+            number(pair.candidate_bpb),
+            number(pair.incumbent_bpb),
+            number(pair.difference_bpb, "+.4f"),
+            "better" if pair.difference_bpb < 0 else "worse",
+        )
+    return table
+
+
+def print_study(console: Console, study: str, records: Sequence[TrialRecord]) -> None:
+    """The trials of a study, and how many of the kept changes are likely to help nothing."""
+    console.print(trial_table(records))
+    if said := false_keeps_sentence(study, records):
+        console.print(said.replace("`", ""), markup=False, highlight=False, soft_wrap=True)
+
+
 def print_trial(
     console: Console, record: TrialRecord, diff: str, ideas: Sequence[Suggestion] = ()
 ) -> None:
@@ -82,6 +110,10 @@ def print_trial(
     console.print(Text(record.title))
     console.print(Text(f"{record.verdict.value} ({record.reason.value})", style=style))
     console.print(Text(record.decision.sentence))
+    if record.decision.pairs:
+        console.print(pair_table(record.decision.pairs))
+    for line in verdict_lines(record):
+        console.print(Text(line))
     if record.hypothesis:
         console.print(Text(f"Hypothesis: {record.hypothesis}"))
     if asked := _asked(record):
@@ -97,8 +129,6 @@ def print_trial(
         console.print(Text(said, style="dim"))
     if record.replicates:
         console.print(_replicate_table(record))
-    if weighed := _weighed(record.decision):
-        console.print(Text(weighed))
     for replicate in record.replicates:
         if said := audit_sentence(replicate.evaluation):
             console.print(Text(f"seed {replicate.seed}: {said}", style="dim"))
@@ -134,25 +164,6 @@ def _asked(record: TrialRecord) -> str:
     return "; ".join(parts)
 
 
-def _weighed(decision: Decision) -> str:
-    """The numbers that a verdict rests on; nothing where none were compared."""
-    if decision.interval_bpb is None or decision.difference_bpb is None:
-        return ""
-    low, high = decision.interval_bpb
-    seeds = "seed" if decision.replicates == 1 else "seeds"
-    evidence = ""
-    if decision.evidence is not None and decision.evidence_needed is not None:
-        form = ",.0f" if decision.evidence >= 100 else ".3g"
-        found = number(decision.evidence, form)
-        evidence = f"; evidence {found} of {decision.evidence_needed:,.0f} needed"
-    return (
-        f"difference {decision.difference_bpb:+.4f} bpb (95 % {low:+.4f} to {high:+.4f}), "
-        f"{decision.replicates} {seeds} against {decision.incumbent_replicates}, noise "
-        f"{number(decision.noise_bpb)} from {decision.degrees_of_freedom} degrees of freedom"
-        f"{evidence}; the rule: docs/decisions-explained.md"
-    )
-
-
 def _replicate_table(record: TrialRecord) -> Table:
     table = Table(box=None, padding=(0, 1), header_style="bold")
     names = (
@@ -185,11 +196,7 @@ def _replicate_table(record: TrialRecord) -> Table:
 
 
 def _outcome(replicate: Replicate) -> str:
-    if replicate.failure is not None:
-        return replicate.failure.value
-    if replicate.outdated:
-        return "scored, outdated"
-    return "scored, contended" if replicate.contended else "scored"
+    return replicate.failure.value if replicate.failure is not None else "scored"
 
 
 def _sandbox(record: TrialRecord) -> str:

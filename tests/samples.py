@@ -6,6 +6,7 @@ from nightlab.records import (
     Confinement,
     Decision,
     Evaluation,
+    Pair,
     Reason,
     Replicate,
     TrainingResult,
@@ -35,8 +36,9 @@ def sample_record(
     reason: Reason = Reason.WITHIN_NOISE,
     session: str = "s",
     cost_usd: float | None = None,
+    incumbent: tuple[float, ...] = (),
 ) -> TrialRecord:
-    """A record with one replicate a score."""
+    """A record with one replicate a score, and a pair for each score of the incumbent's."""
     replicates = tuple(
         Replicate(
             seed=number * 100 + index,
@@ -53,7 +55,7 @@ def sample_record(
         commit=f"{number:040x}",
         title=f"idea {number}",
         proposer="knobs",
-        decision=Decision(verdict=verdict, reason=reason, sentence="Said."),
+        decision=sample_decision(verdict, reason, replicates, incumbent),
         val_bpb=sum(scores) / len(scores) if scores else None,
         replicates=replicates,
         confinement=Confinement(rung="1", name="bubblewrap"),
@@ -63,3 +65,29 @@ def sample_record(
     )
     cost = record.cost.model_copy(update={"cost_usd": cost_usd})
     return record.model_copy(update={"cost": cost})
+
+
+def sample_decision(
+    verdict: Verdict,
+    reason: Reason,
+    replicates: tuple[Replicate, ...],
+    incumbent: tuple[float, ...],
+) -> Decision:
+    """A decision on pairs of the replicates with the incumbent's scores; without any, on none."""
+    bare = Decision(verdict=verdict, reason=reason, sentence="Said.")
+    pairs = tuple(
+        Pair(seed=each.seed, candidate_bpb=each.val_bpb or 0.0, incumbent_bpb=score)
+        for each, score in zip(replicates, incumbent, strict=False)
+    )
+    if not pairs:
+        return bare
+    difference = sum(pair.difference_bpb for pair in pairs) / len(pairs)
+    found = {
+        "difference_bpb": difference,
+        "interval_bpb": (difference - 0.01, difference + 0.01),
+        "noise_bpb": 0.005,
+        "probability_better": 0.9 if difference < 0 else 0.1,
+        "expected_gain_bpb": -0.75 * difference,
+        "pairs": pairs,
+    }
+    return bare.model_copy(update=found)

@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import current_thread, main_thread
 from types import FrameType
 from typing import Annotated, Any
@@ -26,8 +26,14 @@ EXIT_INTERRUPTED = 130
 
 
 @contextmanager
-def with_prefect(places: Places, ledger: Any) -> Iterator[Console]:
-    """Run a block with Prefect at hand, the live view, and a clean end on Ctrl-C."""
+def with_prefect(places: Places, ledger: Any, *, has_page: bool = False) -> Iterator[Console]:
+    """Run a block with Prefect at hand, the live view, and a clean end on Ctrl-C.
+
+    Args:
+        places: of this machine.
+        ledger: of the study that the block works on.
+        has_page: whether the study's page follows what happens.
+    """
     from flows.local_server import configure_prefect, prefect_server
     from flows.printing import make_console
 
@@ -37,12 +43,13 @@ def with_prefect(places: Places, ledger: Any) -> Iterator[Console]:
     signal.signal(signal.SIGINT, stop.ask)
     signal.signal(signal.SIGTERM, stop.ask)
     try:
-        console.print("Starting Prefect …", style="dim")
-        with prefect_server(places.cache):
-            from flows.live import watching
+        with _page(console, ledger, places) if has_page else nullcontext():
+            console.print("Starting Prefect …", style="dim")
+            with prefect_server(places.cache):
+                from flows.live import watching
 
-            with events.listening(stop.insist), watching(console, ledger):
-                yield console
+                with events.listening(stop.insist), watching(console, ledger):
+                    yield console
     except KeyboardInterrupt:
         console.print(
             f"Stopped. Nothing is lost: the same command goes on with study {ledger.study}, "
@@ -50,6 +57,12 @@ def with_prefect(places: Places, ledger: Any) -> Iterator[Console]:
             highlight=False,
         )
         raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+def _page(console: Console, ledger: Any, places: Places) -> AbstractContextManager[None]:
+    from flows.live_page import live_page
+
+    return live_page(console, ledger, places.mlruns / "reports")
 
 
 class StopRequest:

@@ -95,7 +95,7 @@ def _run_session(settings: SessionSettings, places: Places) -> None:
     # What can be told now is told now, not after Prefect has started.
     choose_proposer(settings)
     refuse_if_busy(ledger)
-    with with_prefect(places, ledger) as console:
+    with with_prefect(places, ledger, has_page=True) as console:
         from flows.research import research as research_flow
 
         summary = research_flow(settings)

@@ -33,7 +33,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a study's trials, or one trial: verdict, numbers, change, output."""
-    from flows.printing import make_console, print_trial, trial_table
+    from flows.printing import make_console, print_study, print_trial
     from nightlab.ledger import confirmations, holdout_uses, study_summary, suggestions
 
     ledger = existing_ledger(study)
@@ -54,7 +54,7 @@ def show(
         print_json({**summary, "trials": trials, "holdout_uses": holdout, "confirmations": again})
         return
     console = make_console()
-    console.print(trial_table(records))
+    print_study(console, study, records)
     for each in confirmed:
         if each.sentence:
             said = f"Trial {each.incumbent_trial}: {each.sentence}"

@@ -11,8 +11,9 @@ COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
 def results_tsv(records: Iterable[TrialRecord]) -> str:
     """Return ``results.tsv``: a header and one line a trial, in the given order.
 
-    A missing number is an empty cell, never 0: in a column where lower is better a
-    crash would otherwise show the best score.
+    Its ``val_bpb`` is the records': what is lower was found better, in pairs, so that a discard
+    is never drawn below what stood. A missing number is an empty cell, never 0: in a column where
+    lower is better a crash would otherwise show the best score.
     """
     lines = ["\t".join(COLUMNS)]
     for record in records:

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from nightlab.judging.scores import evidence_bpb, find_baseline, standing_record
+from nightlab.judging.scores import expected_false_keeps, find_baseline, standing_record
 from nightlab.ledger.store import Ledger
 from nightlab.records import Frozen, Verdict
 
@@ -17,9 +17,11 @@ class StudySummary(Frozen):
     verdicts: dict[Verdict, int]
     """How many trials have each verdict; all verdicts stand in it."""
     baseline_bpb: float | None
-    """Mean score of the baseline, by all its trainings: later trials add some."""
+    """Mean score of the baseline's own trainings."""
     incumbent_bpb: float | None
-    """The incumbent's, likewise."""
+    """The baseline's, and the differences that the pairs of the kept changes showed."""
+    expected_false_keeps: float
+    """How many of the kept improvements are to be expected to be none."""
     incumbent_trial: int | None
     incumbent_commit: str
     started_at: datetime | None
@@ -43,8 +45,9 @@ def study_summary(ledger: Ledger) -> StudySummary:
         branch=ledger.branch,
         trials=len(records),
         verdicts={v: sum(record.verdict is v for record in records) for v in Verdict},
-        baseline_bpb=evidence_bpb(records, baseline.commit) if baseline else None,
-        incumbent_bpb=evidence_bpb(records, standing.commit) if standing else None,
+        baseline_bpb=baseline.val_bpb if baseline else None,
+        incumbent_bpb=standing.val_bpb if standing else None,
+        expected_false_keeps=expected_false_keeps(records),
         incumbent_trial=standing.number if standing else None,
         incumbent_commit=incumbent,
         started_at=min((record.started_at for record in records), default=None),

@@ -50,8 +50,9 @@ class Brief(Frozen):
     incumbent_commit: str
     incumbent_source: str
     incumbent_bpb: float | None
+    """Its ``val_bpb``: the baseline's mean and the pair differences of what was kept since."""
     noise_bpb: float | None
-    """Standard deviation between replicates of the same code, where it is known."""
+    """Standard deviation of one pair's difference, where it is known."""
     records: tuple[TrialRecord, ...]
     """All finished trials of the study, in their order."""
     device: str

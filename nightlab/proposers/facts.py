@@ -43,8 +43,9 @@ def _scores(brief: Brief) -> list[str]:
         lines.append(f"val_bpb of the incumbent: {brief.incumbent_bpb:.5f}")
     if brief.noise_bpb is not None:
         lines.append(
-            f"noise: val_bpb of the same code differs between seeds by {brief.noise_bpb:.5f} "
-            "(standard deviation); a smaller effect cannot be seen"
+            "noise: the difference between two trainings with the same seed, the candidate's and "
+            f"the incumbent's, is off by {brief.noise_bpb:.5f} (standard deviation); a smaller "
+            "effect takes several pairs to be seen"
         )
     return lines
 

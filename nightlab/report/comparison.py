@@ -1,8 +1,8 @@
 """Several studies side by side, as numbers: what each gained for what it spent.
 
-The best score so far is the mean of all trainings of the code that stood then, those that later
-trials added included; its standard error is the study's noise over the square root of their
-number.
+The best score so far is the baseline's mean and the differences that the pairs of the kept changes
+showed; its standard error is the baseline's and those of the differences together. In studies from
+before pairs it is the mean of the trainings that chose the code.
 """
 
 import math
@@ -13,12 +13,10 @@ from typing import Protocol
 
 from nightlab.errors import UsageError
 from nightlab.judging.scores import (
-    counted_scores,
-    evidence_bpb,
+    SeedNoise,
     find_baseline,
-    incumbent_evidence,
-    mean_bpb,
-    measure_noise,
+    scores_of,
+    seed_noise,
     standing_record,
 )
 from nightlab.ledger.confirmations import ConfirmationRecord
@@ -67,11 +65,11 @@ class Moment(Frozen):
 
     spent: Spent
     best_bpb: float
-    """Mean score of the incumbent, by all its trainings so far."""
+    """The incumbent's ``val_bpb``."""
     error_bpb: float | None
-    """Standard error of that mean."""
+    """Standard error of that."""
     gain_bpb: float
-    """Baseline, by all its trainings, less that mean; 0 while the baseline stands."""
+    """Baseline less incumbent; 0 while the baseline stands."""
 
 
 class ConfirmedGain(Frozen):
@@ -111,7 +109,7 @@ class Arm(Frozen):
 
     @property
     def best_bpb(self) -> float:
-        """Mean score of today's incumbent."""
+        """The ``val_bpb`` of today's incumbent."""
         return self.moments[-1].best_bpb
 
     @property
@@ -163,7 +161,7 @@ def read_arm(ledger: ComparedLedger, confirmed: Sequence[ConfirmationRecord] = (
     """
     records = ledger.records()
     baseline = find_baseline(records)
-    score = evidence_bpb(records, baseline.commit) if baseline else None
+    score = baseline.val_bpb if baseline else None
     if baseline is None or score is None:
         raise UsageError(
             f"Study {ledger.study!r} has no scored baseline yet, so there is nothing to compare: "
@@ -248,7 +246,7 @@ def _moments(
     records: Sequence[TrialRecord], baseline: str, baseline_bpb: float
 ) -> tuple[tuple[Moment, ...], list[datetime]]:
     """What stood after every trial from the baseline on, and when that trial ended."""
-    noise = measure_noise(records)
+    noise = seed_noise(records)
     called = [record for record in records if _is_called(record)]
     is_priced = not called or not all(map(_is_unpriced, called))
     spent = Spent(cost_usd=0.0 if is_priced else None)
@@ -258,16 +256,35 @@ def _moments(
         spent = _after(spent, record)
         so_far = records[: index + 1]
         incumbent = standing_record(so_far)
-        standing = incumbent.commit if incumbent is not None else None
-        known = incumbent_evidence(so_far, standing) if standing else ()
-        score, count = mean_bpb(known), len(counted_scores(known))
-        if score is None:
+        if incumbent is None or incumbent.val_bpb is None:
             continue
-        error = noise.sigma_bpb / math.sqrt(count) if noise is not None else None
-        gain = 0.0 if standing == baseline else baseline_bpb - score
-        moments.append(Moment(spent=spent, best_bpb=score, error_bpb=error, gain_bpb=gain))
+        gain = 0.0 if incumbent.commit == baseline else baseline_bpb - incumbent.val_bpb
+        moment = Moment(
+            spent=spent,
+            best_bpb=incumbent.val_bpb,
+            error_bpb=_error(so_far, incumbent, noise),
+            gain_bpb=gain,
+        )
+        moments.append(moment)
         ends.append(record.finished_at)
     return tuple(moments), ends
+
+
+def _error(
+    records: Sequence[TrialRecord], incumbent: TrialRecord, noise: SeedNoise | None
+) -> float | None:
+    """Standard error of an incumbent's ``val_bpb``: of its first mean, and of each difference."""
+    kept = {each.commit: each for each in records if each.verdict is Verdict.KEEP}
+    variance, standing = 0.0, incumbent
+    while standing.decision.pairs and standing.decision.noise_bpb is not None:
+        variance += standing.decision.noise_bpb**2 / len(standing.decision.pairs)
+        if standing.parent not in kept:
+            return None
+        standing = kept[standing.parent]
+    scores = scores_of(standing.replicates)
+    if noise is None or not scores:
+        return None
+    return math.sqrt(variance + noise.sigma_bpb**2 / len(scores))
 
 
 def _after(spent: Spent, record: TrialRecord) -> Spent:

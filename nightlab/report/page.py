@@ -1,17 +1,33 @@
 """Renders the report's page. All that a candidate or a model wrote is escaped."""
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
-from nightlab.judging.score_text import audit_error, audit_sentence, budget_text, format_score
-from nightlab.judging.scores import mean_of, pairs_of
+from nightlab.judging.score_text import (
+    audit_sentence,
+    budget_text,
+    format_chance,
+    verdict_lines,
+)
 from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.report.conclusion import (
+    certainty_sentences,
+    gain_sentence,
+    largest_change_sentence,
+    noise_sentence,
+)
+from nightlab.report.live import UnderWay, difference_bar
+from nightlab.report.staircase import draw_staircase
 from nightlab.report.study import Study, trial_seconds
+from nightlab.tracking.confirmations import confirmed_means
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATE = "page.html.j2"
 LONGEST_DIFF_LINES = 2_000
@@ -25,25 +41,24 @@ class DiffLine:
     text: str
 
 
-def render_page(study: Study, diffs: Mapping[int, str], pictures: Mapping[str, bytes]) -> str:
+def render_page(study: Study, diffs: Mapping[int, str], under_way: UnderWay | None = None) -> str:
     """Return the page as HTML that needs nothing else.
 
     Args:
         study: what is reported.
         diffs: unified diffs of the kept trials, by trial number.
-        pictures: SVG documents for ``light`` and ``dark``.
+        under_way: what a session does now; the page then rewrites itself. None for a report.
     """
-    environment = page_environment()
-    environment.filters.update(
-        audited=lambda record: format_score(record.val_bpb, audit_error(record.replicates)),
-        audits=audit_sentences,
-    )
-    template = environment.get_template(TEMPLATE)
+    template = _page_environment().get_template(TEMPLATE)
     return template.render(
         study=study,
-        gain=gain_sentence(study),
+        headline=gain_sentence(study),
+        sentences=[
+            *certainty_sentences(study),
+            largest_change_sentence(study),
+            noise_sentence(study),
+        ],
         counts=[(v.value, study.count(v)) for v in Verdict if study.count(v)],
-        pictures={name: data_uri(content) for name, content in pictures.items()},
         trials=[(record, trial_seconds(record)) for record in reversed(study.records)],
         keeps=[
             (record, diff_lines(diffs.get(record.number, "")))
@@ -52,7 +67,27 @@ def render_page(study: Study, diffs: Mapping[int, str], pictures: Mapping[str, b
         ],
         confirmation=confirmation_rows(study),
         facts=study_facts(study.records),
+        under_way=under_way,
     )
+
+
+@cache
+def _page_environment() -> "Environment":
+    """The environment of a study's page: made once, since a live page is rendered often."""
+    from markupsafe import Markup
+
+    environment = page_environment()
+    environment.filters.update(
+        audits=audit_sentences,
+        chance=format_chance,
+        commands=mark_commands,
+        explained=verdict_lines,
+        # These escape what records say; see shapes.
+        staircase=lambda study: Markup(draw_staircase(study)),
+        difference_bar=lambda pair, pairs: Markup(difference_bar(pair, pairs)),
+        charts=lambda under_way: [(seed, Markup(svg)) for seed, svg in under_way.charts()],
+    )
+    return environment
 
 
 def page_environment() -> "Environment":
@@ -77,26 +112,11 @@ def page_environment() -> "Environment":
     return environment
 
 
-def gain_sentence(study: Study) -> str:
-    """What the study gained, in one sentence with the noise beside it."""
-    baseline, incumbent, gain = study.baseline, study.incumbent, study.gain_bpb
-    before, now = study.baseline_bpb, study.incumbent_bpb
-    if baseline is None or incumbent is None or gain is None or not before:
-        return "No baseline has been scored yet, so there is nothing to compare with."
-    if baseline.number == incumbent.number:
-        return (
-            f"Nothing has been kept yet: the baseline stands at {format_bpb(before)} bits per "
-            f"byte{_noise_clause(study)}."
-        )
-    if study.confirmation is not None and not study.confirmation.holds:
-        return study.confirmation.sentence
-    share = 100 * abs(gain) / before
-    word = "fewer" if gain >= 0 else "more"
-    return (
-        f"From {format_bpb(before)} to {format_bpb(now)} bits per byte: "
-        f"{abs(gain):.4f} {word} ({share:.1f} %){_noise_clause(study)}."
-        f"{_confirmation_clause(study)}"
-    )
+def mark_commands(sentence: str) -> "Markup":
+    """A sentence, escaped, with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(sentence))))
 
 
 def confirmation_rows(study: Study) -> list[tuple[str, str, str, str]]:
@@ -105,18 +125,18 @@ def confirmation_rows(study: Study) -> list[tuple[str, str, str, str]]:
     if again is None or study.baseline is None or study.incumbent is None:
         return []
     claimed = (
-        "claimed, by the trainings that chose it, on val",
+        "claimed, by the pairs that chose it, on val",
         format_bpb(study.baseline.val_bpb),
         format_bpb(study.incumbent.val_bpb),
         format_bpb(again.claimed_gain_bpb),
     )
     low, high = again.interval_bpb or (None, None)
     interval = f" ({format_signed(low)} to {format_signed(high)})" if low is not None else ""
-    found = pairs_of(again.baseline_replicates, again.incumbent_replicates)
+    baseline, incumbent = confirmed_means(again)
     confirmed = (
         "fresh seeds, on holdout",
-        format_bpb(mean_of(each for each, _ in found)),
-        format_bpb(mean_of(other for _, other in found)),
+        format_bpb(baseline),
+        format_bpb(incumbent),
         f"{format_bpb(again.gain_bpb)}{interval}",
     )
     return [claimed, confirmed]
@@ -189,18 +209,6 @@ def format_dollars(value: float | None) -> str:
     if value is None:
         return "–"
     return f"${value:.2f}" if value >= 1 or value == 0 else f"${value:.4f}"
-
-
-def _confirmation_clause(study: Study) -> str:
-    if study.confirmation is None:
-        return f" Not confirmed yet: nightlab confirm {study.name}."
-    return f" {study.confirmation.sentence}"
-
-
-def _noise_clause(study: Study) -> str:
-    if study.noise_bpb is None:
-        return " (the noise is not measured yet)"
-    return f", with a noise of ±{study.noise_bpb:.4f} for one training"
 
 
 def _kind(line: str) -> str:

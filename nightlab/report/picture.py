@@ -1,13 +1,16 @@
-"""Draws val_bpb over trials, with matplotlib's objects: no window, no global state."""
+"""Draws val_bpb over trials as a PNG, with matplotlib's objects: no window, no global state.
 
-import io
+The report's page has a drawing of its own (``staircase``), cheap enough to be made anew while a
+session runs; this one is for where only a picture can stand.
+"""
+
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightlab.records import Reason, TrialRecord, Verdict
-from nightlab.report.study import Study, running_best
+from nightlab.report.study import Study, interval_of, running_best
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,17 +84,6 @@ DARK = Theme(
 def draw_png(study: Study, path: Path, theme: Theme = LIGHT) -> None:
     """Write the picture as a PNG file."""
     draw_figure(study, theme).savefig(path, dpi=PIXELS_AN_INCH, format="png")
-
-
-def draw_svg(study: Study, theme: Theme) -> bytes:
-    """Return the picture as an SVG document; the same study gives the same bytes."""
-    from matplotlib import rc_context
-
-    content = io.BytesIO()
-    # Letters as outlines, so that the picture does not depend on the reader's fonts.
-    with rc_context({"svg.hashsalt": study.name, "svg.fonttype": "path"}):
-        draw_figure(study, theme).savefig(content, format="svg", metadata={"Date": None})
-    return content.getvalue()
 
 
 def draw_figure(study: Study, theme: Theme = LIGHT) -> "Figure":
@@ -211,21 +203,20 @@ def _draw_scores(axes: "Axes", study: Study, theme: Theme, high: float) -> None:
         (others, theme.discard, 5 if few else 3.5, "discarded"),
         (kept, theme.keep, 9 if few else 7, "kept"),
     ):
-        if records:
-            noise = study.noise_bpb is not None
-            axes.errorbar(
-                [record.number for record in records],
-                [_score(record) for record in records],
-                yerr=[study.error_bpb(record) or 0.0 for record in records] if noise else None,
-                fmt="o",
-                elinewidth=1,
-                color=colour,
-                markersize=size,
-                markeredgecolor=theme.background,
-                markeredgewidth=0.8,
-                label=f"{label} (95 % interval)" if noise else label,
-                zorder=4 if records is kept else 3,
-            )
+        if not records:
+            continue
+        axes.plot(
+            [record.number for record in records],
+            [_score(record) for record in records],
+            "o",
+            color=colour,
+            markersize=size,
+            markeredgecolor=theme.background,
+            markeredgewidth=0.8,
+            label=f"{label} (95 % interval)" if any(map(interval_of, records)) else label,
+            zorder=4 if records is kept else 3,
+        )
+        _draw_intervals(axes, records, colour)
     if outliers:
         axes.plot(
             [record.number for record in outliers],
@@ -236,6 +227,15 @@ def _draw_scores(axes: "Axes", study: Study, theme: Theme, high: float) -> None:
             markersize=6 if few else 4.5,
             label="worse than shown",
         )
+
+
+def _draw_intervals(axes: "Axes", records: list[TrialRecord], colour: str) -> None:
+    """Where the truth lies with 95 % certainty: mostly nearer to the incumbent than the point."""
+    known = [(record.number, interval_of(record)) for record in records]
+    spans = [(number, *span) for number, span in known if span is not None]
+    if spans:
+        numbers, lows, highs = zip(*spans, strict=True)
+        axes.vlines(numbers, lows, highs, colors=colour, linewidth=1, zorder=2.8)
 
 
 def _draw_confirmation(axes: "Axes", study: Study, theme: Theme) -> None:

@@ -1,23 +1,18 @@
 """What a report says of a study, as numbers: pure functions of its records."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from nightlab.judging.scores import (
-    counted_scores,
-    evidence_bpb,
     find_baseline,
     is_better,
-    measure_noise,
+    seed_noise,
     standing_record,
 )
-from nightlab.judging.sequential_test import quantiles
-from nightlab.judging.wandering import wandering_sentence
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.proposers.arms import ArmSummary, summarise_arms
-from nightlab.records import TrialRecord, Verdict
+from nightlab.records import Reason, TrialRecord, Verdict
 
 TOTAL_STEP = "total"
 """The step that is the whole trial; all others are parts of it."""
@@ -76,20 +71,25 @@ class Study:
     baseline: TrialRecord | None
     incumbent: TrialRecord | None
     """The trial whose code stands."""
-    baseline_bpb: float | None
-    """Mean score of the baseline, by all its trainings: later trials add some."""
-    incumbent_bpb: float | None
-    """The incumbent's, likewise."""
-    noise_bpb: float | None
-    """Standard deviation of one replicate's score, in bits per byte."""
-    noise_degrees: int
+    pair_noise_bpb: float | None
+    """Standard deviation of one pair's difference, as the latest verdict on pairs took it."""
+    seed_noise_bpb: float | None
+    """Standard deviation of the scores of one code with different seeds."""
     spending: Spending
     arms: tuple[ArmSummary, ...] = ()
     """Who had ideas; empty where only one arm did."""
     confirmation: ConfirmationRecord | None = None
     """Of today's incumbent; finished."""
-    wandering: str | None = None
-    """One sentence, where the machine's speed is a good part of the scores."""
+
+    @property
+    def baseline_bpb(self) -> float | None:
+        """Mean score of the baseline's own trainings."""
+        return self.baseline.val_bpb if self.baseline is not None else None
+
+    @property
+    def incumbent_bpb(self) -> float | None:
+        """The baseline's, and the differences that the pairs of the kept changes showed."""
+        return self.incumbent.val_bpb if self.incumbent is not None else None
 
     @property
     def gain_bpb(self) -> float | None:
@@ -97,6 +97,11 @@ class Study:
         if self.baseline_bpb is None or self.incumbent_bpb is None:
             return None
         return self.baseline_bpb - self.incumbent_bpb
+
+    @property
+    def noise_bpb(self) -> float | None:
+        """How far numbers of this study are apart by chance."""
+        return self.pair_noise_bpb if self.pair_noise_bpb is not None else self.seed_noise_bpb
 
     def count(self, verdict: Verdict) -> int:
         """How many trials have a verdict."""
@@ -106,33 +111,27 @@ class Study:
         """The trials that were kept, the baseline among them, in order."""
         return tuple(record for record in self.records if record.verdict is Verdict.KEEP)
 
-    def error_bpb(self, record: TrialRecord) -> float | None:
-        """Half of the 95 % interval of a trial's score, by the noise floor and Student's t."""
-        scored = len(counted_scores(record.replicates))
-        if self.noise_bpb is None or not scored:
-            return None
-        return quantiles(self.noise_degrees)[0] * self.noise_bpb / math.sqrt(scored)
+    def improvements(self) -> tuple[TrialRecord, ...]:
+        """The changes that were kept because they are better, in order."""
+        return tuple(record for record in self.records if record.reason is Reason.IMPROVED)
 
 
 def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = ()) -> Study:
     """Gather what the report of a study says."""
     records = ledger.records()
-    noise = measure_noise(records)
+    noise = seed_noise(records)
+    judged = [each for each in records if each.decision.pairs]
     arms = summarise_arms(records)
-    baseline = find_baseline(records)
     incumbent = standing_record(records)
     return Study(
         name=ledger.study,
         records=records,
-        baseline=baseline,
+        baseline=find_baseline(records),
         incumbent=incumbent,
-        baseline_bpb=_score_of(baseline, records),
-        incumbent_bpb=_score_of(incumbent, records),
-        noise_bpb=noise.sigma_bpb if noise else None,
-        noise_degrees=noise.degrees_of_freedom if noise else 0,
+        pair_noise_bpb=judged[-1].decision.noise_bpb if judged else None,
+        seed_noise_bpb=noise.sigma_bpb if noise else None,
         spending=_spending(records),
         arms=arms if len(arms) > 1 else (),
-        wandering=wandering_sentence(records),
         confirmation=next(
             (
                 each
@@ -144,8 +143,14 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
     )
 
 
-def _score_of(record: TrialRecord | None, records: Sequence[TrialRecord]) -> float | None:
-    return evidence_bpb(records, record.commit) if record is not None else None
+def interval_of(record: TrialRecord) -> tuple[float, float] | None:
+    """The 95 % interval of a trial's difference, where its ``val_bpb`` stands; None without one."""
+    decision = record.decision
+    if record.val_bpb is None or decision.interval_bpb is None or decision.difference_bpb is None:
+        return None
+    standing = record.val_bpb - decision.difference_bpb
+    low, high = decision.interval_bpb
+    return standing + low, standing + high
 
 
 def running_best(records: Sequence[TrialRecord]) -> tuple[tuple[int, float], ...]:

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from nightlab import events
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.report.page import render_page
-from nightlab.report.picture import DARK, LIGHT, draw_png, draw_svg
+from nightlab.report.picture import draw_png
 from nightlab.report.study import StudyRecords, read_study
 from nightlab.tracking import Tracker
 
-REPORT_KIND = "report"
+REPORT_KIND = REPORT_STEP = "report"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,23 +28,40 @@ def write_report(
 ) -> ReportFiles:
     """Write a study's report as a self-contained page and a picture.
 
+    Listeners are told first: a page that a session rewrites is not to be put over the report.
+
     Args:
         ledger: the study's ledger, with any number of records.
         confirmed: the study's confirmations, in order.
         folder: where ``<study>.html`` and ``<study>.png`` are put; made on demand.
     """
+    events.publish(
+        events.StepBegun(study=ledger.study, number=None, step=REPORT_STEP, title="writing it")
+    )
     study = read_study(ledger, confirmed)
-    folder.mkdir(parents=True, exist_ok=True)
-    files = ReportFiles(html=folder / f"{study.name}.html", png=folder / f"{study.name}.png")
+    files = report_files(folder, study.name)
     diffs = {record.number: ledger.diff(record) for record in study.kept()}
-    pictures = {"light": draw_svg(study, LIGHT), "dark": draw_svg(study, DARK)}
-    page = render_page(study, diffs, pictures)
-    # Renamed into place: who has the last report open never sees half of the next.
-    fresh = files.html.with_suffix(".html.new")
-    fresh.write_text(page, encoding="utf-8", errors="replace")
-    os.replace(fresh, files.html)
+    put_page(files.html, render_page(study, diffs))
     draw_png(study, files.png)
     return files
+
+
+def report_files(folder: Path, study: str) -> ReportFiles:
+    """Where the report of a study stands."""
+    return ReportFiles(html=folder / f"{study}.html", png=folder / f"{study}.png")
+
+
+def put_page(path: Path, page: str) -> None:
+    """Write a page in one step: who has the last one open never sees half of the next.
+
+    Args:
+        path: where it is to stand; its folder is made on demand.
+        page: the HTML.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(f".{os.getpid()}.new")
+    fresh.write_text(page, encoding="utf-8", errors="replace")
+    os.replace(fresh, path)
 
 
 def log_report(tracker: Tracker, files: ReportFiles) -> None:

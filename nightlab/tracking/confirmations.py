@@ -1,8 +1,10 @@
 """A confirmation as MLflow shows it: a run of its own beside the trials."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from statistics import fmean
 
-from nightlab.judging.scores import mean_of, pairs_of, scores_of
+from nightlab.judging.case import pairs_of
+from nightlab.judging.scores import scores_of
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Replicate
 from nightlab.tracking.content import (
@@ -22,15 +24,15 @@ NUMBER_TAG = "nightlab.confirmation"
 def describe_confirmation(record: ConfirmationRecord) -> RunContent:
     """Say what MLflow is to show of a finished confirmation."""
     gain, interval = record.gain_bpb, record.interval_bpb
-    found = pairs_of(record.baseline_replicates, record.incumbent_replicates)
+    baseline, incumbent = confirmed_means(record)
     known = {
         "claimed_gain_bpb": record.claimed_gain_bpb,
         "confirmed_gain_bpb": gain,
         "confirmed_gain_low_bpb": interval[0] if interval else None,
         "confirmed_gain_high_bpb": interval[1] if interval else None,
         "holds": None if record.holds is None else float(record.holds),
-        **_scores("baseline", record.baseline_replicates, [each for each, _ in found]),
-        **_scores("incumbent", record.incumbent_replicates, [other for _, other in found]),
+        **_scores("baseline", record.baseline_replicates, baseline),
+        **_scores("incumbent", record.incumbent_replicates, incumbent),
     }
     finished = record.finished_at or record.started_at
     return RunContent(
@@ -56,11 +58,18 @@ def describe_confirmation(record: ConfirmationRecord) -> RunContent:
     )
 
 
-def _scores(
-    whose: str, replicates: Sequence[Replicate], paired: Sequence[Replicate]
-) -> dict[str, float]:
+def confirmed_means(record: ConfirmationRecord) -> tuple[float | None, float | None]:
+    """Mean scores of baseline and incumbent on the holdout split, of the seeds both have."""
+    baseline = {each.seed: each for each in record.baseline_replicates}
+    pairs = pairs_of(record.incumbent_replicates, baseline)
+    if not pairs:
+        return None, None
+    # Of these pairs the baseline is what the incumbent is compared with.
+    return fmean(p.incumbent_bpb for p in pairs), fmean(p.candidate_bpb for p in pairs)
+
+
+def _scores(whose: str, replicates: Iterable[Replicate], mean: float | None) -> dict[str, float]:
     """The mean of what the gain rests on, and every seed's score, on the holdout split."""
-    mean = mean_of(paired)
     if mean is None:
         return {}
     scores = scores_of(replicates)

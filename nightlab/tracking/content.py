@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from nightlab.judging.score_text import audit_sentence
 from nightlab.records import (
@@ -30,7 +30,8 @@ FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
 STUDY_TAG = "nightlab.study"
 TRIAL_TAG = "nightlab.trial"
 SEED_TAG = "nightlab.seed"
-INCUMBENT = "incumbent"
+SUBJECT_TAG = "subject"
+CANDIDATE, INCUMBENT = "candidate", "incumbent"
 KIND_TAG = "nightlab.kind"
 """``trial``, ``replicate`` or ``report``."""
 RECORD_TAG = "nightlab.record"
@@ -41,6 +42,13 @@ NOTE_TAG = "mlflow.note.content"
 LONGEST_NAME = 120
 LONGEST_TAG = 4_000
 MARKDOWN_FENCE = 3
+
+
+class ReplicateKey(NamedTuple):
+    """Which training of a trial is meant, as MLflow's tags have it."""
+
+    seed: str
+    subject: str = CANDIDATE
 
 
 class TrialFacts(Frozen):
@@ -102,19 +110,18 @@ class RunContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialContent:
-    """A finished trial's run and, by ``replicate_key``, its child runs."""
+    """A finished trial's run and its child runs: both codes are trained on the same seeds."""
 
     number: int
     run: RunContent
-    replicates: Mapping[str, RunContent]
+    replicates: Mapping["ReplicateKey", RunContent]
 
 
 def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> TrialContent:
     """Say what MLflow is to show of a finished trial.
 
     The trial's training numbers are means over its replicates, peak memory the highest, so
-    that a trial with three seeds compares with one that had a single one. The standard error
-    is that of the mean score, by the replicates' audits.
+    that a trial with three seeds compares with one that had a single one.
 
     Args:
         record: the trial's record.
@@ -132,16 +139,15 @@ def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: s
         tags=_trial_tags(record, diff),
         texts=_texts(record, evidence, diff, source),
     )
+    full = {
+        ReplicateKey(str(each.seed), subject): each.training.curve
+        for subject, each in _trained(evidence)
+    }
     children = {}
-    for whose, replicates, full in (
-        ("", record.replicates, evidence.replicates),
-        (INCUMBENT, record.incumbent_replicates, evidence.incumbent_replicates),
-    ):
-        curves = {each.seed: each.training.curve for each in full}
-        for each in replicates:
-            children[replicate_key(each.seed, whose)] = _describe_replicate(
-                record, each, whose, curves.get(each.seed, ()), started_ms, ended_ms
-            )
+    for subject, replicate in _trained(record):
+        key = ReplicateKey(str(replicate.seed), subject)
+        curve = full.get(key, ())
+        children[key] = _describe_replicate(record, replicate, subject, curve, started_ms, ended_ms)
     return TrialContent(number=record.number, run=run, replicates=children)
 
 
@@ -152,26 +158,15 @@ def opening_tags(study: str, number: int, title: str = "") -> dict[str, str]:
     return {**tags, NAME_TAG: name[:LONGEST_NAME], "mlflow.user": "nightlab"}
 
 
-def replicate_key(seed: int, whose: str) -> str:
-    """What tells a replicate's run from others of its trial: a pair has one seed for both codes."""
-    return f"{seed} {whose}".strip()
-
-
-def replicate_tags(study: str, number: int, seed: int, whose: str) -> dict[str, str]:
-    """Tags by which a replicate's run is found; its parent's is added by the store.
-
-    Args:
-        study: its name.
-        number: of the trial.
-        seed: of the training.
-        whose: ``incumbent``, or empty for the trial's own code.
-    """
+def replicate_tags(study: str, number: int, seed: int, subject: str = CANDIDATE) -> dict[str, str]:
+    """Tags by which a replicate's run is found; its parent's is added by the store."""
     return {
+        SUBJECT_TAG: subject,
         KIND_TAG: "replicate",
         STUDY_TAG: study,
         TRIAL_TAG: str(number),
-        SEED_TAG: replicate_key(seed, whose),
-        NAME_TAG: f"{number:04d} {whose} seed {seed}".replace("  ", " "),
+        SEED_TAG: str(seed),
+        NAME_TAG: f"{number:04d} {'' if subject == CANDIDATE else f'{subject} '}seed {seed}",
         "mlflow.user": "nightlab",
     }
 
@@ -201,17 +196,24 @@ def milliseconds(moment: datetime) -> int:
     return int(moment.timestamp() * 1000)
 
 
+def _trained(trial: TrialRecord | Evidence) -> list[tuple[str, Replicate]]:
+    """All trainings of a trial, each with the code that it was of."""
+    own = [(CANDIDATE, each) for each in trial.replicates]
+    return own + [(INCUMBENT, each) for each in trial.incumbent_replicates]
+
+
 def _describe_replicate(
     record: TrialRecord,
     replicate: Replicate,
-    whose: str,
+    subject: str,
     curve: tuple[CurvePoint, ...],
     started_ms: int,
     ended_ms: int,
 ) -> RunContent:
-    tags = replicate_tags(record.study, record.number, replicate.seed, whose)
+    tags = replicate_tags(record.study, record.number, replicate.seed, subject)
     tags["verdict"] = record.verdict.value
-    tags["subject"] = whose or "candidate"
+    if replicate.place:
+        tags["place"] = _storable(replicate.place)[:LONGEST_TAG]
     if replicate.failure is not None:
         tags["reason"] = replicate.failure.value
     said = [replicate.training.message]
@@ -284,11 +286,12 @@ def _texts(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> d
     for index, exchange in enumerate(evidence.proposal.exchanges, start=1):
         texts[f"prompt-{index}.md"] = exchange.prompt
         texts[f"answer-{index}.md"] = exchange.answer
-    for replicate in (*evidence.replicates, *evidence.incumbent_replicates):
+    for subject, replicate in _trained(evidence):
         log = replicate.training.log
         if replicate.evaluation is not None and replicate.evaluation.log:
             log = f"{log}\n--- evaluation ---\n{replicate.evaluation.log}"
-        texts[f"log-{replicate.seed}.txt"] = log
+        whose = "" if subject == CANDIDATE else f"{subject}-"
+        texts[f"log-{whose}{replicate.seed}.txt"] = log
     return {name: _storable(text) for name, text in texts.items() if text}
 
 

@@ -2,13 +2,19 @@
 
 from statistics import fmean
 
-from nightlab.judging.score_text import audit_error
 from nightlab.records import Decision, Evaluation, Replicate, TrialRecord
 from nightlab.tracking.curves import present
 
+OF_ONE_TRAINING = ("val_bpb_standard_error", "val_bpb_row_standard_error")
+"""Metrics of replicates of which a mean over a trial would say nothing."""
+
 
 def trial_metrics(record: TrialRecord) -> dict[str, float]:
-    """Metrics of a trial's run: means over its replicates, the verdict's numbers, the costs."""
+    """Metrics of a trial's run: means over its replicates, the verdict's numbers, the costs.
+
+    Its ``val_bpb`` is the record's, which stands beside those of the study's other trials; what a
+    single training scored, and the error of its audit, stand in the replicate's run.
+    """
     replicates = [replicate_values(replicate) for replicate in record.replicates]
     columns: dict[str, list[float]] = {}
     for values in replicates:
@@ -17,14 +23,12 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
     means = {key: fmean(column) for key, column in columns.items()}
     if "peak_memory_mb" in columns:
         means["peak_memory_mb"] = max(columns["peak_memory_mb"])
+    for key in OF_ONE_TRAINING:
+        means.pop(key, None)
     values = {
         **means,
         "val_bpb": record.val_bpb,
-        "val_bpb_standard_error": audit_error(record.replicates),
-        "difference_bpb": record.decision.difference_bpb,
-        "threshold_bpb": record.decision.threshold_bpb,
-        "noise_bpb": record.decision.noise_bpb,
-        **_evidence_values(record.decision),
+        **_decision_values(record.decision),
         "cost_usd": record.cost.cost_usd,
         "prompt_tokens": record.cost.prompt_tokens,
         "completion_tokens": record.cost.completion_tokens,
@@ -37,15 +41,16 @@ def trial_metrics(record: TrialRecord) -> dict[str, float]:
     return present(values)
 
 
-def _evidence_values(decision: Decision) -> dict[str, float | None]:
+def _decision_values(decision: Decision) -> dict[str, float | None]:
     low, high = decision.interval_bpb or (None, None)
     return {
+        "difference_bpb": decision.difference_bpb,
         "difference_low_bpb": low,
         "difference_high_bpb": high,
-        "evidence": decision.evidence,
-        "evidence_needed": decision.evidence_needed,
-        "replicates": decision.replicates,
-        "incumbent_replicates": decision.incumbent_replicates,
+        "noise_bpb": decision.noise_bpb,
+        "probability_better": decision.probability_better,
+        "expected_gain_bpb": decision.expected_gain_bpb,
+        "pairs": len(decision.pairs) or None,
     }
 
 

@@ -1,6 +1,6 @@
 """Writes runs into one experiment of MLflow, and only what is not there yet.
 
-A run is found by its tags (study, trial, seed), so that a resumed session, a retried task
+A run is found by its tags (study, trial, seed, subject), so that a resumed session, a retried task
 and a synchronisation meet the same run. MLflow cannot change a parameter or take back a
 point of a curve: where those differ from the record, the run is deleted and made anew.
 """
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 
 from nightlab.tracking.connection import connect, study_experiment
 from nightlab.tracking.content import (
+    CANDIDATE,
     KILLED,
     KIND_TAG,
     NAME_TAG,
     RECORD_TAG,
     SEED_TAG,
     STUDY_TAG,
+    SUBJECT_TAG,
     TRIAL_TAG,
+    ReplicateKey,
     RunContent,
     TrialContent,
     opening_tags,
-    replicate_key,
     replicate_tags,
 )
 from nightlab.tracking.curves import CURVE_KEY, Measured
@@ -43,8 +45,7 @@ class TrialRuns:
     """The runs that MLflow has of a trial."""
 
     run: "Run | None" = None
-    replicates: "dict[str, Run]"
-    """By ``content.replicate_key``."""
+    replicates: "dict[ReplicateKey, Run]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,16 +107,16 @@ class Store:
         return str(run.info.run_id)
 
     def open_replicate(
-        self, number: int, parent: str, seed: int, started_ms: int, whose: str = ""
+        self, number: int, parent: str, seed: int, started_ms: int, subject: str = CANDIDATE
     ) -> str:
         """Have a RUNNING child run without a curve; return its identifier.
 
         One that a killed session left is deleted: its curve is not that of this training.
         """
-        left = self.trial(number).replicates.get(replicate_key(seed, whose))
+        left = self.trial(number).replicates.get(ReplicateKey(str(seed), subject))
         if left is not None:
             self.client.delete_run(left.info.run_id)
-        tags = {**replicate_tags(self.study, number, seed, whose), PARENT_TAG: parent}
+        tags = {**replicate_tags(self.study, number, seed, subject), PARENT_TAG: parent}
         run = self._create(tags, started_ms)
         self._log(run, params={"seed": str(seed)})
         return str(run.info.run_id)
@@ -272,7 +273,8 @@ class Store:
             if tags.get(KIND_TAG) == "trial":
                 runs.run = run
             elif tags.get(KIND_TAG) == "replicate":
-                runs.replicates[tags.get(SEED_TAG, "")] = run
+                key = ReplicateKey(tags.get(SEED_TAG, ""), tags.get(SUBJECT_TAG, CANDIDATE))
+                runs.replicates[key] = run
         return trials
 
     def _search(self, condition: str) -> "list[Run]":

@@ -20,6 +20,7 @@ from nightlab.records import CurvePoint, Evidence, InFlight, TrialRecord, utc_no
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
 from nightlab.tracking.connection import cause, import_mlflow, shown_address
 from nightlab.tracking.content import (
+    CANDIDATE,
     TrialContent,
     TrialFacts,
     describe_trial,
@@ -95,13 +96,13 @@ class Tracker:
         self._submit(write, number)
 
     def replicate_started(self, number: int, seed: int, whose: str = "") -> None:
-        """Open the child run of one training; ``whose`` is empty for the trial's own code."""
+        """Open the child run of one training; ``whose`` is empty for the candidate's own."""
         curve = _Curve(sent_at=time.monotonic())
         self._curves[number, seed, whose] = curve
 
         def write() -> None:
             curve.run_id = self._open().open_replicate(
-                number, self._run(number), seed, self._started(number), whose
+                number, self._run(number), seed, self._started(number), whose or CANDIDATE
             )
 
         self._submit(write, number)

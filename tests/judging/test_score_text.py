@@ -2,16 +2,26 @@
 
 import pytest
 
-from nightlab.judging.score_text import audit_error, audit_sentence, format_error, format_score
-from nightlab.records import Evaluation, Replicate, TrainingResult
+from nightlab.judging.score_text import (
+    audit_sentence,
+    false_keeps_sentence,
+    format_chance,
+    format_error,
+    format_score,
+    needed_probability,
+    verdict_lines,
+)
+from nightlab.records import Evaluation, Reason, Verdict
+from nightlab.settings import SessionSettings
+from tests.samples import sample_record
 
 
-def replicate(score: float | None, error: float | None) -> Replicate:
-    return Replicate(
-        seed=1,
-        training=TrainingResult(),
-        evaluation=Evaluation(val_bpb=score, standard_error=error),
+def kept(number: int, probability: float):
+    record = sample_record(
+        number, scores=(1.9,), incumbent=(2.0,), verdict=Verdict.KEEP, reason=Reason.IMPROVED
     )
+    decision = record.decision.model_copy(update={"probability_better": probability})
+    return record.model_copy(update={"decision": decision})
 
 
 def test_a_score_is_shown_with_its_error_and_nothing_is_never_nought():
@@ -22,12 +32,68 @@ def test_a_score_is_shown_with_its_error_and_nothing_is_never_nought():
     assert format_error(None) == "–"
 
 
-def test_the_error_of_a_mean_is_that_of_independent_audits():
-    both = [replicate(1.7, 0.03), replicate(1.8, 0.04), replicate(None, 0.5)]
-    assert audit_error(both) == pytest.approx(0.025)
-    assert audit_error([*both, replicate(1.9, None)]) is None
-    assert audit_error([replicate(None, None)]) is None
-    assert audit_error([Replicate(seed=1, training=TrainingResult())]) is None
+def test_a_verdict_is_explained_without_a_word_of_statistics():
+    record = kept(1, 0.97).model_copy(update={"settings": {"keep_probability": 0.9}})
+    assert verdict_lines(record) == [
+        "Both codes were trained on the same seeds, so each pair differs by the change and by "
+        "little else: by chance a pair is off by 0.0050 bpb or so.",
+        "Chance that it is better: 97 %. To be kept as an improvement it needed 90 %.",
+        "Expected gain: +0.0750 bpb, and with 95 % certainty between +0.0900 and +0.1100. That "
+        "allows for luck: most ideas help little, so a large difference is in part chance.",
+    ]
+
+
+def test_simpler_code_says_that_something_else_was_needed():
+    simpler = kept(1, 0.4)
+    decision = simpler.decision.model_copy(update={"reason": Reason.SIMPLER})
+    lines = verdict_lines(simpler.model_copy(update={"decision": decision}))
+    assert lines[1].endswith(
+        "this one was kept because it is clearly less code and likely no worse."
+    )
+
+
+def test_what_has_no_pairs_is_explained_by_what_it_has():
+    assert verdict_lines(sample_record(1)) == []
+    old = sample_record(1, scores=(1.9,))
+    known = {"difference_bpb": 0.01, "interval_bpb": (-0.01, 0.03)}
+    before = old.model_copy(update={"decision": old.decision.model_copy(update=known)})
+    (line,) = verdict_lines(before)
+    assert line.startswith("Difference to the incumbent: +0.0100 bpb (95 % -0.0100 to +0.0300)")
+    pruned = before.decision.model_copy(update={"reason": Reason.PRUNED, "interval_bpb": None})
+    (line,) = verdict_lines(before.model_copy(update={"decision": pruned}))
+    assert line.startswith("Difference that was foreseen when it was stopped: +0.0100")
+
+
+def test_what_was_needed_is_the_trials_own_setting_or_the_usual_one():
+    usual = SessionSettings().keep_probability
+    assert needed_probability(sample_record(1)) == usual
+    own = sample_record(1).model_copy(update={"settings": {"keep_probability": 0.99}})
+    assert needed_probability(own) == 0.99
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "said"),
+    [
+        ((), ""),
+        ((0.96,), "The one kept change is a passenger, which helps nothing, with a chance of 4 %"),
+        ((0.9, 0.95, 0.95), "Of 3 kept changes, 0.2 are to be expected to be passengers"),
+        ((0.999, 0.999), "Of 2 kept changes, fewer than 0.1 are to be expected"),
+    ],
+)
+def test_how_many_keeps_help_nothing_is_said(probabilities, said):
+    records = [sample_record(0), *(kept(1, each) for each in probabilities)]
+    sentence = false_keeps_sentence("night", records)
+    assert sentence.startswith(said)
+    assert ("nightlab consolidate night" in sentence) is bool(said)
+
+
+def test_a_chance_is_never_a_certainty():
+    assert [format_chance(each) for each in (None, 0.5, 0.9999, 1e-9)] == [
+        "–",
+        "50 %",
+        "over 99.9 %",
+        "below 0.1 %",
+    ]
 
 
 def test_an_audit_is_told_also_where_it_failed():

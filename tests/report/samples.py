@@ -8,6 +8,7 @@ from nightlab.records import (
     Confinement,
     Decision,
     Evaluation,
+    Pair,
     ProposalCost,
     Reason,
     Replicate,
@@ -94,12 +95,7 @@ def trial(
         hypothesis="A hypothesis in one sentence.",
         proposer="llm",
         model="openai/x",
-        decision=Decision(
-            verdict=verdict,
-            reason=reason or REASONS[verdict],
-            sentence="1.9500 bpb against the incumbent's 1.9600: within the noise.",
-            difference_bpb=difference,
-        ),
+        decision=decision(verdict, reason or REASONS[verdict], replicates, difference),
         val_bpb=sum(scores) / len(scores) if scores else None,
         replicates=replicates,
         knobs={"DEPTH": 4},
@@ -118,6 +114,36 @@ def trial(
         log_tail=log_tail,
         started_at=began,
         finished_at=began + timedelta(seconds=40),
+    )
+
+
+def decision(
+    verdict: Verdict, reason: Reason, replicates: tuple[Replicate, ...], difference: float | None
+) -> Decision:
+    """With a pair for each replicate where the difference is known."""
+    known: dict[str, object] = {}
+    if difference is not None and replicates:
+        pairs = tuple(
+            Pair(
+                seed=each.seed,
+                candidate_bpb=each.val_bpb or 0.0,
+                incumbent_bpb=(each.val_bpb or 0.0) - difference,
+            )
+            for each in replicates
+        )
+        known = {
+            "interval_bpb": (0.8 * difference - 0.006, 0.8 * difference + 0.006),
+            "noise_bpb": 0.005,
+            "probability_better": 0.96 if difference < 0 else 0.12,
+            "expected_gain_bpb": -0.8 * difference,
+            "pairs": pairs,
+        }
+    return Decision(
+        verdict=verdict,
+        reason=reason,
+        sentence="1.9500 bpb against the incumbent's 1.9600: within the noise.",
+        difference_bpb=difference,
+        **known,  # type: ignore[arg-type]
     )
 
 

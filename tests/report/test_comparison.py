@@ -99,22 +99,29 @@ def arm(name: str, *scores: float, cost_usd: float | None = 0.01) -> Arm:
     return read_arm(study(name, baseline(), *records))
 
 
-def test_the_best_so_far_is_the_mean_of_the_incumbents_trainings() -> None:
+def test_the_best_so_far_is_where_the_pairs_put_the_incumbent() -> None:
     again = Replicate.model_validate(kept(9, 1.94).replicates[0].model_dump())
+    better = trial(1, Verdict.KEEP, (1.90,), difference=-0.1, cost_usd=0.5)
     later = changed(trial(2, scores=(2.1,)), incumbent_replicates=(again,))
-    read = read_arm(study("a", baseline(noise=0.004), kept(1, 1.90, cost_usd=0.5), later))
-    assert [moment.best_bpb for moment in read.moments] == pytest.approx([2.0, 1.90, 1.92])
-    assert read.gain_bpb == pytest.approx(0.08)
+    read = read_arm(study("a", baseline(noise=0.004), better, later))
+    assert [moment.best_bpb for moment in read.moments] == pytest.approx([2.0, 1.90, 1.90])
+    assert read.gain_bpb == pytest.approx(0.1)
     assert read.moments[0].gain_bpb == 0
-    # The noise of the baseline's three scores and the incumbent's two, by their counts.
+    # The baseline's three scores, and then the one pair of the kept change as well.
     errors = [moment.error_bpb for moment in read.moments]
-    assert errors[1] is not None
-    assert errors[1] / 2**0.5 == pytest.approx(errors[2])
+    assert errors[0] == pytest.approx(0.004 / 3**0.5)
+    assert errors[1] == pytest.approx((0.004**2 / 3 + 0.005**2) ** 0.5)
     assert [moment.spent.training_seconds for moment in read.moments] == [60, 80, 120]
     assert [moment.spent.trials for moment in read.moments] == [0, 1, 2]
     assert (read.spent.cost_usd, read.unpriced) == (0.5, 1)
     assert read.keeps == 1
-    assert read.gain_per_hour == pytest.approx(0.08 / (120 / 3600))
+    assert read.gain_per_hour == pytest.approx(0.1 / (120 / 3600))
+
+
+def test_a_study_from_before_pairs_compares_by_its_scores() -> None:
+    read = read_arm(study("a", baseline(noise=0.004), kept(1, 1.90)))
+    assert read.best_bpb == 1.90
+    assert read.moments[1].error_bpb == pytest.approx(0.004)
 
 
 def test_what_asked_no_model_cost_nothing_and_what_has_no_price_is_not_known() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from nightlab.records import Verdict
-from nightlab.report.study import read_study, running_best, trial_seconds
+from nightlab.report.study import interval_of, read_study, running_best, trial_seconds
 from tests.report.samples import FixedStudy, baseline, trial
 
 
@@ -13,14 +13,19 @@ def test_the_gain_is_from_the_baseline_to_the_trial_kept_last() -> None:
     assert study.noise_bpb == pytest.approx(0.004)
 
 
-def test_the_interval_of_a_mean_shrinks_with_its_replicates() -> None:
-    records = [baseline(), trial(1, scores=(1.9,)), trial(2, Verdict.CRASH)]
+def test_an_interval_stands_where_its_trial_does() -> None:
+    better = trial(1, Verdict.KEEP, (1.9,), difference=-0.1)
+    assert interval_of(better) == pytest.approx((1.914, 1.926))
+    assert interval_of(baseline()) is None
+    assert interval_of(trial(2, Verdict.CRASH)) is None
+
+
+def test_the_noise_is_that_of_pairs_once_there_are_some() -> None:
+    records = [baseline(2.0), trial(1, Verdict.KEEP, (1.9,), difference=-0.1)]
     study = read_study(FixedStudy(all_records=records))
-    first, second, crash = (study.error_bpb(record) for record in records)
-    # Student's t with the two degrees of freedom of three baseline seeds.
-    assert first == pytest.approx(4.303 * 0.004 / 3**0.5, rel=2e-4)
-    assert second == pytest.approx(4.303 * 0.004, rel=2e-4)
-    assert crash is None
+    assert (study.pair_noise_bpb, study.noise_bpb) == (0.005, 0.005)
+    assert study.seed_noise_bpb == pytest.approx(0.004)
+    assert [record.number for record in study.improvements()] == [1]
 
 
 def test_the_running_best_moves_with_keeps_only_and_starts_with_the_first() -> None:
@@ -49,24 +54,3 @@ def test_a_study_without_records_has_no_numbers() -> None:
     study = read_study(FixedStudy())
     assert study.gain_bpb is None
     assert study.spending.training_share is None
-
-
-def test_an_interval_leaves_out_what_the_mean_leaves_out() -> None:
-    record = trial(1, scores=(1.9, 2.4))
-    calm, slowed = record.replicates
-    slowed = slowed.model_copy(update={"contended": True})
-    record = record.model_copy(update={"replicates": (calm, slowed)})
-    study = read_study(FixedStudy(all_records=[baseline(), record]))
-    assert study.error_bpb(record) == study.error_bpb(trial(2, scores=(1.9,)))
-
-
-def test_the_gain_is_of_all_trainings_of_both_codes() -> None:
-    first = baseline(2.0)
-    again = trial(9, scores=(2.0,)).replicates
-    later = trial(2, scores=(2.5,)).model_copy(
-        update={"parent": first.commit, "incumbent_replicates": again}
-    )
-    study = read_study(FixedStudy(all_records=[first, later]))
-    scores = [each.val_bpb or 0.0 for each in (*first.replicates, *again)]
-    assert study.baseline_bpb == pytest.approx(sum(scores) / 4)
-    assert study.incumbent_bpb == study.baseline_bpb

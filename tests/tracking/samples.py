@@ -15,6 +15,7 @@ from nightlab.records import (
     Evidence,
     Exchange,
     InFlight,
+    Pair,
     Proposal,
     ProposalCost,
     Reason,
@@ -112,7 +113,7 @@ def record(
             reason=reason,
             sentence="Within the noise.",
             difference_bpb=-0.00123,
-            noise_bpb=0.004,
+            **(PAIRED if scored else {}),
         ),
         val_bpb=sum(scored) / len(scored) if scored else None,
         replicates=light,
@@ -136,6 +137,13 @@ def record(
     )
 
 
+PAIRED = {
+    "interval_bpb": (-0.01, 0.008),
+    "noise_bpb": 0.004,
+    "probability_better": 0.625,
+    "expected_gain_bpb": 0.0008,
+    "pairs": (Pair(seed=30, candidate_bpb=1.98765, incumbent_bpb=1.98888),),
+}
 NO_BULK = {"curve": (), "log": ""}
 
 

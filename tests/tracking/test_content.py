@@ -3,8 +3,8 @@ import math
 import pytest
 
 from nightlab.records import Reason, Verdict
-from nightlab.tracking.content import LONGEST_NAME, LONGEST_TAG, describe_trial
-from tests.tracking.samples import DIFF, SOURCE, evidence, record
+from nightlab.tracking.content import LONGEST_NAME, LONGEST_TAG, ReplicateKey, describe_trial
+from tests.tracking.samples import DIFF, SOURCE, evidence, record, replicate
 
 
 def test_every_number_of_the_record_passes_unchanged() -> None:
@@ -15,8 +15,6 @@ def test_every_number_of_the_record_passes_unchanged() -> None:
     assert evaluation is not None
     assert content.run.metrics == {
         "val_bpb": trial.val_bpb,
-        "val_bpb_standard_error": evaluation.standard_error,
-        "val_bpb_row_standard_error": 0.02,
         "claimed_bpb": evaluation.claimed_bpb,
         "audit_correction_bpb": 0.001,
         "audited_positions": 512,
@@ -30,7 +28,12 @@ def test_every_number_of_the_record_passes_unchanged() -> None:
         "num_steps": training.num_steps,
         "num_params": training.num_params,
         "difference_bpb": -0.00123,
+        "difference_low_bpb": -0.01,
+        "difference_high_bpb": 0.008,
         "noise_bpb": 0.004,
+        "probability_better": 0.625,
+        "expected_gain_bpb": 0.0008,
+        "pairs": 1,
         "prompt_tokens": 700,
         "completion_tokens": 30,
         "model_calls": 2,
@@ -40,7 +43,9 @@ def test_every_number_of_the_record_passes_unchanged() -> None:
         "seconds_train": 20.125,
         "seconds_total": 31.5,
     }
-    assert content.replicates[30].metrics["val_bpb"] == trial.val_bpb
+    child = content.replicates[ReplicateKey("30")].metrics
+    assert child["val_bpb"] == trial.replicates[0].val_bpb
+    assert child["val_bpb_standard_error"] == evaluation.standard_error
 
 
 def test_a_missing_number_is_left_out_and_never_nought() -> None:
@@ -48,7 +53,7 @@ def test_a_missing_number_is_left_out_and_never_nought() -> None:
     content = describe_trial(trial, evidence(scores=(None,)), DIFF, SOURCE)
     for missing in ("val_bpb", "training_seconds", "num_steps", "mfu_percent", "cost_usd"):
         assert missing not in content.run.metrics
-        assert missing not in content.replicates[30].metrics
+        assert missing not in content.replicates[ReplicateKey("30")].metrics
     assert content.run.metrics["startup_seconds"] == 2.25
 
 
@@ -63,6 +68,20 @@ def test_replicates_are_averaged_and_the_highest_memory_stands() -> None:
     assert content.run.metrics["val_bpb"] == 2.25
     assert content.run.metrics["tokens_per_second"] == pytest.approx(1010.1 + 30.5)
     assert content.run.metrics["peak_memory_mb"] == 512.5 + 31
+
+
+def test_both_codes_trainings_with_one_seed_are_runs_of_their_own() -> None:
+    trial = record("s").model_copy(update={"incumbent_replicates": (replicate(30, 1.99),)})
+    told = evidence().model_copy(update={"incumbent_replicates": (replicate(30, 1.99, points=3),)})
+    content = describe_trial(trial, told, DIFF, SOURCE)
+    own, twin = ReplicateKey("30"), ReplicateKey("30", "incumbent")
+    assert set(content.replicates) == {own, twin}
+    assert content.replicates[twin].metrics["val_bpb"] == 1.99
+    assert len(content.replicates[own].curve) > len(content.replicates[twin].curve)
+    assert content.replicates[twin].tags["mlflow.runName"] == "0003 incumbent seed 30"
+    assert content.replicates[twin].tags["subject"] == "incumbent"
+    assert {"log-30.txt", "log-incumbent-30.txt"} <= set(content.run.texts)
+    assert content.run.metrics["val_bpb"] == trial.val_bpb
 
 
 @pytest.mark.parametrize(

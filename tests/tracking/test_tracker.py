@@ -145,7 +145,7 @@ def test_a_killed_session_leaves_a_run_that_the_resumed_trial_takes_up(
         "tracker.trial_started(mark(study), facts(study))\n"
         "tracker.replicate_started(3, 30)\n"
         "[tracker.point(3, 30, point) for point in curve(9, scale=1.5)]\n"
-        "tracker._submit(lambda: tracker._send(3, tracker._curves[3, 30]))\n"
+        "tracker._submit(lambda: tracker._send(3, tracker._curves[3, 30, '']))\n"
         "tracker.flush(60); print('ready', flush=True); time.sleep(600)\n"
     )
     command = [sys.executable, "-c", script, local_uri, str(mlruns), study]
