@@ -1,10 +1,13 @@
-"""Which sampler moves the knobs best: the real trainer at a short budget, equal training seconds.
+"""Which way of moving the knobs finds most: the planned moves, TPE near the incumbent, plain TPE.
 
     .venv/bin/python bench/samplers.py --results samplers.jsonl     # about 35 minutes
+    .venv/bin/python bench/samplers.py --landscapes 20 --trials 60  # made up, a minute
 
-Every arm searches from the same start: the trainer as it stands with three of its knobs put
-wrong. The arms take turns, trial by trial; repeats differ in their seeds. How a search goes, and
-what counts as its score: bench/search.py.
+With ``--results`` the real trainer at a short budget, equal training seconds; every arm searches
+from the trainer as it stands with three of its knobs put wrong, or as it stands (``--as-it-is``).
+With ``--landscapes`` so many made-up trainers (bench/landscape.py), whose best knobs lie at random
+around the start. The arms take turns, trial by trial; repeats differ in their seeds. How a
+search goes, and what counts as its score: bench/search.py.
 """
 
 import argparse
@@ -15,35 +18,73 @@ from pathlib import Path
 from typing import Any
 
 from bare_trials import BareTrials
-from search import Bench, Propose, Search, draw, print_table, run_in_turn
+from landscape import PAIR_NOISE_BPB, Landscape
+from search import WRONG, Bench, Propose, Search, draw, print_table, run_in_turn, start_of
 
 from nightlab.proposers import Brief, KnobProposer, read_knobs, set_knobs
 from nightlab.proposers.edits import edit_between
-from nightlab.proposers.knob_proposer import STARTUP_TRIALS
+from nightlab.proposers.knob_sampling import STARTUP_TRIALS, told_study, tpe_sampler
+from nightlab.proposers.knob_space import search_space, tidy
 from nightlab.records import Proposal
+
+KEEP_PROBABILITY = 0.9
+"""Of the made-up searches: from one pair, all being alike beforehand."""
 
 
 def main() -> None:
     """Run all arms in turn and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--results", type=Path, required=True, help="JSON lines, one a training")
+    parser.add_argument("--results", type=Path, help="JSON lines, one a training")
+    parser.add_argument("--landscapes", type=int, default=0, help="made-up trainers instead")
+    parser.add_argument("--as-it-is", action="store_true", help="put no knobs wrong")
     parser.add_argument("--trials", type=int, default=12, help="of each arm and repeat")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--budget-seconds", type=float, default=5.0)
     parser.add_argument("--arms", nargs="*", default=list(arms()), choices=list(arms()))
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
+    if arguments.landscapes:
+        searches = made_up(arguments.arms, arguments.landscapes, arguments.trials)
+    elif arguments.results is None:
+        parser.error("name a file for --results, or a number of --landscapes")
+    else:
+        searches = trained(arguments)
+    print_table(searches)
+    if arguments.picture is not None:
+        draw(searches, arguments.picture, "Knobs moved in several ways")
+
+
+def trained(arguments: argparse.Namespace) -> list[Search]:
+    """All arms in turn on the real trainer."""
+    start = {} if arguments.as_it_is else WRONG
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(BareTrials(Path(folder), arguments.budget_seconds), arguments.results)
         searches = [
-            Search(name, repeat, arms()[name], bench)
+            Search(name, repeat, arms()[name], bench, start_knobs=start)
             for repeat in range(arguments.repeats)
             for name in arguments.arms
         ]
         run_in_turn(searches, arguments.trials)
-    print_table(searches)
-    if arguments.picture is not None:
-        draw(searches, arguments.picture, "Knobs moved by several samplers")
+    return searches
+
+
+def made_up(names: list[str], landscapes: int, trials: int) -> list[Search]:
+    """All arms on each of some made-up trainers, which start as the trainer stands."""
+    searches = [
+        Search(
+            name,
+            repeat,
+            arms()[name],
+            Bench(Landscape(repeat, start_of({})), None),
+            noise_bpb=PAIR_NOISE_BPB,
+            keep_probability=KEEP_PROBABILITY,
+            start_knobs={},
+        )
+        for repeat in range(landscapes)
+        for name in names
+    ]
+    run_in_turn(searches, trials)
+    return searches
 
 
 def arms() -> dict[str, Propose]:
@@ -51,10 +92,12 @@ def arms() -> dict[str, Propose]:
     import optuna
 
     def moves(sampler: Callable[[int], Any]) -> Propose:
-        return KnobProposer(sampler).propose
+        return KnobProposer(sampler, plans=False).propose
 
     return {
+        "coarse, then fine": KnobProposer().propose,
         "random search": random_search,
+        "plain TPE": plain_tpe,
         "random moves": moves(lambda seed: optuna.samplers.RandomSampler(seed=seed)),
         "TPE moves": moves(
             lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
@@ -68,6 +111,17 @@ def arms() -> dict[str, Propose]:
             lambda seed: optuna.samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
         ),
     }
+
+
+def plain_tpe(brief: Brief) -> Proposal:
+    """Have TPE draw every knob over its whole range, as Optuna is used where nothing stands."""
+    knobs = read_knobs(brief.incumbent_source)
+    spaces = {name: search_space(knob, 1.0) for name, knob in knobs.items()}
+    sampler = tpe_sampler(1_000 * brief.seed + brief.number)
+    asked = told_study(brief, spaces, sampler).ask(dict(spaces))
+    values = {name: tidy(knob, asked.params[name]) for name, knob in knobs.items()}
+    edits = edit_between(brief.incumbent_source, set_knobs(brief.incumbent_source, values))
+    return Proposal(title="All knobs anew", edits=edits, proposer="knobs")
 
 
 def random_search(brief: Brief) -> Proposal:

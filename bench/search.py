@@ -1,8 +1,9 @@
 """A bare search: a proposer, trainings at a short budget, the lower score stands.
 
-For benches that compare proposers. Each arm's trials train once; in the end its incumbent is
-measured again with fresh seeds, and that is its score. Finished trainings stand in a results file,
-so that the same command goes on after a stop.
+For benches that compare proposers. Each arm's trials train once, all on the same seed, so that a
+trial and its incumbent are a pair; in the end its incumbent is measured again with fresh seeds, and
+that is its score. Finished trainings stand in a results file, so that the same command goes on
+after a stop.
 """
 
 import difflib
@@ -13,17 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, median
-from typing import Any
+from statistics import NormalDist, fmean, median
+from typing import Any, Protocol
 
-from bare_trials import BareTrials
-
+from nightlab.presets import Preset
 from nightlab.proposers import Brief, NearMiss, TriedChange, apply_edits, knob_values, set_knobs
 from nightlab.proposers.arms import Arm, arm_of
 from nightlab.records import (
     Confinement,
     Decision,
     Edit,
+    Evaluation,
     Proposal,
     Reason,
     Replicate,
@@ -36,22 +37,37 @@ from nightlab.study.briefing import MAX_RESCUES, NEAR_NOISES
 
 WRONG = {"MATRIX_LEARNING_RATE": 0.012, "EMBEDDING_LEARNING_RATE": 0.4, "WARM_DOWN_SHARE": 0.15}
 """How the start differs from the trainer: there is something to find."""
+SEED = 1
+"""Of all trainings that choose."""
 FRESH_SEEDS = (9_001, 9_002, 9_003)
 TRAINER = Path(__file__).resolve().parents[1] / "trainer" / "train.py"
 
 Propose = Callable[[Brief], Proposal]
 
 
+class Trials(Protocol):
+    """Trainings as bench/bare_trials.py has them for real, and bench/landscape.py makes them up."""
+
+    @property
+    def sizes(self) -> Preset:
+        """What the start is set to."""
+        ...
+
+    def measure(self, source: str, seed: int) -> tuple[TrainingResult, Evaluation | None]:
+        """Train once, and score where that succeeds."""
+        ...
+
+
 @dataclass(slots=True)
 class Bench:
-    """Trainings, and the file that remembers them."""
+    """Trainings, and the file that remembers them, where there is one."""
 
-    trials: BareTrials
-    results: Path
+    trials: Trials
+    results: Path | None
     known: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.results.exists():
+        if self.results is not None and self.results.exists():
             found = [json.loads(line) for line in self.results.read_text().splitlines()]
             self.known = {each["key"]: each for each in found}
 
@@ -67,13 +83,16 @@ class Bench:
                 "source": source,
             }
             self.remember(found)
-            print(f"{key}: {found['val_bpb'] or found['failure']}", file=sys.stderr, flush=True)
+            if self.results is not None:
+                said = found["val_bpb"] or found["failure"]
+                print(f"{key}: {said}", file=sys.stderr, flush=True)
         return self.known[key]
 
     def remember(self, found: dict[str, Any]) -> None:
         """Put something under its key into the file."""
-        with self.results.open("a") as file:
-            file.write(json.dumps(found) + "\n")
+        if self.results is not None:
+            with self.results.open("a") as file:
+                file.write(json.dumps(found) + "\n")
         self.known[found["key"]] = found
 
 
@@ -86,13 +105,19 @@ class Search:
     propose: Propose
     bench: Bench
     noise_bpb: float | None = None
-    """Standard deviation of one training's score, where the arm has use of it."""
+    """Standard deviation of a pair's difference, where it is known."""
+    keep_probability: float = 0.5
+    """How likely a trial must be better to be kept; 0.5: the lower score stands."""
+    start_knobs: Mapping[str, Any] = field(default_factory=lambda: WRONG)
+    """How the start differs from the trainer."""
     fixed: tuple[str, ...] = ()
     """Constants that are no knobs in this search."""
     records: list[TrialRecord] = field(default_factory=list)
     edits: dict[int, tuple[Edit, ...]] = field(default_factory=dict)
     tried: list[TriedChange] = field(default_factory=list)
     incumbent: str = ""
+    standing: int = 0
+    """The trial that the incumbent is from."""
     best: list[float] = field(default_factory=list)
     """The incumbent's score after each trial, as it was chosen."""
     training_seconds: float = 0.0
@@ -125,25 +150,31 @@ class Search:
 
     def start(self) -> str:
         """The trainer, with some of its knobs put wrong."""
-        stands = TRAINER.read_text(encoding="utf-8")
-        for name in self.fixed:
-            stands = re.sub(rf"(?m)^({name} = .+?)  #.*$", r"\1", stands)
-        return set_knobs(stands, {**self.bench.trials.sizes.knobs, **WRONG})
+        return start_of({**self.bench.trials.sizes.knobs, **self.start_knobs}, self.fixed)
 
     def _take(self, number: int, idea: Proposal, source: str | None) -> None:
         """Train a source, keep it if it is lower, and write the trial down; None is no use."""
         found: Mapping[str, Any] = {"val_bpb": None, "failure": Reason.INVALID_EDIT}
         if source is not None:
-            found = self.bench.measure(f"{self.arm}/{self.repeat}/{number}", source, number)
+            found = self.bench.measure(f"{self.arm}/{self.repeat}/{number}", source, SEED)
             self.training_seconds += found["training_seconds"]
             self.tried.append(_change(number, self.incumbent, source))
         score, stood = found["val_bpb"], self.best[-1] if self.best else None
-        kept = score is not None and (stood is None or score < stood)
+        chance = self._chance(None if score is None or stood is None else score - stood)
+        kept = score is not None and (stood is None or (chance or 0.0) > self.keep_probability)
         self.edits[number] = idea.edits
         self.records.append(self._record(number, idea, source, found, kept))
         if kept and source is not None:
-            self.incumbent = source
+            self.incumbent, self.standing = source, number
         self.best.append(score if kept or stood is None else stood)
+
+    def _chance(self, difference: float | None) -> float | None:
+        """How likely a difference means better, all being alike beforehand."""
+        if difference is None:
+            return None
+        if self.noise_bpb is None:
+            return float(difference < 0)
+        return NormalDist().cdf(-difference / self.noise_bpb)
 
     def _brief(self, number: int) -> Brief:
         trials = self.bench.trials
@@ -153,7 +184,7 @@ class Search:
             seed=self.repeat,
             program="",
             runtime_contract="",
-            incumbent_commit="",
+            incumbent_commit=str(self.standing),
             incumbent_source=self.incumbent,
             incumbent_bpb=None,
             noise_bpb=self.noise_bpb,
@@ -162,7 +193,7 @@ class Search:
             budget_seconds=5.0,
             startup_free_seconds=10.0,
             sequence_length=trials.sizes.sequence_length,
-            vocab_size=trials.corpus.vocab_size,
+            vocab_size=trials.sizes.vocab_size,
             tried=tuple(self.tried),
             near_misses=tuple(self._near_misses()),
         )
@@ -199,7 +230,7 @@ class Search:
         return TrialRecord(
             study=self.arm,
             number=number,
-            parent="",
+            parent=str(self.standing),
             commit=str(number),
             title=idea.title,
             proposer=idea.proposer,
@@ -210,6 +241,7 @@ class Search:
                 sentence="",
                 difference_bpb=difference,
                 noise_bpb=self.noise_bpb,
+                probability_better=self._chance(difference),
             ),
             val_bpb=found["val_bpb"],
             replicates=(Replicate(seed=number, training=trained),) if source is not None else (),
@@ -218,6 +250,14 @@ class Search:
             started_at=now,
             finished_at=now,
         )
+
+
+def start_of(values: Mapping[str, Any], fixed: Iterable[str] = ()) -> str:
+    """The trainer with some of its constants set, and some that are no knobs."""
+    stands = TRAINER.read_text(encoding="utf-8")
+    for name in fixed:
+        stands = re.sub(rf"(?m)^({name} = .+?)  #.*$", r"\1", stands)
+    return set_knobs(stands, values)
 
 
 def _change(number: int, before: str, after: str) -> TriedChange:

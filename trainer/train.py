@@ -39,7 +39,7 @@ WIDTH = 64  # one of 32, 64, 96, 128, 192, 256, 384, 512, 640, 768; channels of 
 HEAD_WIDTH = 32  # channels of an attention head; WIDTH must be a multiple of it
 FEED_FORWARD_RATIO = 4  # 2..8; hidden channels of a feed-forward layer, in units of WIDTH
 WINDOW_PATTERN = "L"  # one of "L", "SL", "SSL", "SSSL", "SSSSL"; windows, repeated over the blocks
-SHORT_WINDOW_SHARE = 0.5  # 0.0625..0.5 log; an S window, as a share of the sequence length
+SHORT_WINDOW_SHARE = 0.5  # 0.0625..0.5 log; share; an S window, of the sequence length
 VALUE_EMBEDDING_EVERY = 2  # 0..4; every n-th block, counted from the last, has one; 0: none
 ROPE_BASE = 10_000.0  # 500.0..500000.0 log; longest wavelength of the rotary positions
 ATTENTION_SHARPNESS = 1.0  # 0.5..2.0 log; factor on the scores of normalised queries and keys
@@ -69,10 +69,10 @@ WARM_DOWN_SHARE = 0.5  # 0.1..0.8; share of the budget, at its end, in which the
 FINAL_LEARNING_RATE_SHARE = 0.05  # 0.0..0.3; what they fall to
 
 # --- The machine -------------------------------------------------------------------------
-# No knobs: what is sane here differs by a factor of a hundred between machines.
+# No knobs but one: what is sane here differs by a factor of a hundred between machines.
 
-DEVICE_BATCH_SIZE = 8  # rows that go through the model at once; memory grows with it
-TOTAL_BATCH_TOKENS = 2_048  # tokens of one optimiser step; whole device batches
+DEVICE_BATCH_SIZE = 8  # rows at once; TOTAL_BATCH_TOKENS must be a multiple of its tokens
+TOTAL_BATCH_TOKENS = 2_048  # 256..1_048_576 log; tokens of one optimiser step
 COMPILE = False  # torch.compile: faster steps, a start-up of up to minutes
 TRAINING_PRECISION = "probe"  # "probe", "float32" or "bfloat16"
 ORTHOGONAL_PRECISION = "probe"  # the same, for Muon's matrix products

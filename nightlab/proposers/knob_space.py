@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nightlab.proposers.knobs import Knob, Value
+from nightlab.proposers.knobs import LARGEST, Knob, Value
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -28,8 +28,9 @@ def search_space(knob: Knob, reach: float) -> "BaseDistribution":
     )
 
     if knob.choices is not None:
-        known = any(is_same(knob.value, choice) for choice in knob.choices)
-        return CategoricalDistribution((*knob.choices, *(() if known else (knob.value,))))
+        return CategoricalDistribution(_near_choices(knob, reach))
+    if doubled := _doublings(knob, reach):
+        return CategoricalDistribution(doubled)
     low, high, value = knob_range(knob)
     if knob.log:
         factor = (high / low) ** reach
@@ -45,6 +46,44 @@ def search_space(knob: Knob, reach: float) -> "BaseDistribution":
     if knob.is_integer:
         return IntDistribution(int(near), int(far), log=knob.log, step=int(knob.step or 1))
     return FloatDistribution(float(near), float(far), log=knob.log, step=knob.step)
+
+
+def _near_choices(knob: Knob, reach: float) -> tuple[Value, ...]:
+    """The choices, its own value among them; of numbers a part of them, on both sides of it."""
+    choices = knob.choices or ()
+    if not any(is_same(knob.value, choice) for choice in choices):
+        choices = (*choices, knob.value)
+    if reach >= 1 or any(isinstance(choice, bool | str) for choice in choices):
+        return choices
+    ordered = sorted(choices, key=float)
+    place = next(at for at, choice in enumerate(ordered) if is_same(choice, knob.value))
+    near = max(1, round(reach * len(ordered)))
+    return tuple(ordered[max(0, place - near) : place + near + 1])
+
+
+def _doublings(knob: Knob, reach: float) -> tuple[int, ...]:
+    """Halves and doubles of a knob that counts the tokens of whole rows; none for others."""
+    value = knob.value
+    if knob.divisor is None or not knob.divisor.is_rows or not isinstance(value, int) or value < 1:
+        return ()
+    low, high, _ = knob_range(knob)
+    found, most = [value], value * (2 if reach < 1 else LARGEST)
+    while found[-1] * 2 <= min(high, most):
+        found.append(found[-1] * 2)
+    while found[0] % 2 == 0 and found[0] // 2 >= max(low, 1, value / 2 if reach < 1 else 1):
+        found.insert(0, found[0] // 2)
+    return tuple(found)
+
+
+def snapped(knob: Knob, value: float) -> int | float | None:
+    """The nearest number that the knob's steps and whole numbers allow; None if that is none."""
+    low, high, _ = knob_range(knob)
+    if knob.step:
+        value = low + round((value - low) / knob.step) * knob.step
+        value = value if value <= high * (1 + ROUNDING) else value - knob.step
+    if knob.is_integer:
+        value = round(value)
+    return value if low <= value <= high else None
 
 
 def knob_range(knob: Knob) -> tuple[float, float, float]:
@@ -102,7 +141,7 @@ def is_near_value(knob: Knob, value: Any, earlier: Any) -> bool:
         return False
     low, high, _ = knob_range(knob)
     if knob.log:
-        if earlier <= 0:
+        if earlier <= 0 or value <= 0:
             return False
         return bool(abs(math.log(value / earlier)) < MIN_MOVE * math.log(high / low))
     return bool(abs(value - earlier) < MIN_MOVE * (high - low))

@@ -11,6 +11,11 @@ comment on the line where the value ends begins with one of::
 and may go on with ``; explanation``. A comment of another form makes no knob, nor do numbers
 beyond ``LARGEST`` or ``SMALLEST``, nor a step that divides its range into more than ``MOST_STEPS``.
 The source is read as text and never run: it may come from a model.
+
+The comment of any other constant may tie a knob to it, in one of these words::
+
+    # channels of a head; WIDTH must be a multiple of it
+    # rows at a time; TOTAL_BATCH_TOKENS must be a multiple of its tokens
 """
 
 import ast
@@ -19,7 +24,7 @@ import math
 import re
 import tokenize
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nightlab.errors import UsageError
 from nightlab.settings import TRAINER_FILE
@@ -42,6 +47,18 @@ _RANGE = re.compile(
     rf"(?:\s+(?P<log>log)|\s+step\s+(?P<step>{_NUMBER}))?\s*(?:;(?P<explanation>.*))?"
 )
 _CHOICE = re.compile(r"#\s*one of\s+(?P<rest>.+)")
+_TIE = re.compile(r"\b(?P<knob>[A-Z]\w*) must be a multiple of (?P<of>it|its tokens)(?!\w)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Divisor:
+    """A constant that a knob's value must be a whole multiple of."""
+
+    name: str
+    value: int
+    """Above 0."""
+    is_rows: bool = False
+    """Whether it counts rows, of which the knob counts the tokens: times the sequence length."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +75,7 @@ class Knob:
     step: int | float | None = None
     choices: tuple[Value, ...] | None = None
     explanation: str = ""
+    divisor: Divisor | None = None
 
     @property
     def is_integer(self) -> bool:
@@ -75,14 +93,16 @@ class _Constant:
 def read_knobs(source: str) -> dict[str, Knob]:
     """Read the declared knobs, in the order of the file; a source that is no Python has none."""
     constants = _constants(source)
-    comments = _comments(source) if constants else {}
-    knobs = {}
+    by_line = _comments(source) if constants else {}
+    knobs: dict[str, Knob] = {}
+    divisors: dict[str, Divisor] = {}
     for constant in constants.values():
-        line = constant.node.end_lineno or constant.node.lineno
-        knob = _declared(constant, comments.get(line, ""))
+        comment = by_line.get(constant.node.end_lineno or constant.node.lineno, "")
+        knob = _declared(constant, comment)
         if knob is not None:
             knobs[knob.name] = knob
-    return knobs
+        divisors.update(_ties(constant, comment))
+    return {name: replace(knob, divisor=divisors.get(name)) for name, knob in knobs.items()}
 
 
 def knob_values(source: str) -> dict[str, Value]:
@@ -183,6 +203,17 @@ def _declared(constant: _Constant, comment: str) -> Knob | None:
         step=step,
         explanation=(match["explanation"] or "").strip(),
     )
+
+
+def _ties(constant: _Constant, comment: str) -> dict[str, Divisor]:
+    """The knobs whose values a constant divides, as its comment says."""
+    value = constant.value
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        return {}
+    return {
+        found["knob"]: Divisor(name=constant.name, value=value, is_rows=found["of"] == "its tokens")
+        for found in _TIE.finditer(comment)
+    }
 
 
 def _number(text: str) -> int | float:
