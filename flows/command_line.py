@@ -9,7 +9,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from flows.commands import comparison, machine, sessions, steering, study
+from flows.commands import comparison, consolidation, machine, sessions, steering, study
 from flows.commands.common import EXIT_MISTAKE
 from nightlab.errors import NightlabError
 
@@ -27,6 +27,7 @@ COMMANDS = (
     study.show,
     sessions.retry,
     sessions.confirm,
+    consolidation.consolidate,
     steering.suggest,
     steering.stop,
     steering.program,

@@ -97,14 +97,18 @@ def export(
 
 def sync(study: Study) -> None:
     """Bring MLflow up to date from git, for the trials it missed."""
-    from nightlab.ledger import confirmations
+    from nightlab.ledger import confirmations, consolidations
     from nightlab.tracking import synchronise
 
     places, ledger = Places.find(), existing_ledger(study)
     console = Console()
     with console.status(f"Bringing MLflow up to date with study {study} …"):
         result = synchronise(
-            ledger, places.tracking_uri, places.mlruns, confirmed=confirmations(ledger)
+            ledger,
+            places.tracking_uri,
+            places.mlruns,
+            confirmed=confirmations(ledger),
+            consolidated=consolidations(ledger),
         )
     console.print(
         f"MLflow has all {result.trials} trials of {study}; {result.changed} were mended."

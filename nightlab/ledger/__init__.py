@@ -9,6 +9,8 @@ from these refs of one repository:
     refs/nightlab/<study>/inflight/<NNNN>    annotated tag on the candidate being worked on
     refs/nightlab/<study>/holdout/<NNNN>     annotated tag: one use of the holdout split
     refs/nightlab/<study>/confirmations/<NNNN>  annotated tag on an incumbent: its gain, again
+    refs/nightlab/<study>/consolidations/<NNNN>  annotated tag: what it could do without
+    refs/heads/nightlab/<study>-consolidated the incumbent without that, for people
     refs/nightlab/<study>/suggestions/<TIME>-<RANDOM>  annotated tag: a person's idea
     refs/nightlab/<study>/stop               a person's request that the session stop
     refs/nightlab/<study>/session            on a remote only: who works on the study
@@ -21,6 +23,15 @@ from nightlab.ledger.confirmations import (
     ConfirmationRecord,
     confirmations,
     write_confirmation,
+)
+from nightlab.ledger.consolidations import (
+    ConsolidationRecord,
+    LeftOut,
+    Together,
+    consolidations,
+    offer_branch,
+    offered_commits,
+    write_consolidation,
 )
 from nightlab.ledger.export import results_tsv
 from nightlab.ledger.holdout import HoldoutUse, holdout_uses, record_holdout_use
@@ -49,23 +60,29 @@ from nightlab.ledger.summary import StudySummary, study_summary
 
 __all__ = [
     "ConfirmationRecord",
+    "ConsolidationRecord",
     "HoldoutUse",
     "Ledger",
+    "LeftOut",
     "LineCounts",
     "Recovery",
     "Remote",
     "Session",
     "StopRequest",
     "StudySummary",
+    "Together",
     "add_suggestion",
     "ask_remote_to_stop",
     "ask_to_stop",
     "confirmations",
+    "consolidations",
     "fetch_suggestions",
     "forget_stop",
     "hear_stop",
     "hold_session",
     "holdout_uses",
+    "offer_branch",
+    "offered_commits",
     "record_holdout_use",
     "refuse_if_busy",
     "results_tsv",
@@ -79,4 +96,5 @@ __all__ = [
     "take_suggestions",
     "waiting_suggestions",
     "write_confirmation",
+    "write_consolidation",
 ]

@@ -2,8 +2,8 @@
 
 Records and evidence are written once, so two copies can only miss some of them; a number that
 stands for two different trials is an error and never a choice. The branch only moves forward.
-Marks are replaced while a trial goes on, and deleted with it. Confirmations and suggestions go
-one way: of two copies, the one that got further stays.
+Marks are replaced while a trial goes on, and deleted with it. Confirmations, consolidations and
+suggestions go one way: of two copies, the one that got further stays.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from nightlab.errors import LedgerError, RemoteError
 from nightlab.ledger.confirmations import progress, read_confirmation
+from nightlab.ledger.consolidations import read_consolidation
 from nightlab.ledger.documents import from_json, message_of
 from nightlab.ledger.names import StudyRefs, number_of
 from nightlab.ledger.plumbing import Plumbing
@@ -24,10 +25,11 @@ _ORDER = (
     "trials",
     "branch",
     "confirmations",
+    "consolidations",
     "suggestions",
     "inflight",
 )
-_ONE_WAY = ("confirmations", "suggestions")
+_ONE_WAY = ("confirmations", "consolidations", "suggestions")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,15 +174,18 @@ class Merge:
         return _progress(here) < _progress(there)
 
     def _is_ahead(self, ref: str, one: str, other: str) -> bool:
-        """Whether a confirmation or a suggestion got further in one copy than in the other.
+        """Whether what goes one way got further in one copy than in the other.
 
         An object that is not here stands on the remote since the last fetch: that is ahead.
         """
         if not self._is_here(other):
             return False
         mine, theirs = self.plumbing.contents([one, other])
-        if self.refs.kind(ref) == "suggestions":
+        kind = self.refs.kind(ref)
+        if kind == "suggestions":
             return is_later(read_suggestion(mine, ref), read_suggestion(theirs, ref))
+        if kind == "consolidations":
+            return read_consolidation(mine, ref).progress > read_consolidation(theirs, ref).progress
         return progress(read_confirmation(mine, ref)) > progress(read_confirmation(theirs, ref))
 
     def _mark(self, tag: bytes) -> InFlight:

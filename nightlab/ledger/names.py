@@ -19,6 +19,11 @@ class StudyRefs:
         return f"{BRANCHES}{self.study}"
 
     @property
+    def consolidated(self) -> str:
+        """Full name of the branch that a consolidation offers."""
+        return f"{self.branch}-consolidated"
+
+    @property
     def root(self) -> str:
         """Prefix of all other refs of the study, without a slash at its end."""
         return f"refs/nightlab/{self.study}"
@@ -53,7 +58,7 @@ class StudyRefs:
         """Return ``branch``, the folder of a numbered or named ref, or None for no such ref."""
         if ref == self.branch:
             return "branch"
-        kinds = "trials|evidence|inflight|holdout|confirmations"
+        kinds = "trials|evidence|inflight|holdout|confirmations|consolidations"
         pattern = rf"{re.escape(self.root)}/(?:({kinds})/\d+|(suggestions)/[\w-]+)"
         match = re.fullmatch(pattern, ref)
         return match[1] or match[2] if match else None

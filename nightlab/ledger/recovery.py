@@ -116,9 +116,10 @@ def _remove_stale_locks(
 
 
 def _lock_files(plumbing: Plumbing, refs: StudyRefs) -> list[Path]:
-    branch = plumbing.common_directory / f"{refs.branch}.lock"
+    branches = [refs.branch, refs.consolidated]
+    locks = [plumbing.common_directory / f"{branch}.lock" for branch in branches]
     folder = plumbing.common_directory / refs.root
-    return [branch, *sorted(folder.rglob("*.lock"))]
+    return [*locks, *sorted(folder.rglob("*.lock"))]
 
 
 def _shared_lock_files(plumbing: Plumbing, locks: dict[Path, float]) -> list[Path]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nightlab.errors import RemoteError, UsageError
 from nightlab.ledger.merging import Merge, RefUpdate
-from nightlab.ledger.names import StudyRefs
+from nightlab.ledger.names import BRANCHES, StudyRefs
 from nightlab.ledger.plumbing import GitResult, Plumbing
 
 _SILENT = {"GCM_INTERACTIVE": "never", "SSH_ASKPASS_REQUIRE": "never"}
@@ -160,6 +160,30 @@ class Remote:
                 f"({result.complaint}); everything is safe in this clone, and the next push "
                 "sends it."
             )
+
+    def push_consolidated(self, commit: str, replaceable: Collection[str]) -> bool:
+        """Push the branch that a consolidation offers; say whether it stands there now.
+
+        Args:
+            commit: where it is to stand.
+            replaceable: commits that it may be moved away from.
+
+        Raises:
+            RemoteError: the remote did not answer or refused.
+        """
+        ref = self.refs.consolidated
+        begun_from_it = StudyRefs(ref.removeprefix(BRANCHES)).root
+        result = self._exchange("ls-remote", self.name, ref, f"{begun_from_it}/*")
+        if result.status != 0:
+            raise self._silent(result)
+        lines = (line.split("\t", 1) for line in result.stdout.decode().splitlines())
+        there = {name: oid for oid, name in lines}
+        standing = there.get(ref)
+        if standing != commit:
+            if len(there) > (ref in there) or standing not in (None, *replaceable):
+                return False
+            self.push_updates([RefUpdate(ref=ref, old=standing, new=commit)])
+        return True
 
     def read(self, ref: str, oid: str) -> bytes:
         """Return the contents of the object that a ref of the remote stands at."""

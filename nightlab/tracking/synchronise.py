@@ -6,9 +6,11 @@ from typing import Protocol
 
 from nightlab.errors import TrackingError
 from nightlab.ledger.confirmations import ConfirmationRecord
+from nightlab.ledger.consolidations import ConsolidationRecord
 from nightlab.records import Evidence, Frozen, TrialRecord
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
 from nightlab.tracking.connection import cause, failures, import_mlflow, shown_address
+from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
 from nightlab.tracking.content import describe_trial
 from nightlab.tracking.store import Store, TrialRuns
 
@@ -48,6 +50,7 @@ def synchronise(
     mlruns: Path,
     on_progress: Callable[[int, int], None] | None = None,
     confirmed: Iterable[ConfirmationRecord] = (),
+    consolidated: Iterable[ConsolidationRecord] = (),
 ) -> SyncResult:
     """Create, complete and correct the runs of every record; done twice it changes nothing.
 
@@ -57,6 +60,7 @@ def synchronise(
         mlruns: where a local store keeps its artifacts.
         on_progress: called after each trial with the number done and the number of all.
         confirmed: the study's confirmations; those under way are left out.
+        consolidated: its consolidations, likewise.
 
     Raises:
         TrackingError: MLflow did not answer, or refused.
@@ -81,6 +85,9 @@ def synchronise(
         for confirmation in confirmed:
             if confirmation.finished_at is not None:
                 store.write_alone(describe_confirmation(confirmation), NUMBER_TAG)
+        for consolidation in consolidated:
+            if consolidation.finished_at is not None:
+                store.write_alone(describe_consolidation(consolidation), CONSOLIDATION_TAG)
     except failures() as error:
         raise TrackingError(
             f"MLflow needs to answer at {shown_address(tracking_uri)} and did not "

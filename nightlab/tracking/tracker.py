@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 from nightlab import events
 from nightlab.ledger.confirmations import ConfirmationRecord
+from nightlab.ledger.consolidations import ConsolidationRecord
 from nightlab.records import CurvePoint, Evidence, InFlight, TrialRecord, utc_now
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
 from nightlab.tracking.connection import cause, import_mlflow, shown_address
+from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
 from nightlab.tracking.content import (
     CANDIDATE,
     TrialContent,
@@ -137,6 +139,12 @@ class Tracker:
         content = describe_confirmation(record)
         if self.away is None:
             self._submit(lambda: self._open().write_alone(content, NUMBER_TAG))
+
+    def consolidated(self, record: ConsolidationRecord) -> None:
+        """Show a finished consolidation as a run of its own."""
+        content = describe_consolidation(record)
+        if self.away is None:
+            self._submit(lambda: self._open().write_alone(content, CONSOLIDATION_TAG))
 
     def files_written(self, kind: str, paths: Iterable[Path]) -> None:
         """Put files, such as the report's, on the study's run of that kind and name."""

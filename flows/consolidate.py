@@ -1,0 +1,131 @@
+"""What could a study do without? Each kept change left out, in pairs with the incumbent."""
+
+from typing import Annotated
+
+from prefect import flow
+from prefect.runtime import flow_run
+from pydantic import Field, SkipValidation
+
+from flows.killed_runs import close_killed_runs
+from flows.progress import session_progress
+from flows.pushing import push_or_say
+from nightlab import events
+from nightlab.errors import RemoteError
+from nightlab.judging.consolidating import FEWEST_PAIRS, MOST_PAIRS
+from nightlab.ledger import ConsolidationRecord, Ledger, Remote, offered_commits
+from nightlab.records import utc_now
+from nightlab.settings import Places, recorded_settings
+from nightlab.study.consolidation import (
+    add_trained,
+    begin_consolidation,
+    finish_consolidation,
+    latest_consolidation,
+    next_round,
+    offer,
+)
+from nightlab.study.consolidation_codes import check_consolidatable
+from nightlab.study.session import Session, open_session
+from nightlab.study.steering import Steering, stop_asked_since
+from tasks.consolidate import consolidate as train_code
+from tasks.prepare import prepare
+
+
+@flow(name="consolidation", flow_run_name="consolidate {study}", validate_parameters=False)
+def consolidation(
+    session: Annotated[Session, SkipValidation], study: str, pairs: int
+) -> ConsolidationRecord:
+    """Train round by round, or resume where a kill cut in; then say what came out.
+
+    If a person asks the session to stop, it is left to be resumed.
+    """
+    began = utc_now()
+    record = begin_consolidation(session, pairs)
+    while due := next_round(session, record):
+        if stop_asked_since(session, began):
+            text = f"Asked to stop: `nightlab consolidate {study}` goes on with it."
+            events.publish(events.Notice(text=text))
+            return record
+        events.publish(
+            events.StepBegun(
+                study=study,
+                number=record.incumbent_trial,
+                step="consolidate",
+                title=", ".join(each.code for each in due),
+                seed=due[0].seed,
+            )
+        )
+        running = [train_code.submit(session, record, each) for each in due]
+        trained = [(each, future.result()) for each, future in zip(due, running, strict=True)]
+        record = add_trained(session, record, trained)
+        push_or_say(session)
+    record = finish_consolidation(session, record)
+    session.tracker.consolidated(record)
+    events.publish(events.Notice(text=record.sentence))
+    return record
+
+
+@flow(name="consolidate", flow_run_name="consolidate {study}")
+def consolidate(
+    study: str,
+    pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = MOST_PAIRS,
+    again: bool = False,
+    remote: str | None = None,
+) -> ConsolidationRecord:
+    """Leave one kept change out at a time, and offer the code without those that bring nothing.
+
+    Args:
+        study: its name.
+        pairs: the most pairs of trainings for each change.
+        again: begin anew with fresh seeds, where the incumbent has been consolidated already.
+        remote: git remote to fetch the study from and push it to.
+    """
+    places = Places.find()
+    if remote is not None:
+        Remote(places.root, remote, study).fetch()
+    ledger = Ledger(places.root, study)
+    records = ledger.records()
+    check_consolidatable(study, records)
+    known = latest_consolidation(ledger)
+    if known is not None and known.finished_at is not None and not again:
+        _offer_or_say(ledger, known)
+        return known
+    settings = recorded_settings(records[-1].settings)
+    # No model is asked for anything here, so none has to be reachable.
+    without_ideas = {"proposer": "knobs", "model": None, "command": None}
+    settings = settings.model_copy(update={**without_ideas, "remote": remote or settings.remote})
+    identifier = flow_run.get_id() or ""
+    with (
+        open_session(settings, places, identifier=identifier) as session,
+        session_progress(session),
+    ):
+        close_killed_runs(session)
+        prepare(session)
+        record = consolidation(session, study, pairs)
+        _offer_or_say(session.ledger, record)
+        session.tracker.flush(timeout_seconds=60)
+        push_or_say(session)
+        _push_branch_or_say(session, record)
+        Steering(session).end()
+        return record
+
+
+def _offer_or_say(ledger: Ledger, record: ConsolidationRecord) -> None:
+    problem = offer(ledger, record)
+    if problem is not None:
+        events.publish(events.Notice(text=problem))
+
+
+def _push_branch_or_say(session: Session, record: ConsolidationRecord) -> None:
+    """Push the branch that is offered: a worker's clone may be gone with the worker."""
+    commit, remote = record.consolidated_commit, session.remote
+    if commit is None or remote is None:
+        return
+    branch = f"{session.ledger.branch}-consolidated"
+    try:
+        stands = remote.push_consolidated(commit, offered_commits(session.ledger))
+    except RemoteError as error:
+        events.publish(events.Notice(text=f"Branch {branch} is not pushed: {error}"))
+        return
+    if not stands:
+        text = f"Branch {branch} at remote {remote.name!r} is not this study's, so it stays."
+        events.publish(events.Notice(text=text))

@@ -1,0 +1,23 @@
+"""Train and score one code of a consolidation once more."""
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from nightlab.ledger import ConsolidationRecord
+from nightlab.records import Replicate
+from nightlab.study.consolidation import Due, consolidate_once
+from nightlab.study.session import Session
+from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
+
+
+@task(
+    name="consolidate",
+    task_run_name="{due.code} seed {due.seed}",
+    retries=len(SANDBOX_DELAYS_SECONDS),
+    retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
+    retry_condition_fn=may_succeed,
+    cache_policy=NO_CACHE,
+)
+def consolidate(session: Session, record: ConsolidationRecord, due: Due) -> Replicate:
+    """Train with a fresh seed and score on ``val``."""
+    return consolidate_once(session, record, due)
