@@ -109,10 +109,11 @@ def read_run(seed: int, minutes: float, ledger: Ledger) -> FirstRun:
 
 def print_run(run: FirstRun) -> None:
     """A line, and what was kept."""
+    kept = ", ".join(run.kept) or "nothing"
     gain = "nothing confirmed" if run.gain_percent is None else f"{run.gain_percent:.1f} %"
     print(
         f"seed {run.seed:3}: {run.minutes:4.1f} min, {run.trials} trials, {run.trainings} "
-        f"trainings ({run.of_incumbent} of the incumbent), {gain}; kept {', '.join(run.kept) or '-'}",
+        f"trainings ({run.of_incumbent} of the incumbent), {gain}; kept {kept}",
         flush=True,
     )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from nightlab import events
 from nightlab.records import CurvePoint, Pair, TrialRecord, Verdict
 
-TRAINING_STEPS = ("train", "confirm")
+TRAINING_STEPS = ("train", "confirm", "consolidate")
 SCORING_STEP = "evaluate"
 QUIET_SECONDS = 3.0
 """A training that said nothing for so long is over, once the next one begins."""
