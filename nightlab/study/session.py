@@ -5,6 +5,7 @@ is downloaded, built or paid for. Leaving releases everything, whatever happened
 """
 
 import hashlib
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping
@@ -100,7 +101,8 @@ class Session:
     @property
     def lanes(self) -> int:
         """How many trainings run side by side: one on a GPU, one on each core of a CPU."""
-        return 1 if self.device.kind == "cuda" else min(self.device.threads, MOST_LANES)
+        cores = len(os.sched_getaffinity(0))
+        return 1 if self.device.kind == "cuda" else min(cores, MOST_LANES)
 
     def corpus_request(self) -> CorpusRequest:
         """What the session asks of its corpus."""
