@@ -204,8 +204,11 @@ class Clock:
 
     def since_gate(self) -> tuple[float, float]:
         """Seconds since the gate: of the study's clock, and of the wall clock."""
-        used, wall, _ = self._gate or (self.used_seconds, self.wall_seconds, 0.0)
-        return self.used_seconds - used, self.wall_seconds - wall
+        if self._gate is None:
+            return 0.0, 0.0
+        used, wall, _ = self._gate
+        wall_seconds = self.wall_seconds - wall
+        return (wall_seconds if self.kind == "wall" else self.used_seconds - used), wall_seconds
 
     def is_over(self) -> bool:
         """Whether the job was ended since its time is over.
