@@ -26,10 +26,8 @@ def test_a_token_budget_brings_a_generous_cap_unless_one_is_set() -> None:
     sizes = SessionSettings(preset="quick", budget_tokens=5000).sizes
     assert sizes.budget_tokens == 5000
     assert sizes.budget_seconds == 3 * PRESETS["quick"].budget_seconds
-    assert sizes.most_training_tokens == 5000 + sizes.sequence_length
     capped = SessionSettings(preset="quick", budget_tokens=5000, budget_seconds=7).sizes
     assert (capped.budget_tokens, capped.budget_seconds) == (5000, 7)
-    assert PRESETS["quick"].most_training_tokens is None
     with pytest.raises(ValidationError, match="greater than 0"):
         SessionSettings(budget_tokens=0)
 

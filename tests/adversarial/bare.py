@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -160,6 +161,13 @@ def call(name: str, *arguments: object) -> int:
     given = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
     result = libc.syscall(ctypes.c_long(number), *given)
     return -ctypes.get_errno() if result == -1 else int(result)
+
+
+def spin(seconds: float) -> None:
+    """Compute for so many processor seconds of this process."""
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
 
 
 def rename(name: str) -> None:

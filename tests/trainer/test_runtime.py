@@ -46,12 +46,17 @@ class Host:
     """Plays the host by hand: opens the gate when asked, notes what it is told."""
 
     def __init__(
-        self, corpus: Path, budget_seconds: float, budget_tokens: int | None = None
+        self,
+        corpus: Path,
+        budget_seconds: float,
+        budget_tokens: int | None = None,
+        **go: object,
     ) -> None:
         self.pair = Pair.open()
         self.messages: list[object] = []
         self._budget_seconds = budget_seconds
         self._budget_tokens = budget_tokens
+        self._go = go
         self._corpus = corpus
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
@@ -89,7 +94,7 @@ class Host:
                     return
                 self.messages.append(message)
                 if isinstance(message, Ready):
-                    go = {"type": "go", "num_tokens": tokens.num_tokens}
+                    go = {"type": "go", "num_tokens": tokens.num_tokens, **self._go}
                     channel.send(go, deadline, tokens.fileno())
 
 
@@ -195,8 +200,93 @@ def test_a_slow_save_is_given_time_but_never_half_of_the_budget(corpus, monkeypa
     run = Host(corpus, budget_seconds=10).connect(monkeypatch)
     run._started = 100.0
     for rehearsed, kept in ((0.0, 0.5), (0.3, 0.9), (60.0, 5.0)):
-        run._save_seconds = max(runtime.MIN_SAVE_SECONDS, runtime.SAVE_TIME_FACTOR * rehearsed)
+        least = runtime.MIN_SAVE_SECONDS["wall"]
+        run._save_seconds["wall"] = max(least, runtime.SAVE_TIME_FACTOR * rehearsed)
         assert run._last_moment() == pytest.approx(110 - kept)
+    run._clock = "processor"
+    assert run._last_moment() == pytest.approx(109.8), "a rehearsal on the other clock"
+
+
+def test_a_rehearsal_is_timed_on_both_clocks(corpus, monkeypatch):
+    run = Host(corpus, budget_seconds=10).connect(monkeypatch)
+    save = torch.save
+
+    def slowly(state, path):
+        save(state, path)
+        time.sleep(0.5)
+
+    monkeypatch.setattr(torch, "save", slowly)
+    run.rehearse_save(torch.nn.Linear(3, 3))
+    assert run._save_seconds["wall"] >= 1.5
+    assert run._save_seconds["processor"] < 1.0, "a disk that is waited for computes nothing"
+
+
+class Ticking:
+    """A clock that moves when it is told to."""
+
+    def __init__(self, monkeypatch, kind):
+        self.now = 100.0
+        monkeypatch.setitem(runtime.CLOCKS, kind, lambda: self.now)
+
+
+def steps_of(run, ticking, seconds):
+    """Take steps of these lengths, the last of them again and again."""
+    lengths, count = list(seconds), 0
+    for _ in run.batches(2):
+        ticking.now += lengths.pop(0) if len(lengths) > 1 else lengths[0]
+        count += 1
+    return count, ticking.now - 100.0
+
+
+@pytest.mark.parametrize("kind", ["processor", "wall"])
+def test_the_batches_follow_the_clock_that_the_host_names(corpus, monkeypatch, kind):
+    ticking = Ticking(monkeypatch, kind)
+    run = Host(corpus, budget_seconds=10, clock=kind).connect(monkeypatch)
+    fractions = []
+    for _ in run.batches(2):
+        ticking.now += 1.0
+        fractions.append(run.fraction)
+    least = runtime.MIN_SAVE_SECONDS[kind]
+    assert fractions == pytest.approx([step / (10 - least) for step in range(1, 10)])
+
+
+def test_one_step_that_stalled_does_not_end_the_training(corpus, monkeypatch):
+    ticking = Ticking(monkeypatch, "processor")
+    run = Host(corpus, budget_seconds=20, clock="processor").connect(monkeypatch)
+    steps, end = steps_of(run, ticking, [0.1] * 165 + [2.0, 0.1])
+    assert 19.5 < end < 20 - 0.2, "what one more step of 0.1 s and the save need is left, no more"
+    assert steps > 170
+
+
+def test_what_reports_say_of_whole_steps_counts_too(corpus, monkeypatch):
+    # As on a GPU: the batches of a step are taken at once, and it is waited for at its end.
+    ticking = Ticking(monkeypatch, "processor")
+    run = Host(corpus, budget_seconds=20, clock="processor").connect(monkeypatch)
+    for batch, _ in enumerate(run.batches(2), start=1):
+        if batch % 4 == 0:
+            ticking.now += 1.0
+            run.report(batch // 4, 2.0, batch)
+    assert ticking.now - 100.0 == 19.0, "one more step would not have ended in time"
+
+
+def test_a_dry_runs_end_is_on_the_same_clock(corpus, monkeypatch):
+    ticking = Ticking(monkeypatch, "processor")
+    go = {"clock": "processor", "rehearsal_seconds": 3.0}
+    run = Host(corpus, budget_seconds=20, **go).connect(monkeypatch)
+    assert steps_of(run, ticking, [1.0])[0] == 3
+
+
+def test_processor_seconds_are_those_of_threads_and_children_too():
+    before = runtime.processor_seconds()
+    time.sleep(0.2)
+    assert runtime.processor_seconds() - before < 0.15
+    spin = "import time\nwhile time.process_time() < 0.3: pass"
+    thread = threading.Thread(
+        target=subprocess.run, args=([sys.executable, "-S", "-c", spin],), kwargs={"check": True}
+    )
+    thread.start()
+    thread.join()
+    assert runtime.processor_seconds() - before > 0.25
 
 
 def test_compiled_weights_have_plain_names():
@@ -262,34 +352,61 @@ def test_synthetic_batches_leave_the_global_random_state_alone(corpus, monkeypat
     assert torch.equal(before, torch.get_rng_state())
 
 
-def windows(tokens, seed=0):
-    return runtime.TokenWindows(np.asarray(tokens, dtype="<u2"), torch.device("cpu"), seed)
+def windows(tokens, length, seed=0):
+    return runtime.TokenWindows(np.asarray(tokens, dtype="<u2"), length, torch.device("cpu"), seed)
 
 
-def test_an_epoch_sees_every_window_once():
-    made = windows(range(1000)).batches(3, 10)
-    starts = torch.cat([next(made)[0][:, 0] for _ in range(33)])
-    assert len(starts.unique()) >= 98, "an epoch of 98 or 99 windows has no repeats"
-    assert len((starts % 10)[:98].unique()) == 1
-    order = starts[:98].tolist()
-    assert order != sorted(order)
+def starts_of(made, count):
+    return torch.cat([next(made)[0][:, 0] for _ in range(count)]).tolist()
 
 
-def test_the_seed_decides_and_epochs_differ():
-    first, again, other = (windows(range(500), seed).batches(4, 10) for seed in (1, 1, 2))
-    batches = [[torch.cat([next(made)[0] for _ in range(30)])] for made in (first, again, other)]
-    assert torch.equal(batches[0][0], batches[1][0])
-    assert not torch.equal(batches[0][0], batches[2][0])
-    offsets = {int(start) % 10 for start in batches[0][0][:, 0]}
-    assert len(offsets) > 1
+def test_rows_come_in_the_order_of_the_file_then_in_others():
+    # 90 windows of 11 tokens, and a rest.
+    made = windows(range(999), 10).batches(3, 10)
+    whole = [11 * row for row in range(90)]
+    assert starts_of(made, 30) == whole
+    again, third = starts_of(made, 30), starts_of(made, 30)
+    assert sorted(again) == sorted(third) == whole, "an epoch has every window once"
+    assert again != whole
+    assert again not in (whole, third)
 
 
-def test_high_token_ids_stay_positive_and_short_corpora_work():
-    inputs, targets = next(windows([65_535, 0, 65_534]).batches(2, 2))
+def test_a_row_is_a_window_and_its_next_token():
+    text = [[100 * row + place for place in range(5)] for row in range(6)]
+    inputs, targets = next(windows(np.ravel(text), 4).batches(6, 4))
+    assert inputs.tolist() == [row[:-1] for row in text]
+    assert targets.tolist() == [row[1:] for row in text]
+
+
+def test_shorter_rows_are_cut_from_the_windows():
+    text = [[100 * row + place for place in range(10)] for row in range(3)]
+    inputs, targets = next(windows(np.ravel(text), 9).batches(6, 4))
+    assert inputs[:, 0].tolist() == [0, 4, 100, 104, 200, 204], "none goes across windows"
+    assert (targets - inputs == 1).all()
+
+
+def test_longer_rows_are_consecutive_tokens_of_the_file():
+    inputs, targets = next(windows(range(100), 4).batches(3, 30))
+    assert inputs[:, 0].tolist() == [0, 30, 60]
+    assert (targets - inputs == 1).all()
+    with pytest.raises(ValueError, match=r"of length 100 needs 101 training tokens, .* has 100"):
+        next(windows(range(100), 4).batches(1, 100))
+
+
+def test_the_seed_decides_the_later_epochs():
+    first, again, other = (windows(range(500), 10, seed).batches(5, 10) for seed in (1, 1, 2))
+    orders = [starts_of(made, 18) for made in (first, again, other)]
+    assert orders[0] == orders[1]
+    assert orders[0][:45] == orders[2][:45], "the host has drawn the first"
+    assert orders[0] != orders[2]
+
+
+def test_high_token_ids_stay_positive():
+    inputs, targets = next(windows([65_535, 0, 65_534], 2).batches(2, 2))
     assert inputs.tolist() == [[65_535, 0]] * 2
     assert targets.tolist() == [[0, 65_534]] * 2
     with pytest.raises(ValueError, match="needs 4 training tokens"):
-        next(windows([1, 2, 3]).batches(1, 3))
+        next(windows([1, 2, 3], 3).batches(1, 3))
 
 
 class Copied(Exception):  # noqa: N818 - no error: the end of what can be seen without a GPU
@@ -312,7 +429,7 @@ class FirstCopy(TorchDispatchMode):
 
 
 def test_the_indices_of_a_batch_are_copied_to_a_gpu_without_waiting_for_it():
-    made = windows(range(100))
+    made = windows(range(100), 4)
     with FakeTensorMode(allow_non_fake_inputs=True):
         made._bits = torch.empty(100, dtype=torch.int16, device="cuda")
         with FirstCopy(), pytest.raises(Copied) as copied:
@@ -332,7 +449,8 @@ def main():
     run = runtime.connect()
     for step, (inputs, targets) in enumerate(run.batches(4), start=1):
         run.report(step, 1.25, step * inputs.numel())
-        time.sleep(0.1)
+        end = time.process_time() + 0.1
+        while time.process_time() < end: pass
     run.save(torch.nn.Linear(2, 2))
 if __name__ == "__main__":
     main()
@@ -357,6 +475,17 @@ def test_by_hand(corpus):
     assert "loss 1.2500" in done.stdout
     assert "saved after" in done.stdout
     assert done.stdout.endswith(f"checkpoint: {corpus / 'out' / 'checkpoint.pt'}\n")
+
+
+def test_by_hand_the_text_is_the_engines(tmp_path):
+    path = tmp_path / "train.bin"
+    path.write_bytes(np.arange(1_003, dtype="<u2").tobytes())
+    descriptor = runtime._text_by_hand(path, LENGTH, 11)
+    try:
+        with TokenFile.from_windows(path, seed=11, sequence_length=LENGTH) as tokens:
+            assert os.pread(descriptor, 2**20, 0) == os.pread(tokens.fileno(), 2**20, 0)
+    finally:
+        os.close(descriptor)
 
 
 def test_by_hand_without_a_corpus_says_what_is_missing(tmp_path):

@@ -349,7 +349,7 @@ def test_a_checkpoint_that_the_engine_took_late_is_not_scored(train, monkeypatch
     monkeypatch.setattr(clock, "LOOK_SECONDS", 10.0)
     monkeypatch.setattr(clock, "LONGEST_LOOK_SECONDS", 2.5)
     monkeypatch.setattr("random.expovariate", lambda rate: 1 / rate)
-    with pytest.raises(MachineBusy, match="the engine came .* s late"):
+    with pytest.raises(MachineBusy, match=r"the engine came .* s late"):
         train("gate()\nsave()\nspin(60)", budget_seconds=0.5)
 
 
@@ -367,9 +367,7 @@ def test_start_up_beyond_its_free_part_is_taken_off_the_budget(train):
 
 def test_a_start_up_that_takes_the_whole_budget(train):
     gates = []
-    result = train(
-        "spin(3)\ngate()", budget_seconds=1.0, startup_free_seconds=0.5, gates=gates
-    )
+    result = train("spin(3)\ngate()", budget_seconds=1.0, startup_free_seconds=0.5, gates=gates)
     assert result.failure is Reason.STARTUP_TIMEOUT
     assert "used up the whole budget of 1" in result.message
     assert gates == []
@@ -393,7 +391,9 @@ def test_a_checkpoint_does_not_count_once_the_cap_of_a_token_budget_is_reached(t
         budget_tokens=5000,
     )
     assert result.failure is Reason.TIMEOUT
-    assert "cap of 1 processor seconds was reached before the budget of 5,000 tokens" in result.message
+    assert (
+        "cap of 1 processor seconds was reached before the budget of 5,000 tokens" in result.message
+    )
     assert "4,800 were reported" in result.message
 
 

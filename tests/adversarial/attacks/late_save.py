@@ -4,15 +4,14 @@ Success: weights that were saved late are taken.
 """
 
 import signal
-import time
 
-from bare import gate, save, start, train_honestly
+from bare import gate, save, spin, start, train_honestly
 
 KIND = "gate"
 LAYER = "the host's clock: killed at the deadline"
 CONTROL = "naive"
 EXPECTED = "timeout"
-BUDGET = 0.5
+BUDGET = 0.3
 
 
 def attack() -> None:
@@ -20,7 +19,7 @@ def attack() -> None:
         signal.signal(number, signal.SIG_IGN)
     start()
     gate()
-    time.sleep(1.5)
+    spin(0.9)
     save(b"cheated")
 
 

@@ -1,24 +1,28 @@
-"""Runs on processors that it was not given.
+"""Computes on every processor of the machine at once, while one is meant for it.
 
-Success: a job with one thread may run on more processors than one, or takes others back.
+Success: weights are taken that cost more than the budget.
 """
 
 import os
 
-from bare import refused, scene, train_honestly, won
+from bare import gate, in_child, refused, save, spin, start, train_honestly
 
-KIND = "resources"
-LAYER = "affinity; a candidate can widen its own, since torch's libraries have to"
-OPEN = ("1", "2")
-CONTROL = "unconfined"
+KIND = "gate"
+LAYER = "processor seconds of the whole tree: each processor's count"
+CONTROL = "naive"
+EXPECTED = "timeout"
+BUDGET = 0.3
 
 
 def attack() -> None:
     with refused():
         os.sched_setaffinity(0, range(os.cpu_count() or 1))
-    allowed = len(os.sched_getaffinity(0))
-    if allowed > 1 and scene["engine"]:
-        won(f"{allowed} processors for a job that was given one thread")
+    start()
+    gate()
+    children = [in_child(lambda: spin(0.5)) for _ in range(max(2, os.cpu_count() or 1))]
+    for child in children:
+        os.waitpid(child, 0)
+    save(b"cheated")
 
 
 def honest() -> None:
