@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import fmean
 
-from nightlab.judging.prior import Finding
+from nightlab.judging.prior import Array, Finding, prior_of
 from nightlab.records import Pair, Reason, Replicate, TrialRecord, Verdict
 
 WEAK_PAIRS = 4
@@ -21,6 +22,14 @@ class Noise:
     pair_bpb: float
     """Standard deviation of one pair's difference."""
     degrees_of_freedom: int
+
+    def including(self, gains_bpb: Sequence[float]) -> "Noise":
+        """With what the pairs of one more trial show."""
+        middle = fmean(gains_bpb)
+        squares = self.degrees_of_freedom * self.pair_bpb**2
+        squares += math.fsum((gain - middle) ** 2 for gain in gains_bpb)
+        degrees = self.degrees_of_freedom + len(gains_bpb) - 1
+        return Noise(pair_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +72,9 @@ def pairs_of(candidate: Iterable[Replicate], bank: Mapping[int, Replicate]) -> t
     pairs = []
     for each in candidate:
         twin = bank.get(each.seed)
-        if each.val_bpb is not None and twin is not None and twin.val_bpb is not None:
+        if each.val_bpb is None or twin is None or twin.val_bpb is None:
+            continue
+        if each.place == twin.place:
             pairs.append(
                 Pair(seed=each.seed, candidate_bpb=each.val_bpb, incumbent_bpb=twin.val_bpb)
             )
@@ -97,12 +108,26 @@ def noise_of(gains_bpb: Iterable[Sequence[float]], preset_noise_bpb: float) -> N
         gains_bpb: of each trial, the gains of its pairs.
         preset_noise_bpb: counts as ``WEAK_PAIRS`` degrees of freedom.
     """
-    squares, degrees = WEAK_PAIRS * preset_noise_bpb**2, WEAK_PAIRS
+    noise = Noise(pair_bpb=preset_noise_bpb, degrees_of_freedom=WEAK_PAIRS)
     for gains in gains_bpb:
-        middle = fmean(gains)
-        squares += math.fsum((gain - middle) ** 2 for gain in gains)
-        degrees += len(gains) - 1
-    return Noise(pair_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
+        noise = noise.including(gains)
+    return noise
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What a study knows before a trial."""
+
+    noise: Noise
+    prior: Array
+    """Of the next idea's effect, in units of the noise."""
+
+
+@lru_cache(maxsize=4)
+def known_of(learnt: Learnt, preset_noise_bpb: float) -> Known:
+    """What the earlier trials say, the same at every step of a trial."""
+    noise = noise_of(learnt.gains_bpb, preset_noise_bpb)
+    return Known(noise, prior_of(findings_of(learnt, noise), noise.degrees_of_freedom))
 
 
 def findings_of(learnt: Learnt, noise: Noise) -> list[Finding]:

@@ -21,10 +21,10 @@ from enum import StrEnum
 from statistics import fmean
 
 from nightlab.judging import verdict_sentence
-from nightlab.judging.case import Case, Noise, findings_of, noise_of, pairs_of
+from nightlab.judging.case import Case, Noise, known_of, noise_of, pairs_of
 from nightlab.judging.crashes import first_crash
 from nightlab.judging.evidence import Belief, believe, worth_of_pairs
-from nightlab.judging.prior import Finding, prior_of
+from nightlab.judging.prior import Finding
 from nightlab.records import Decision, Pair, Reason, Replicate, Verdict
 
 BASELINE_REPLICATES = 2
@@ -94,23 +94,23 @@ def judge(case: Case) -> Decision | tuple[Wanted, ...]:
     failed = _pruned(case) or first_crash(case.candidate)
     if failed is not None:
         return failed
-    pairs = pairs_of(case.candidate, case.bank)
+    pairs, wanted = pairs_of(case.candidate, case.bank), _wanted(case)
     if not pairs:
-        return _more(case)
+        return wanted
     weighed = weigh(case, pairs)
     belief = weighed.belief
-    can_go_on = len(pairs) < min(MOST_PAIRS, len(case.seeds))
-    if can_go_on and _is_worth_more(case, weighed):
-        return _more(case)
-    if belief.better >= case.keep_probability and belief.gain > 0:
+    if wanted and _is_worth_more(case, weighed):
+        return wanted
+    if belief.is_kept(case.keep_probability):
         return _verdict(weighed, Verdict.KEEP, Reason.IMPROVED)
     if case.saves_code:
         no_worse = belief.above(-SIMPLER_MARGIN + case.lost_bpb / weighed.noise.pair_bpb)
         if no_worse >= SIMPLER_PROBABILITY:
             return _verdict(weighed, Verdict.KEEP, Reason.SIMPLER, no_worse)
-        if no_worse >= 0.5 and can_go_on and len(pairs) < SIMPLER_PAIRS:
-            return _more(case)
-    reason = Reason.REGRESSION if belief.interval[1] < 0 else Reason.WITHIN_NOISE
+        if no_worse >= 0.5 and wanted and len(pairs) < SIMPLER_PAIRS:
+            return wanted
+    low, high = belief.interval
+    reason = Reason.REGRESSION if high < 0 else Reason.WITHIN_NOISE
     return _verdict(weighed, Verdict.DISCARD, reason)
 
 
@@ -130,12 +130,14 @@ class Weighed:
 
 def weigh(case: Case, pairs: tuple[Pair, ...]) -> Weighed:
     """What is believed of a candidate after its pairs, of which there is one at least."""
+    known = known_of(case.learnt, case.preset_noise_bpb)
     own = tuple(-pair.difference_bpb for pair in pairs)
-    noise = noise_of((*case.learnt.gains_bpb, own), case.preset_noise_bpb)
-    prior = prior_of(findings_of(case.learnt, noise), noise.degrees_of_freedom)
-    finding = Finding(fmean(own) / noise.pair_bpb, len(own))
-    belief = believe(prior, finding, noise.degrees_of_freedom)
-    return Weighed(pairs=pairs, noise=noise, belief=belief)
+    # How far its own pairs lie apart counts too: they are lighter where that is unusually far.
+    noise = known.noise.including(own)
+    weight = len(own) * (known.noise.pair_bpb / noise.pair_bpb) ** 2
+    finding = Finding(fmean(own) / known.noise.pair_bpb, weight)
+    belief = believe(known.prior, finding, noise.degrees_of_freedom)
+    return Weighed(pairs=pairs, noise=known.noise, belief=belief)
 
 
 def needed_gain_bpb(case: Case) -> float:
@@ -143,14 +145,13 @@ def needed_gain_bpb(case: Case) -> float:
 
     Negative where one that seems worse would still be trained again.
     """
-    noise = noise_of(case.learnt.gains_bpb, case.preset_noise_bpb)
-    prior = prior_of(findings_of(case.learnt, noise), noise.degrees_of_freedom)
+    known = known_of(case.learnt, case.preset_noise_bpb)
+    noise, prior = known.noise, known.prior
     low, high = -4.0, 4.0
     while high - low > 0.05:
         middle = (low + high) / 2
         belief = believe(prior, Finding(middle, 1), noise.degrees_of_freedom)
-        is_kept = belief.better >= case.keep_probability
-        if is_kept or _worth(case, belief, noise, banked=True):
+        if belief.is_kept(case.keep_probability) or _worth(case, belief, noise, banked=True):
             high = middle
         else:
             low = middle
@@ -158,15 +159,16 @@ def needed_gain_bpb(case: Case) -> float:
 
 
 def _is_worth_more(case: Case, weighed: Weighed) -> bool:
-    done = {pair.seed for pair in weighed.pairs}
-    following = next(seed for seed in case.seeds if seed not in done)
-    return _worth(case, weighed.belief, weighed.noise, banked=following in case.bank)
+    banked = all(each.subject is Subject.CANDIDATE for each in _wanted(case))
+    return _worth(case, weighed.belief, weighed.noise, banked=banked)
 
 
 def _worth(case: Case, belief: Belief, noise: Noise, *, banked: bool) -> bool:
     """Whether some number of further pairs brings more than it costs."""
     cost = 1.0 if banked else 1.0 + TWIN_SHARE
     price = cost * price_of_training(case, noise)
+    if belief.at_stake(case.keep_probability) <= price:
+        return False
     return any(
         worth_of_pairs(belief, count, case.keep_probability) > count * price for count in LOOK_AHEAD
     )
@@ -179,21 +181,19 @@ def price_of_training(case: Case, noise: Noise) -> float:
     return min(price, MOST_PRICE)
 
 
-def _more(case: Case) -> tuple[Wanted, ...]:
+def _wanted(case: Case) -> tuple[Wanted, ...]:
     """The candidate's next trainings and the twins that they lack, a lane each.
 
-    A twin goes first: beside its curve the candidate's training can be stopped early.
+    A twin goes first: beside its curve the candidate's training can be stopped early. What was
+    excused (``crashes.EXCUSED``) is trained again.
     """
-    done = {each.seed for each in case.candidate}
-    scored = {each.seed for each in case.candidate if each.val_bpb is not None}
+    done = {each.seed for each in case.candidate if each.val_bpb is not None}
     wanted: list[Wanted] = []
-    for seed in case.seeds:
-        if seed not in case.bank and (seed not in done or seed in scored):
+    for seed in case.seeds[:MOST_PAIRS]:
+        if seed not in case.bank:
             wanted.append(Wanted(Subject.INCUMBENT, seed))
         if seed not in done:
             wanted.append(Wanted(Subject.CANDIDATE, seed))
-        if len(wanted) >= case.lanes:
-            break
     return tuple(wanted[: case.lanes])
 
 

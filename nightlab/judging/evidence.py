@@ -5,14 +5,15 @@ All in units of the standard deviation of one pair; positive gains are better.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from nightlab.judging.prior import GRID, IS_BETTER, Array, Finding, likelihood
+from nightlab.judging.prior import EDGES, GRID, IS_BETTER, Array, Finding, likelihood
 
 INTERVAL = (0.025, 0.975)
-NODES = 48
-"""Outcomes of further pairs that are weighed."""
+OUTCOMES: Array = np.linspace(-6, 6, 97)
+"""Of further pairs, as they are weighed: beyond these none changes a verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +36,18 @@ class Belief:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % credible interval of the gain."""
-        low, high = np.interp(INTERVAL, np.cumsum(self.mass), GRID)
+        below = np.concatenate(([0.0], np.cumsum(self.mass)))
+        low, high = np.interp(INTERVAL, below, EDGES)
         return float(low), float(high)
+
+    def is_kept(self, keep_probability: float) -> bool:
+        """Whether this suffices for a keep."""
+        return self.better >= keep_probability and self.gain > 0
+
+    def at_stake(self, keep_probability: float) -> float:
+        """What knowing the effect for certain would add to what the decision gains."""
+        wrong = -GRID if self.is_kept(keep_probability) else GRID
+        return float(self.mass @ np.maximum(wrong, 0.0))
 
     def above(self, effect: float) -> float:
         """Probability that the gain is at least ``effect``."""
@@ -55,16 +66,20 @@ def worth_of_pairs(belief: Belief, count: int, keep_probability: float) -> float
     """How much ``count`` more pairs are expected to add to what the decision gains.
 
     The decision gains the expected gain of what is kept, and nothing of what is not (the value of
-    sample information: Raiffa and Schlaifer, "Applied Statistical Decision Theory", 1961).
-    Never negative, but for rounding.
+    sample information: Raiffa and Schlaifer, "Applied Statistical Decision Theory", 1961). So
+    the pairs are worth what those of their outcomes bring that would change the verdict.
     """
-    now = belief.gain if belief.better >= keep_probability else 0.0
-    spread = 1 / math.sqrt(count)
-    low, high = np.interp((1e-4, 1 - 1e-4), np.cumsum(belief.mass), GRID)
-    outcomes = np.linspace(low - 4 * spread, high + 4 * spread, NODES)
-    chances = np.exp(-(((outcomes[:, None] - GRID) / spread) ** 2) / 2) * belief.mass
-    totals = chances.sum(axis=1)
-    weights = totals / totals.sum()
-    posterior = chances / np.maximum(totals, 1e-300)[:, None]
-    kept = posterior @ IS_BETTER >= keep_probability
-    return float(weights @ np.where(kept, posterior @ GRID, 0.0)) - now
+    columns = np.stack([belief.mass, belief.mass * IS_BETTER, belief.mass * GRID], axis=1)
+    chances, better, gains = (_outcomes_of(count) @ columns).T
+    kept = (better >= keep_probability * chances) & (gains > 0)
+    if belief.is_kept(keep_probability):
+        return -float(gains[~kept].sum())
+    return float(gains[kept].sum())
+
+
+@cache
+def _outcomes_of(count: int) -> Array:
+    """Probability of each mean of so many pairs, a row each, at each effect of the grid."""
+    distance = (OUTCOMES[:, None] - GRID) * math.sqrt(count)
+    density = np.exp(-(distance**2) / 2) * math.sqrt(count / (2 * math.pi))
+    return np.asarray(density * (OUTCOMES[1] - OUTCOMES[0]))

@@ -11,19 +11,21 @@ standard deviation of one pair; positive is better.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 
-_REACH = 7.0
-# Fine near zero, where verdicts are made, and wide enough for gains of many hundred units.
-GRID: Array = np.sinh(np.linspace(-_REACH, _REACH, 561))
+# Fine near zero, where verdicts are made, and wide enough for losses of hundreds of units.
+GRID: Array = 2 * np.sinh(np.linspace(-6.25, 6.25, 501))
 """Effects that are told apart."""
-_WIDTHS: Array = np.gradient(GRID)
-IS_BETTER: Array = np.where(GRID > 1e-9, 1.0, np.where(GRID < -1e-9, 0.0, 0.5))
-"""How much of each cell of the grid is a gain: the cell at zero lies half on either side."""
+EDGES: Array = np.concatenate(([GRID[0]], (GRID[1:] + GRID[:-1]) / 2, [GRID[-1]]))
+"""Where the cells around them end."""
+# The cell at zero lies half on either side.
+IS_BETTER: Array = np.where(np.abs(GRID) < 1e-9, 0.5, GRID > 0)
+"""How much of each cell is a gain."""
 
 LOCATIONS = (-2.0, -1.0, -0.5, 0.0)
 SCALES = (0.15, 0.5, 1.2, 3.0, 8.0)
@@ -39,7 +41,7 @@ class Finding:
     gain: float
     """Mean over its pairs."""
     pairs: float
-    """How many; a part of one where all that is known is a forecast."""
+    """How many usual ones they weigh as; a part of one where there is but a forecast."""
 
 
 def likelihood(finding: Finding, freedom: float) -> Array:
@@ -49,8 +51,8 @@ def likelihood(finding: Finding, freedom: float) -> Array:
         finding: of an idea; its gain is finite.
         freedom: degrees of freedom of the estimate of sigma.
     """
-    distance = (finding.gain - GRID) * math.sqrt(finding.pairs)
-    return np.asarray((1 + distance**2 / freedom) ** (-(freedom + 1) / 2))
+    squared = finding.pairs * (finding.gain - GRID) ** 2
+    return np.asarray(np.exp(-(freedom + 1) / 2 * np.log1p(squared / freedom)))
 
 
 def prior_of(findings: Sequence[Finding], freedom: float) -> Array:
@@ -69,13 +71,14 @@ def prior_of(findings: Sequence[Finding], freedom: float) -> Array:
     return np.asarray(mixed / mixed.sum())
 
 
+@cache
 def _components() -> tuple[Array, Array]:
     """The distributions that are held side by side, a row each, and their first weights."""
     rows, weights = [], []
     for location in LOCATIONS:
         for scale in SCALES:
             density = (1 + ((GRID - location) / scale) ** 2 / FREEDOM) ** (-(FREEDOM + 1) / 2)
-            mass = density * _WIDTHS
+            mass = density * np.diff(EDGES)
             rows.append(mass / mass.sum())
             weights.append(FIRST_WEIGHTS[scale])
     return np.stack(rows), np.asarray(weights) / sum(weights)

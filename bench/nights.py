@@ -1,0 +1,308 @@
+"""What a night finds: the engine's rule beside "keep if lower", at equal device time.
+
+    .venv/bin/python bench/nights.py                            # the table: some minutes
+    .venv/bin/python bench/nights.py --nights 1000 --kinds typical,null --json nights.json
+
+A night is a number of whole trainings. Ideas have a true effect on the score, in standard
+deviations of one training (sigma); a rule is worth the true gain of the incumbent that it ends
+with. A score is code + seed + rest, where what trainings of one seed share is ``rho`` of the
+variance. The engine's rule is its own code: ``judge``, on cases made of records. A training that
+is stopped early costs ``STOPPED_COST``: from then on its end is foreseen, with an error. Ideas
+and scores as in the notes of the first engine (issue 21, ``discovery/nights.py``).
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from nightlab.judging.bank import CHECK_ONE_IN, bank_of
+from nightlab.judging.case import Case, Learnt, learnt_from, noise_of
+from nightlab.judging.decision import (
+    BASELINE_REPLICATES,
+    MOST_PAIRS,
+    Subject,
+    Wanted,
+    judge,
+    needed_gain_bpb,
+)
+from nightlab.judging.scores import lost_since_improvement_bpb
+from nightlab.records import (
+    Decision,
+    Evaluation,
+    Forecast,
+    Reason,
+    Replicate,
+    TrainingResult,
+    TrialRecord,
+    Verdict,
+)
+
+KINDS = ("typical", "scarce", "heavy", "null")
+RHOS = (0.73, 0.5, 0.2)
+SIGMA_BPB = 0.01
+STOPPED_COST = 0.35
+FORECAST_ERROR = 0.5
+"""Of a stopped training's foreseen end, in standard deviations of a pair."""
+STOP_CHANCE = 0.1
+"""Chance that it would have gone on, up to which a training is stopped."""
+SPARED_ONE_IN = 20
+WHOLE = TrainingResult()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a night is like."""
+
+    kind: str = "typical"
+    rho: float = 0.5
+    trainings: int = 100
+    stops: bool = True
+    """Whether hopeless first trainings are stopped early."""
+    lanes: int = 1
+    """Trainings side by side; a night then has as many rounds as it has trainings with one."""
+    preset_factor: float = 1.0
+    """What the preset says of the noise, as a multiple of the truth."""
+    drift: float = 0.0
+    """Standard deviation, in sigma, of how far the machine's scores wander in a hundred trainings;
+    as often it jumps by as much."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a night came to."""
+
+    gain: float
+    keeps: int = 0
+    false: int = 0
+    ideas: int = 0
+    trainings: int = 0
+    expected_false: float = 0.0
+
+
+def draw_idea(random: np.random.Generator, kind: str) -> float:
+    """The true gain of one idea in sigma; negative hurts."""
+    if kind == "null":
+        return 0.0
+    draw = random.random()
+    nothing = {"typical": 0.85, "scarce": 0.95, "heavy": 0.9}[kind]
+    if draw < 0.6:
+        return -random.exponential(4.0 if kind == "heavy" else 3.0)
+    if draw < nothing:
+        return random.normal(0, 0.3)
+    if kind == "heavy":
+        return random.pareto(1.5)
+    return random.exponential(1.5 if kind == "typical" else 2.0)
+
+
+class Machine:
+    """Scores by code and seed, in sigma; lower is better."""
+
+    def __init__(self, random: np.random.Generator, world: World) -> None:
+        self._random, self._world = random, world
+        self._shared: dict[int, float] = {}
+        self._own = math.sqrt(1 - world.rho)
+        self._shift = 0.0
+
+    def score(self, mean: float, seed: int) -> float:
+        """One training's."""
+        if seed not in self._shared:
+            self._shared[seed] = self._random.normal(0, math.sqrt(self._world.rho))
+        if self._world.drift:
+            self._shift += self._random.normal(0, self._world.drift / 10)
+            if self._random.random() < 0.02:
+                self._shift += self._random.normal(0, self._world.drift)
+        return mean + self._shift + self._shared[seed] + self._random.normal(0, self._own)
+
+
+def keep_if_lower(random: np.random.Generator, world: World, *, fresh: bool = False) -> Outcome:
+    """The original's rule: one training of every idea; whatever is lower is kept.
+
+    With one seed for all; or with fresh ones.
+    """
+    machine, mean, outcome = Machine(random, world), 0.0, Outcome(0.0, trainings=1)
+    best = machine.score(mean, 0)
+    while outcome.trainings < world.trainings:
+        gain = draw_idea(random, world.kind)
+        outcome.trainings += 1
+        outcome.ideas += 1
+        score = machine.score(mean - gain, outcome.ideas if fresh else 0)
+        if score < best:
+            best, mean = score, mean - gain
+            outcome.keeps += 1
+            outcome.false += gain <= 0
+    outcome.gain = -mean
+    return outcome
+
+
+@dataclass(slots=True)
+class Study:
+    """A study whose scores are drawn instead of trained, judged by the engine."""
+
+    random: np.random.Generator
+    world: World
+    keep_probability: float
+    mean: float = 0.0
+    """The incumbent's true score."""
+    spent: float = 0.0
+    records: list[TrialRecord] = field(default_factory=list)
+    outcome: Outcome = field(default_factory=lambda: Outcome(0.0))
+    machine: Machine = field(init=False)
+    preset_noise_bpb: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.machine = Machine(self.random, self.world)
+        usual = SIGMA_BPB * math.sqrt(2 * (1 - self.world.rho))
+        self.preset_noise_bpb = usual * self.world.preset_factor
+
+    @property
+    def commit(self) -> str:
+        """The incumbent's."""
+        kept = [record for record in self.records if record.verdict is Verdict.KEEP]
+        return kept[-1].commit
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the night is."""
+        return self.spent >= self.world.trainings
+
+    def begin(self) -> None:
+        """Train the baseline."""
+        seeds = range(BASELINE_REPLICATES)
+        self.spent += math.ceil(len(seeds) / self.world.lanes)
+        own = [self._train(self.mean, seed) for seed in seeds]
+        decision = Decision.model_construct(verdict=Verdict.KEEP, reason=Reason.BASELINE)
+        self._record("0", decision, own, [])
+
+    def trial(self, gain: float, *, saves_code: bool = False) -> Decision | None:
+        """Try code that is better than the incumbent by ``gain``; None where the night ends."""
+        learnt, parent = learnt_from(self.records), self.commit
+        lost = lost_since_improvement_bpb(self.records, parent)
+        noise = noise_of(learnt.gains_bpb, self.preset_noise_bpb).pair_bpb
+        is_checked = self.random.integers(CHECK_ONE_IN) == 0 if CHECK_ONE_IN else False
+        own: list[Replicate] = []
+        anew: list[Replicate] = []
+        while True:
+            bank = bank_of(self.records, parent, "", anew, noise)
+            if is_checked and not anew:
+                bank.pop(0, None)
+            case = Case(
+                candidate=own,
+                bank=bank,
+                seeds=range(MOST_PAIRS),
+                learnt=learnt,
+                preset_noise_bpb=self.preset_noise_bpb,
+                keep_probability=self.keep_probability,
+                saves_code=saves_code,
+                lost_bpb=lost,
+                lanes=self.world.lanes,
+            )
+            judged = judge(case)
+            if isinstance(judged, Decision):
+                break
+            if self.is_over:
+                return None
+            self._round(judged, case, gain, own, anew)
+        number = str(len(self.records))
+        self._record(number, judged, own, anew, parent)
+        if judged.verdict is Verdict.KEEP:
+            self.mean -= gain
+        return judged
+
+    def _round(
+        self,
+        wanted: Iterable[Wanted],
+        case: Case,
+        gain: float,
+        own: list[Replicate],
+        anew: list[Replicate],
+    ) -> None:
+        """Train what is wanted, side by side; it lasts as long as the longest."""
+        longest, is_first = 0.0, not own
+        for each in wanted:
+            cost = 1.0
+            if each.subject is Subject.INCUMBENT:
+                anew.append(self._train(self.mean, each.seed))
+            else:
+                replicate = self._train(self.mean - gain, each.seed)
+                if is_first and self.world.stops:
+                    replicate = self._stopped(replicate, case)
+                if replicate.failure is Reason.PRUNED:
+                    cost = STOPPED_COST
+                own.append(replicate)
+            longest = max(longest, cost)
+            self.outcome.trainings += 1
+        self.spent += longest
+
+    def _stopped(self, replicate: Replicate, case: Case) -> Replicate:
+        """The training, or as it was stopped because its end was foreseen."""
+        twin = case.bank.get(replicate.seed)
+        if twin is None or twin.val_bpb is None or replicate.val_bpb is None:
+            return replicate
+        if self.random.integers(SPARED_ONE_IN) == 0:
+            return replicate
+        error = FORECAST_ERROR * self.preset_noise_bpb / self.world.preset_factor
+        gain = twin.val_bpb - replicate.val_bpb + self.random.normal(0, error)
+        if gain > 0 or _chance_below(gain - needed_gain_bpb(case), error) > STOP_CHANCE:
+            return replicate
+        forecast = Forecast.model_construct(expected_bpb=twin.val_bpb - gain)
+        training = TrainingResult.model_construct(
+            failure=Reason.PRUNED, message="Stopped.", forecast=forecast
+        )
+        return Replicate.model_construct(seed=replicate.seed, training=training)
+
+    def _train(self, mean: float, seed: int) -> Replicate:
+        # Not validated: that takes longer than the decision.
+        evaluation = Evaluation.model_construct(
+            val_bpb=SIGMA_BPB * self.machine.score(mean, seed)
+        )
+        return Replicate.model_construct(seed=seed, training=WHOLE, evaluation=evaluation)
+
+    def _record(
+        self,
+        commit: str,
+        decision: Decision,
+        own: Sequence[Replicate],
+        anew: Sequence[Replicate],
+        parent: str | None = None,
+    ) -> None:
+        self.records.append(
+            TrialRecord.model_construct(
+                parent=commit if parent is None else parent,
+                commit=commit,
+                decision=decision,
+                replicates=tuple(own),
+                incumbent_replicates=tuple(anew),
+            )
+        )
+
+
+def _chance_below(distance: float, spread: float) -> float:
+    return 0.5 * math.erfc(-distance / spread / math.sqrt(2))
+
+
+def engine(random: np.random.Generator, world: World, *, keep_probability: float) -> Outcome:
+    """The engine's own rule."""
+    study = Study(random, world, keep_probability)
+    study.begin()
+    outcome = study.outcome
+    while not study.is_over:
+        gain = draw_idea(random, world.kind)
+        decision = study.trial(gain)
+        if decision is None:
+            break
+        outcome.ideas += 1
+        if decision.verdict is Verdict.KEEP:
+            outcome.keeps += 1
+            outcome.false += gain <= 0
+            outcome.expected_false += 1 - (decision.probability_better or 0.0)
+    outcome.gain = -study.mean
+    return outcome
