@@ -38,15 +38,14 @@ class StepClock:
     def split_training(self, results: Sequence[TrainingResult]) -> None:
         """Take start-up and training out of ``sandbox``, which then is what surrounds them.
 
-        Of trainings side by side the longest counts.
+        Of trainings side by side the longest counts: start-up and training of that one, which
+        together are not longer than the round was.
         """
-        longest = {
-            "startup": max((each.startup_seconds or 0.0 for each in results), default=0.0),
-            "train": max((_wall_seconds(each) for each in results), default=0.0),
-        }
-        for step, seconds in longest.items():
-            self.add(step, seconds)
-            self.add("sandbox", -seconds)
+        spent = [(each.startup_seconds or 0.0, _wall_seconds(each)) for each in results]
+        startup, train = max(spent, key=sum, default=(0.0, 0.0))
+        self.add("startup", startup)
+        self.add("train", train)
+        self.add("sandbox", -startup - train)
 
     def totals(self) -> dict[str, float]:
         """Seconds by step, with the whole as ``total``."""
