@@ -189,21 +189,30 @@ class Due:
 def next_round(session: Session, record: ConfirmationRecord) -> tuple[Due, ...]:
     """What to train next, side by side; nothing when the confirmation can be finished.
 
-    Pair after pair, both codes of one before the next. A code that fails twice in a row ends it.
+    Pair after pair, both codes of one before the next, and no seed that no pair needs: every
+    training uses the holdout once more. A code that fails twice in a row ends it.
     """
-    if _failure(record) is not None or len(pairs(record)) >= record.wanted:
+    if _failure(record) is not None:
         return ()
     due: list[Due] = []
-    index = 0
-    while len(due) < max(session.lanes, 1):
+    index, whole = 0, len(pairs(record))
+    while whole < record.wanted and len(due) < session.lanes:
         seed, index = fresh_seed(record, index), index + 1
-        for code in Code:
-            if all(each.seed != seed for each in replicates(record, code)):
-                source = session.ledger.source(_commit(record, code))
-                checkpoint = session.work / f"confirm-{code.value}-{seed}.pt"
-                due.append(Due(code, seed, source, checkpoint))
-    missing = 2 * (record.wanted - len(pairs(record)))
-    return tuple(due[: min(session.lanes, missing)])
+        missing = _missing(record, seed, session.place)
+        for code in missing:
+            source = session.ledger.source(_commit(record, code))
+            checkpoint = session.work / f"confirm-{code.value}-{seed}.pt"
+            due.append(Due(code, seed, source, checkpoint))
+        whole += bool(missing)
+    return tuple(due[: session.lanes])
+
+
+def _missing(record: ConfirmationRecord, seed: int, place: str) -> list[Code]:
+    """The codes whose training makes a pair of a seed; none where there is one, or can be none."""
+    done = {code: each for code in Code for each in replicates(record, code) if each.seed == seed}
+    if any(each.place != place or each.val_bpb is None for each in done.values()):
+        return []
+    return [code for code in Code if code not in done]
 
 
 def replicates(record: ConfirmationRecord, code: Code) -> tuple[Replicate, ...]:
