@@ -101,6 +101,7 @@ class Session:
     @property
     def lanes(self) -> int:
         """How many trainings run side by side: one on a GPU, one on each core of a CPU."""
+        # Not the device's threads: those are of one job, which has one core of a CPU.
         cores = len(os.sched_getaffinity(0))
         return 1 if self.device.kind == "cuda" else min(cores, MOST_LANES)
 
