@@ -78,8 +78,8 @@ def next_round(session: Session, mark: InFlight) -> tuple[Training, ...]:
         EvaluationError: the incumbent, which has trained before, does not train any more.
     """
     if is_baseline(mark):
-        here = [each for each in mark.replicates if each.place == session.place]
-        wanted = decision.wanted_for_baseline(here, study_seeds(session.settings), session.lanes)
+        here, seeds = trained_here(session, mark), study_seeds(session.settings)
+        wanted = decision.wanted_for_baseline(here, seeds, session.lanes)
         return tuple(_training(session, mark, each) for each in wanted)
     broken = crashes.broken_down(mark.incumbent_replicates)
     if broken is not None:
@@ -103,7 +103,7 @@ def judged_case(session: Session, mark: InFlight) -> Case:
     learnt = learnt_from(records)
     usual = session.settings.sizes.pair_noise_bpb
     return Case(
-        candidate=[each for each in mark.replicates if each.place == session.place],
+        candidate=trained_here(session, mark),
         bank=_bank(session, mark, records, noise_of(learnt.gains_bpb, usual).pair_bpb),
         seeds=study_seeds(session.settings),
         learnt=learnt,
@@ -126,6 +126,11 @@ def _bank(
     if is_drawn and first in bank and all(each.seed != first for each in anew):
         bank = {seed: each for seed, each in bank.items() if seed != first}
     return bank
+
+
+def trained_here(session: Session, mark: InFlight) -> list[Replicate]:
+    """The trial's own trainings that count: those of this machine, device and engine."""
+    return [each for each in mark.replicates if each.place == session.place]
 
 
 def is_baseline(mark: InFlight) -> bool:

@@ -21,7 +21,7 @@ from nightlab.records import (
     utc_now,
 )
 from nightlab.sandbox.failure import failed_import
-from nightlab.study.measurement import is_baseline, judged_case
+from nightlab.study.measurement import is_baseline, judged_case, trained_here
 from nightlab.study.rebase import with_set_aside
 from nightlab.study.session import Session, flat_settings
 
@@ -38,7 +38,7 @@ def decide_trial(session: Session, mark: InFlight) -> Decision:
     if mark.preflight is not None and mark.preflight.failure is not None:
         return _failed_dry_run(mark.preflight, mark.repairs)
     if is_baseline(mark):
-        return decision.decide_baseline(mark.replicates)
+        return decision.decide_baseline(trained_here(session, mark))
     judged = decision.judge(judged_case(session, mark))
     if not isinstance(judged, Decision):
         raise RuntimeError(f"trial {mark.number} is judged before all replicates are done")
@@ -162,7 +162,7 @@ def record_trial(
 def _level(session: Session, mark: InFlight, verdict: Decision) -> float | None:
     """The number that stands beside those of the study's other trials; see ``TrialRecord``."""
     if is_baseline(mark):
-        return mean_bpb(mark.replicates)
+        return mean_bpb(trained_here(session, mark))
     difference = verdict.difference_bpb if verdict.pairs else None
     return level_bpb(session.ledger.records(), mark.parent, difference)
 
