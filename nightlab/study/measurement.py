@@ -142,11 +142,18 @@ def _training(
     session: Session, mark: InFlight, wanted: Wanted, case: Case | None = None
 ) -> Training:
     """Gather what one training needs; ``case`` is None for the baseline's."""
-    own = wanted.subject is Subject.CANDIDATE and case is not None
-    twin = case.bank.get(wanted.seed) if own and case is not None else None
-    keep_below = math.inf
-    if twin is not None and twin.val_bpb is not None and case is not None:
-        keep_below = twin.val_bpb - decision.needed_gain_bpb(case)
+    twin, watch, keep_below = None, None, math.inf
+    if case is not None and wanted.subject is Subject.CANDIDATE:
+        twin = case.bank.get(wanted.seed)
+        # What a first pair needs is no measure for a later one, which counts with those before
+        # it: that one runs to its end, and its score is audited exactly.
+        if (
+            twin is not None
+            and twin.val_bpb is not None
+            and not pairs_of(case.candidate, case.bank)
+        ):
+            keep_below = twin.val_bpb - decision.needed_gain_bpb(case)
+            watch = _watch(session, mark, case, twin, keep_below)
     whose = wanted.subject.value
     return Training(
         number=mark.number,
@@ -154,19 +161,19 @@ def _training(
         source=session.ledger.source(subject_commit(mark, wanted.subject)),
         checkpoint=session.work / f"{mark.number:04d}-{whose}-{wanted.seed}.pt",
         keep_below_bpb=keep_below,
-        watch=_watch(session, mark, case, twin) if case is not None else None,
+        watch=watch,
         twin=twin,
     )
 
 
 def _watch(
-    session: Session, mark: InFlight, case: Case, twin: Replicate | None
+    session: Session, mark: InFlight, case: Case, twin: Replicate, needed_bpb: float
 ) -> pruning.Watch | None:
     """What may stop a training beside its twin; None where nothing is pruned.
 
     An edit of the schedule may be behind on the way and ahead at the end.
     """
-    if not session.settings.prune or twin is None or not pruning.can_be_followed(twin):
+    if not session.settings.prune or not pruning.can_be_followed(twin):
         return None
     ledger = session.ledger
     if touched_schedule(ledger.source(mark.parent), ledger.source(mark.commit)) is not None:
@@ -178,7 +185,7 @@ def _watch(
         twin,
         pruning.finished_pairs(records),
         sigma_bpb=noise_of(case.learnt.gains_bpb, case.preset_noise_bpb).pair_bpb,
-        needed_bpb=(twin.val_bpb or math.inf) - decision.needed_gain_bpb(case),
+        needed_bpb=needed_bpb,
         most_chance=pruning.FALSE_STOP_RATE * (judged + 1) - pruning.chances_taken(records),
         is_spared=draw % pruning.SPARED_ONE_IN == 0,
     )
