@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from prefect import flow
+from prefect.futures import wait
 from prefect.runtime import flow_run
 from pydantic import Field, SkipValidation
 
@@ -52,6 +53,7 @@ def confirmation(
             )
         )
         running = [confirm_code.submit(session, record, each) for each in due]
+        wait(running)
         measured = [(each, future.result()) for each, future in zip(due, running, strict=True)]
         record = add_confirmed(session, record, measured)
         push_or_say(session)

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
+from prefect.futures import wait
 from prefect.states import Completed, Failed
 from pydantic import SkipValidation
 
@@ -131,6 +132,8 @@ def _round(
         say_twin(session, mark, each)
     with clock("sandbox"):
         running = [train.submit(session, each) for each in trainings]
+        # All of them, before what one of them raises ends the trial: none trains on beside it.
+        wait(running)
         results = [each.result() for each in running]
     clock.split_training(results)
     trained = [at for at, result in enumerate(results) if result.failure is None]
@@ -138,6 +141,7 @@ def _round(
         _say(mark, "evaluate", trainings[at].whose, seed=trainings[at].seed)
     with clock("evaluate"):
         scoring = {at: evaluate.submit(session, trainings[at]) for at in trained}
+        wait(list(scoring.values()))
         scores = {at: future.result() for at, future in scoring.items()}
     return [
         (each, Replicate(seed=each.seed, training=results[at], evaluation=scores.get(at)))
