@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,6 +28,7 @@ STUDY = "night"
 TRAINER = '"""A trainer."""\n\nDEPTH = 4\n'
 RUNTIME = '"""What a trainer may call."""\n'
 MODEL = "openai/new"
+PLACE = "a machine, test, engine 1"
 
 
 @dataclass
@@ -43,6 +44,16 @@ class ScriptedProposer:
     def propose(self, brief: Brief) -> Proposal:
         self.told.append(brief)
         return self.answer(brief)
+
+
+class SilentTracker:
+    """Is told everything, and shows nothing."""
+
+    def model_calls(self, number: int) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *_, **__: None
 
 
 def idea(brief: Brief) -> Proposal:
@@ -69,10 +80,16 @@ def sample_session(root: Path, answer: Callable[[Brief], Proposal] = idea) -> An
         ledger=ledger,
         remote=None,
         device=Device(name="cpu", description="test", threads=1),
+        place=PLACE,
+        lanes=1,
+        engine_version="1",
+        work=root.parent,
         proposer=ScriptedProposer(answer),
         spending=Spending(settings),
         ready_corpus=SimpleNamespace(fingerprint="f" * 64, vocab_size=64),
-        tracker=SimpleNamespace(model_calls=lambda number: nullcontext()),
+        sandbox=SimpleNamespace(confinement=Confinement(rung="none")),
+        hold=SimpleNamespace(push=lambda: None),
+        tracker=SilentTracker(),
         tried={},
     )
 
