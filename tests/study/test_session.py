@@ -1,4 +1,5 @@
 import ast
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,7 +9,7 @@ import pytest
 from nightlab.judging.scores import standing_record
 from nightlab.ledger import Ledger
 from nightlab.presets import PRESETS
-from nightlab.records import Reason, Verdict
+from nightlab.records import Pair, Reason, Verdict
 from nightlab.sandbox.device import Device
 from nightlab.settings import SessionSettings
 from nightlab.study.session import (
@@ -16,12 +17,17 @@ from nightlab.study.session import (
     engine_version,
     find_baseline,
     first_source,
-    replicate_seed,
+    seed_from,
+    study_noise_bpb,
+    study_seeds,
 )
 from tests.conftest import ROOT, git
 from tests.machine_samples import CARDS, Card
 from tests.samples import sample_record
 from tests.study.begun import CPU, baseline
+from tests.study.trained import begun, finished
+
+FIRST_SEEDS = (1_788_622_631, 1_237_078_537)
 
 
 def constants(source: str) -> dict[str, Any]:
@@ -99,12 +105,27 @@ def test_only_a_new_study_is_given_constants(tmp_path: Path) -> None:
     assert ledger.source(ledger.incumbent()) == ledger.source(begun)
 
 
-def test_every_replicate_of_every_trial_has_a_seed_of_its_own() -> None:
-    seeds = {replicate_seed(0, number, index) for number in range(200) for index in range(5)}
-    assert len(seeds) == 1000
-    assert all(0 <= seed < 2**31 for seed in seeds)
-    assert replicate_seed(0, 3, 1) == replicate_seed(0, 3, 1)
-    assert replicate_seed(0, 3, 1) != replicate_seed(1, 3, 1)
+def test_a_studys_seeds_follow_from_its_own_alone() -> None:
+    settings = SessionSettings(study="s", seed=3)
+    assert study_seeds(settings) == study_seeds(SessionSettings(study="another", seed=3))
+    assert set(study_seeds(settings)).isdisjoint(study_seeds(SessionSettings(seed=4)))
+    assert seed_from(0, "pair", 1) != seed_from(0, "confirm", 0, 1)
+    # Known for good: a study that goes on under a later engine has its seeds still.
+    assert study_seeds(SessionSettings())[:2] == FIRST_SEEDS
+
+
+def test_a_studys_noise_is_that_of_its_pairs_and_none_before_its_baseline() -> None:
+    settings = SessionSettings()
+    assert study_noise_bpb(settings, ()) is None
+    assert study_noise_bpb(settings, (begun(),)) == settings.sizes.pair_noise_bpb
+    pairs = tuple(
+        Pair(seed=seed, candidate_bpb=2.0 + wide, incumbent_bpb=2.0)
+        for seed, wide in enumerate((-0.03, 0.03))
+    )
+    wide = study_noise_bpb(settings, (begun(), finished(1, pairs=pairs)))
+    # Four degrees of freedom of the preset's, and one of 0.03 * sqrt(2).
+    expected = math.sqrt((4 * settings.sizes.pair_noise_bpb**2 + 2 * 0.03**2) / 5)
+    assert wide == pytest.approx(expected)
 
 
 def test_the_incumbent_is_the_last_that_was_kept() -> None:
