@@ -32,8 +32,9 @@ class ArmSummary:
     keeps: int
     gain_bpb: float
     gain_in_noise: float
-    """In standard deviations of one training."""
+    """In standard deviations of a pair's difference."""
     training_seconds: float
+    """Of the candidates."""
     cost_usd: float | None
     share: float
     """How often it would get the next turn, 0 to 1."""
@@ -62,17 +63,18 @@ def gain_bpb(record: TrialRecord) -> float:
 
 
 def gain_in_noise(record: TrialRecord) -> float:
-    """The same in standard deviations of one training; 0 where the noise is not known."""
+    """The same in standard deviations of a pair's difference; 0 where that is not known."""
     noise = record.decision.noise_bpb
     return gain_bpb(record) / noise if noise else 0.0
 
 
 def training_seconds(record: TrialRecord) -> float:
-    """Seconds of all trainings of a trial, the incumbent's fresh ones too."""
-    return sum(
-        replicate.training.training_seconds or 0.0
-        for replicate in (*record.replicates, *record.incumbent_replicates)
-    )
+    """Seconds of a candidate's own trainings.
+
+    The incumbent's are banked: which trial's turn it was to train them says nothing about whose
+    idea that trial had.
+    """
+    return sum(replicate.training.training_seconds or 0.0 for replicate in record.replicates)
 
 
 def arm_records(records: Sequence[TrialRecord]) -> dict[Arm, ArmRecord]:

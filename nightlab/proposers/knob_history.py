@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from nightlab.proposers.knob_moves import direction_of, is_as_far
+from nightlab.proposers.knob_moves import Kind, direction_of, is_as_far, kind_of
 from nightlab.proposers.knob_space import is_near_value, is_same
 from nightlab.proposers.knobs import Knob, Value
 from nightlab.records import Reason, TrialRecord, Verdict
@@ -15,6 +15,7 @@ TUNER = "knobs"
 """The proposer whose trials move knobs and nothing else."""
 CLEARLY = 2.0
 """Standard deviations of a pair's difference from which a loss is no accident."""
+RAN_OUT = {Reason.OOM, Reason.TIMEOUT, Reason.STARTUP_TIMEOUT, Reason.RESOURCES}
 RECALL = 40
 """For so many trials, what hurt clearly is not tried again."""
 
@@ -44,6 +45,8 @@ class Attempt:
     """The difference to its incumbent in standard deviations of a pair's; negative is better."""
     is_tuning: bool
     """Whether it moved knobs only."""
+    suspects: tuple[str, ...] = ()
+    """Of a crash: the moved knobs that can have made it."""
 
     @property
     def single(self) -> str | None:
@@ -126,7 +129,7 @@ class History:
         return False
 
     def would_crash(self, idea: Mapping[str, Value]) -> bool:
-        """Whether an idea goes as far as a knob trial that crashed, in all that this one moved.
+        """Whether an idea goes as far as a knob trial that crashed, in all that can have done it.
 
         Where the incumbent has gone as far itself, that crash says nothing more.
         """
@@ -167,7 +170,8 @@ class History:
         return found
 
     def _reaches(self, attempt: Attempt, values: Mapping[str, Value]) -> bool:
-        for name, (start, end) in attempt.moved.items():
+        for name in attempt.suspects:
+            start, end = attempt.moved[name]
             knob = self.knobs[name]
             if not is_as_far(knob, values[name], end, direction_of(knob, start, end)):
                 return False
@@ -191,7 +195,15 @@ class History:
             moved=moved,
             noises=noises,
             is_tuning=record.proposer == TUNER and record.rescue_of is None,
+            suspects=self._suspects(record, tuple(moved)),
         )
+
+    def _suspects(self, record: TrialRecord, moved: tuple[str, ...]) -> tuple[str, ...]:
+        """What a crash may be due to: where time or memory ran out, what makes steps dear."""
+        dear = tuple(
+            name for name in moved if kind_of(self.knobs[name]) not in (Kind.RATE, Kind.SHARE)
+        )
+        return dear if dear and record.reason in RAN_OUT else moved
 
 
 def _fits(knob: Knob, value: Any) -> bool:

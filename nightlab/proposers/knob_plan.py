@@ -16,7 +16,7 @@ make a difference that one pair can show.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, combinations, zip_longest
+from itertools import chain, zip_longest
 
 from nightlab.proposers.knob_history import Attempt, History, Outcome
 from nightlab.proposers.knob_moves import (
@@ -187,14 +187,11 @@ def _stands(history: History, attempt: Attempt) -> bool:
 
 
 def _together(history: History) -> Iterator[Move]:
-    """Several leanings at once: all, then in twos, then each that an earlier incumbent showed."""
+    """Several leanings at once: all, then in twos, then each alone if that was not tried here."""
     found = sorted(_leanings(history), key=lambda leaning: (-leaning.gain, leaning.name))
     best = found[:MOST_TOGETHER]
-    groups: list[Sequence[_Leaning]] = [best] if len(best) > 1 else []
-    if len(best) > 2:
-        groups += combinations(best, 2)
-    groups += [(each,) for each in best]
-    for group in groups:
+    groups: list[Sequence[_Leaning]] = [best, best[:2], best[2:], *((each,) for each in best)]
+    for group in filter(None, groups):
         names = ", ".join(each.name for each in group)
         why = (
             "What was measured of each of these alone leans this way, not surely enough to be "

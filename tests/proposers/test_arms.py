@@ -51,6 +51,14 @@ def test_cost_is_counted_in_trials_and_a_turn_without_training_is_not_free() -> 
     assert (arms[Arm.RESCUE].cost, arms[Arm.RESCUE].gain) == (0, 0)
 
 
+def test_an_arm_does_not_pay_for_trainings_of_the_incumbent() -> None:
+    twins = sample_record(9, scores=(2.0, 2.0, 2.0)).replicates
+    first = trial(1, "llm").model_copy(update={"incumbent_replicates": twins})
+    arms = arm_records([first, trial(2, "knobs")])
+    assert arms[Arm.STRUCTURE].cost == pytest.approx(arms[Arm.TUNING].cost)
+    assert [each.training_seconds for each in summarise_arms([first])] == [20]
+
+
 def test_a_summary_names_the_arms_that_had_a_turn() -> None:
     told = summarise_arms([trial(1, "llm", gain=0.03), trial(2, "knobs"), trial(3, "knobs")])
     assert [each.arm for each in told] == [Arm.STRUCTURE, Arm.TUNING]

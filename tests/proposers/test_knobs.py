@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightlab.errors import UsageError
-from nightlab.proposers.knobs import Value, knob_values, read_knobs, set_knobs
+from nightlab.proposers.knobs import Divisor, Value, knob_values, read_knobs, set_knobs
 from tests.conftest import ROOT
 from tests.proposers.trainer_sample import SOURCE
 
@@ -83,6 +83,25 @@ def test_numbers_may_be_written_in_any_way(line: str, low: float, high: float) -
     knob = read_knobs(line)["A"]
     assert (knob.low, knob.high) == (low, high)
     assert type(knob.low) is type(low)
+
+
+def test_a_comment_ties_a_knob_to_another_constant() -> None:
+    source = (
+        "HEAD = 32  # channels; WIDTH must be a multiple of it\n"
+        "ROWS = 8  # at a time; TOKENS must be a multiple of its tokens\n"
+        "ZERO = 0  # DEPTH must be a multiple of it\n"
+        "WIDTH = 64  # 32..512\nTOKENS = 2048  # 256..65536 log\nDEPTH = 4  # 2..12\n"
+    )
+    knobs = read_knobs(source)
+    assert knobs["WIDTH"].divisor == Divisor(name="HEAD", value=32)
+    assert knobs["TOKENS"].divisor == Divisor(name="ROWS", value=8, is_rows=True)
+    assert knobs["DEPTH"].divisor is None
+
+
+def test_the_trainers_constraints_are_known() -> None:
+    knobs = read_knobs((ROOT / "trainer" / "train.py").read_text())
+    ties = {name: knob.divisor.name for name, knob in knobs.items() if knob.divisor}
+    assert ties == {"WIDTH": "HEAD_WIDTH", "TOTAL_BATCH_TOKENS": "DEVICE_BATCH_SIZE"}
 
 
 def test_writing_keeps_everything_else_and_the_kind() -> None:
