@@ -1,8 +1,9 @@
 """The last lines of a session."""
 
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 
-from flows.research import SessionSummary
 from nightlab.report.conclusion import (
     certainty_sentences,
     gain_sentence,
@@ -12,8 +13,11 @@ from nightlab.report.conclusion import (
 from nightlab.report.study import Study, read_study
 from nightlab.settings import Places
 
+if TYPE_CHECKING:
+    from flows.research import SessionSummary
 
-def print_summary(console: Console, summary: SessionSummary, places: Places) -> None:
+
+def print_summary(console: Console, summary: "SessionSummary", places: Places) -> None:
     """Say where things stand, what was gained, how sure that is, and what to try next."""
     from flows.printing import number, trial_table
     from nightlab.ledger import Ledger, confirmations
