@@ -57,7 +57,8 @@ class LiveView:
         head = "session" if step.number is None else f"trial {step.number}"
         title = f"{self._state.study} · {head} · {step.step}"
         lines: list[RenderableType] = [Text(f"{step.title} {step.detail}".strip() or step.step)]
-        lines += [_training_lines(each) for each in self._state.trainings.values()]
+        for training in self._state.trainings.values():
+            lines.append(_training_lines(training, self._state.name_of(training)))
         if step.step not in TRAINING_STEPS or not self._state.trainings:
             lines.append(Text(f"{elapsed:.0f} s", style="dim"))
         if self._state.pairs:
@@ -70,10 +71,10 @@ class LiveView:
         return f"pairs so far: {differences} bpb; chance that it is better: {chance}"
 
 
-def _training_lines(training: Training) -> RenderableType:
+def _training_lines(training: Training, whose: str) -> RenderableType:
     """One training: whose it is, its clock, and its curve."""
     table = Table.grid(padding=(0, 1))
-    name = f"{training.whose or 'candidate'} · seed {training.seed}"
+    name = f"{whose} · seed {training.seed}"
     if training.gate is None:
         gone = time.monotonic() - training.began
         table.add_row(name, Text(f"starting up, outside the budget · {gone:.0f} s", style="dim"))

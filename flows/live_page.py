@@ -179,7 +179,7 @@ def _under_way(state: SessionState) -> "UnderWay":
         title=step.title if step else "the session begins",
         detail=step.detail if step else "",
         seconds=time.monotonic() - state.step_began,
-        trainings=tuple(map(_shown, state.trainings.values())),
+        trainings=tuple(_shown(state, each) for each in state.trainings.values()),
         twins={each.seed: state.twin(each.seed) for each in state.trainings.values()},
         pairs=state.pairs,
         probability_better=state.probability_better,
@@ -189,13 +189,14 @@ def _under_way(state: SessionState) -> "UnderWay":
     )
 
 
-def _shown(training: Training) -> "TrainingUnderWay":
+def _shown(state: SessionState, training: Training) -> "TrainingUnderWay":
     from nightlab.report.live import TrainingUnderWay
 
     gate = training.gate
     return TrainingUnderWay(
         seed=training.seed,
         whose=training.whose,
+        name=state.name_of(training),
         stage=training.stage,
         budget_seconds=gate.budget_seconds if gate else None,
         budget_tokens=gate.budget_tokens if gate else None,

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from nightlab import events
+from nightlab.judging.scores import find_baseline
 from nightlab.records import CurvePoint, Pair, TrialRecord, Verdict
 
 TRAINING_STEPS = ("train", "confirm", "consolidate")
@@ -74,6 +75,12 @@ class SessionState:
             self._end(event.record)
         else:
             self.notice = event.text
+
+    def name_of(self, training: Training) -> str:
+        """Whose a training is, for people."""
+        if training.whose:
+            return training.whose
+        return "candidate" if find_baseline(self.records) is not None else "baseline"
 
     def twin(self, seed: int) -> tuple[CurvePoint, ...]:
         """The curve of the incumbent's finished training with a seed; empty where it has none."""

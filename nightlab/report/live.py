@@ -31,12 +31,9 @@ class TrainingUnderWay:
     budget_seconds: float | None
     """None before its clock has started."""
     budget_tokens: int | None
+    name: str
+    """Whose it is, for people."""
     points: tuple[CurvePoint, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """Whose it is, for people."""
-        return self.whose or "candidate"
 
     @property
     def share(self) -> float | None:

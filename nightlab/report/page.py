@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 TEMPLATE = "page.html.j2"
 LONGEST_DIFF_LINES = 2_000
+BEGINNING = "First the baseline: what every change is compared with."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +53,7 @@ def render_page(study: Study, diffs: Mapping[int, str], under_way: UnderWay | No
     template = _page_environment().get_template(TEMPLATE)
     return template.render(
         study=study,
-        headline=gain_sentence(study),
+        headline=BEGINNING if under_way and not study.baseline else gain_sentence(study),
         sentences=[
             *certainty_sentences(study),
             largest_change_sentence(study),

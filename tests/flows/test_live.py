@@ -65,7 +65,8 @@ def reported(seconds: float, loss: float, whose: str = "", seed: int = 7) -> eve
 
 
 def test_two_trainings_side_by_side_have_a_line_each_and_then_their_pair() -> None:
-    view = LiveView("night", ())
+    baseline = sample_record(0, verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    view = LiveView("night", (baseline,))
     for whose in ("incumbent", ""):
         view.listen(step("train", whose))
         view.listen(gate(whose))
@@ -97,6 +98,7 @@ def test_tokens_are_counted_down_where_they_are_the_budget() -> None:
     point = CurvePoint(seconds=2.0, step=1, loss=3.0, tokens=1000)
     view.listen(events.Trained(study="night", number=1, seed=7, point=point))
     assert "4,000 tokens left of 5,000, within 58 s" in drawn(view)
+    assert "baseline · seed 7" in drawn(view)
 
 
 def test_a_training_that_never_said_it_began_is_shown_all_the_same() -> None:

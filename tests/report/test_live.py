@@ -27,6 +27,7 @@ def training(**changed: object) -> TrainingUnderWay:
     values: dict[str, object] = {
         "seed": 7,
         "whose": "",
+        "name": "candidate",
         "stage": "training",
         "budget_seconds": 20.0,
         "budget_tokens": None,
@@ -78,7 +79,7 @@ def test_a_finished_twin_is_drawn_beside_the_training_that_follows_it() -> None:
 
 
 def test_what_people_and_models_wrote_is_text() -> None:
-    page = render(under_way(title=HOSTILE, notice=HOSTILE, trainings=(training(whose=HOSTILE),)))
+    page = render(under_way(title=HOSTILE, notice=HOSTILE, trainings=(training(name=HOSTILE),)))
     assert "<img" not in page
     assert page.count("<script>") == 1
 
@@ -122,5 +123,6 @@ def test_a_session_that_has_just_begun_has_its_page() -> None:
     shown = replace(under_way(), number=None, step="corpus", trainings=(), pairs=())
     page = render_page(read_study(FixedStudy()), {}, shown)
     parse(page)
-    assert "No baseline has been scored yet" in page
+    assert "First the baseline" in page
+    assert 'class="staircase"' not in page
     assert "session · corpus" in page
