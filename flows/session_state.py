@@ -84,7 +84,8 @@ class SessionState:
 
     def twin(self, seed: int) -> tuple[CurvePoint, ...]:
         """The curve of the incumbent's finished training with a seed; empty where it has none."""
-        return self._followed.get(seed) or self._incumbent.get(seed, ())
+        # What was followed may be a summary of what this session has in full.
+        return max(self._followed.get(seed, ()), self._incumbent.get(seed, ()), key=len)
 
     def remember(self, seed: int, curve: tuple[CurvePoint, ...]) -> None:
         """Add a curve of the incumbent's that an earlier session made."""

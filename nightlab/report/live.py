@@ -147,8 +147,9 @@ def _axes(across: Scale, up: Scale, unit: str) -> list[str]:
 
 
 def _gone(point: CurvePoint, training: TrainingUnderWay) -> float:
-    if training.budget_tokens is not None:
-        return (point.tokens or 0) / training.budget_tokens
+    """Share of the budget that is gone at a point; a twin's may know its seconds alone."""
+    if training.budget_tokens is not None and point.tokens is not None:
+        return point.tokens / training.budget_tokens
     return point.seconds / training.budget_seconds if training.budget_seconds else 0.0
 
 

@@ -137,10 +137,10 @@ def test_what_was_kept_is_the_twin_of_what_comes_next() -> None:
     state.remember(7, ())
     state.remember(9, (CurvePoint(seconds=1.0, step=1, loss=2.0),))
     assert [point.loss for point in state.twin(9)] == [2.0]
-    followed = (CurvePoint(seconds=1.0, step=1, loss=1.0),)
+    followed = tuple(CurvePoint(seconds=n, step=n, loss=1.0) for n in range(2))
     state.take(step("train", number=3))
     state.take(events.TwinFollowed(study="night", number=3, seed=7, curve=followed))
-    assert [point.loss for point in state.twin(7)] == [1.0]
+    assert [point.loss for point in state.twin(7)] == [1.0, 1.0]
 
 
 def test_a_trial_begins_with_nothing_of_the_last() -> None:

@@ -74,6 +74,9 @@ def test_the_page_shows_two_trainings_their_curves_and_the_pairs() -> None:
 def test_a_finished_twin_is_drawn_beside_the_training_that_follows_it() -> None:
     page = render(under_way(trainings=(training(),), twins={7: curve(90)}))
     assert page.count('class="curve twin"') == 1
+    tokens = training(budget_tokens=100_000)
+    bare = tuple(point.model_copy(update={"tokens": None}) for point in curve(90))
+    assert 'class="curve twin"' in render(under_way(trainings=(tokens,), twins={7: bare}))
     alone = render(under_way(trainings=(training(),), twins={8: curve(90)}))
     assert 'class="curve twin"' not in alone
 
