@@ -261,9 +261,7 @@ class Study:
 
     def _train(self, mean: float, seed: int) -> Replicate:
         # Not validated: that takes longer than the decision.
-        evaluation = Evaluation.model_construct(
-            val_bpb=SIGMA_BPB * self.machine.score(mean, seed)
-        )
+        evaluation = Evaluation.model_construct(val_bpb=SIGMA_BPB * self.machine.score(mean, seed))
         return Replicate.model_construct(seed=seed, training=WHOLE, evaluation=evaluation)
 
     def _record(

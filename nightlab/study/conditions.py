@@ -1,5 +1,7 @@
 """What a study is measured under, so that its scores compare: settings, device, engine."""
 
+from collections.abc import Sequence
+
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.judging.scores import find_baseline
@@ -8,6 +10,7 @@ from nightlab.sandbox.device import Device
 from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.toolchain import COMPILER, INSTALL_COMPILER, PYTHON_HEADER
 from nightlab.settings import SessionSettings, recorded_settings
+from nightlab.training.clock import free_startup_seconds
 
 # What a study is measured with: another value would make its scores incomparable.
 MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
@@ -92,6 +95,23 @@ def require_compiler(settings: SessionSettings) -> None:
             f"/usr/bin and Python's {PYTHON_HEADER}, and no working pair of them was found: "
             f"{INSTALL_COMPILER}, or take --preset quick."
         )
+
+
+def free_startup(settings: SessionSettings, records: Sequence[TrialRecord], place: str) -> float:
+    """Start-up that is outside a training's budget: what the baseline needed here, and a margin.
+
+    Args:
+        settings: of the session; what it gives counts while the baseline has not trained here.
+        records: of the study.
+        place: where trainings are made now.
+    """
+    baseline = find_baseline(records)
+    starts = [
+        each.training.startup_seconds
+        for each in (baseline.replicates if baseline is not None else ())
+        if each.place == place and each.training.startup_seconds is not None
+    ]
+    return free_startup_seconds(starts, settings.sizes.startup_free_seconds)
 
 
 def say_unknown_peak(device: Device) -> None:

@@ -202,7 +202,11 @@ def training_order(session: Session, seed: int) -> TrainingOrder:
         budget_seconds=sizes.budget_seconds,
         budget_tokens=sizes.budget_tokens,
         startup_seconds=sizes.startup_seconds,
-        startup_free_seconds=sizes.startup_free_seconds,
+        startup_free_seconds=(
+            sizes.startup_free_seconds
+            if session.startup_free_seconds is None
+            else session.startup_free_seconds
+        ),
         memory_mb=sizes.memory_mb,
         scratch_mb=sizes.scratch_mb,
     )

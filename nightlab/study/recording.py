@@ -21,6 +21,7 @@ from nightlab.records import (
     utc_now,
 )
 from nightlab.sandbox.failure import failed_import
+from nightlab.study.conditions import free_startup
 from nightlab.study.measurement import is_baseline, judged_case, trained_here
 from nightlab.study.rebase import with_set_aside
 from nightlab.study.session import Session, flat_settings
@@ -153,6 +154,8 @@ def record_trial(
     )
     ledger.finish(record, evidence)
     recorded = ledger.record(record.number)
+    if recorded.reason is Reason.BASELINE:
+        session.startup_free_seconds = free_startup(session.settings, (recorded,), session.place)
     _settle(session, recorded)
     session.tracker.trial_ended(recorded, evidence, ledger.diff(recorded), source)
     events.publish(events.TrialEnded(record=recorded))

@@ -34,6 +34,7 @@ from nightlab.study.conditions import (
     begun_with,
     check_device,
     continue_settings,
+    free_startup,
     require_compiler,
     say_new_engine,
     say_new_rule,
@@ -72,6 +73,9 @@ class Session:
     engine_version: str
     work: Path
     """A folder for checkpoints between training and evaluation; removed at the end."""
+    startup_free_seconds: float | None = None
+    """Start-up that is not charged to a training's budget, as measured of the baseline; None
+    before that: what the settings say."""
     corpus: Corpus | None = None
     tried: dict[int, TriedChange] = field(default_factory=dict, repr=False)
     """What finished trials changed, as far as a proposer was told already."""
@@ -194,6 +198,7 @@ def open_session(
             work=work,
         )
         stack.callback(session.close)
+        session.startup_free_seconds = free_startup(settings, records, session.place)
         yield session
 
 

@@ -38,7 +38,7 @@ LOOK_SECONDS = 0.05
 """Mean time between two looks."""
 LONGEST_LOOK_SECONDS = 0.2
 
-WALL_CAP_FACTOR = 4.0
+WALL_CAP_FACTOR = 6.0
 WALL_CAP_SECONDS = 3.0
 """The wall clock that a budget of processor seconds may take: this many times the budget, and a
 few seconds for budgets so short that one delay is longer."""
@@ -56,7 +56,7 @@ LATE_LOOK_SECONDS = 0.5
 
 BUSY_SHARE = 0.5
 """Of the time that is missing at the cap, how much waiting for a processor makes it the machine's
-fault. Waiting that the tree causes itself is at most what it uses: a quarter of the cap."""
+fault. Waiting that the tree causes itself is at most what it uses: a sixth of the cap."""
 LEAST_MISSING_SHARE = 0.1
 """Of a cap: whoever misses less of it would hardly have been in time on a quiet machine."""
 
