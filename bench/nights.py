@@ -11,21 +11,14 @@ is stopped early costs ``STOPPED_COST``: from then on its end is foreseen, with 
 and scores as in the notes of the first engine (issue 21, ``discovery/nights.py``).
 """
 
-import argparse
-import json
 import math
-import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from statistics import NormalDist
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from nightlab.judging.bank import CHECK_ONE_IN, bank_of
-from nightlab.judging.case import Case, Learnt, learnt_from, noise_of
+from nightlab.judging.case import Case, learnt_from, noise_of
 from nightlab.judging.decision import (
     BASELINE_REPLICATES,
     MOST_PAIRS,

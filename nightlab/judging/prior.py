@@ -8,7 +8,6 @@ Gelman et al., "Bayesian Data Analysis", 2013, chapter 5). Effects are gains in 
 standard deviation of one pair; positive is better.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
