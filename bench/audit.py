@@ -224,7 +224,8 @@ def prepare(arguments: argparse.Namespace, folder: Path) -> tuple[Bench, Path]:
         folder=folder,
     )
     checkpoint = folder / "checkpoint.pt"
-    with TokenFile.from_path(corpus.path("train")) as tokens:
+    path, length = corpus.path("train"), bench.order.sequence_length
+    with TokenFile.from_windows(path, seed=0, sequence_length=length) as tokens:
         trained = train_replicate(
             order, bench.source, tokens, bench.sandbox, checkpoint, lambda: None, lambda _: None
         )

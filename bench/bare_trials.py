@@ -26,7 +26,6 @@ class BareTrials:
         self.sizes = PRESETS[preset]
         self.corpus = embedded_corpus(preset)
         self.device = detect_device("cpu")
-        self._tokens = TokenFile.from_path(self.corpus.path("train"))
         self._sandbox = choose_sandbox(trust_candidate=False)
         self._budget_seconds, self._budget_tokens = budget_seconds, budget_tokens
         self._checkpoint = folder / "checkpoint.pt"
@@ -43,15 +42,21 @@ class BareTrials:
             startup_seconds=self.sizes.startup_seconds,
             memory_mb=self.sizes.memory_mb,
         )
-        trained = train_replicate(
-            order,
-            source,
-            self._tokens,
-            self._sandbox,
-            self._checkpoint,
-            lambda: None,
-            lambda _point: None,
-        )
+        with TokenFile.from_windows(
+            self.corpus.path("train"),
+            seed=seed,
+            sequence_length=self.sizes.sequence_length,
+            most_tokens=self._budget_tokens,
+        ) as tokens:
+            trained = train_replicate(
+                order,
+                source,
+                tokens,
+                self._sandbox,
+                self._checkpoint,
+                lambda: None,
+                lambda _point: None,
+            )
         if trained.failure is not None:
             return trained, None
         scored = evaluate(

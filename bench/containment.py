@@ -198,7 +198,10 @@ def measure_audit(box: Sandbox, preset: str) -> None:
         memory_mb=sizes.memory_mb,
     )
     source = (places.root / "trainer" / "train.py").read_text()
-    with tempfile.TemporaryDirectory() as folder, TokenFile.from_path(corpus.path("train")) as text:
+    text_file = TokenFile.from_windows(
+        corpus.path("train"), seed=0, sequence_length=sizes.sequence_length
+    )
+    with tempfile.TemporaryDirectory() as folder, text_file as text:
         checkpoint = Path(folder) / "checkpoint.pt"
         trained = train_replicate(
             order, source, text, box, checkpoint, lambda: None, lambda _point: None

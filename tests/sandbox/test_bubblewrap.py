@@ -198,7 +198,7 @@ def test_limits_hold(ask):
         memory_mb=600,
     )
     processes = found.pop("NPROC")[1]
-    assert processes == 256 + 128 * CPU.threads
+    assert processes == 256 + 128 * len(os.sched_getaffinity(0))
     assert found.pop("children") < processes
     assert found.pop("NOFILE")[1] <= 4096
     assert found == {"DATA": [600 << 20] * 2, "FSIZE": [4 << 30] * 2, "CORE": [0, 0]}

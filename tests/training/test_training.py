@@ -347,10 +347,10 @@ def test_who_has_no_processor_is_trained_again_and_who_sleeps_is_not(train, sour
 
 def test_a_checkpoint_that_the_engine_took_late_is_not_scored(train, monkeypatch):
     monkeypatch.setattr(clock, "LOOK_SECONDS", 10.0)
-    monkeypatch.setattr(clock, "LONGEST_LOOK_SECONDS", 2.5)
+    monkeypatch.setattr(clock, "LONGEST_LOOK_SECONDS", 4.0)
     monkeypatch.setattr("random.expovariate", lambda rate: 1 / rate)
     with pytest.raises(MachineBusy, match=r"the engine came .* s late"):
-        train("gate()\nsave()\nspin(60)", budget_seconds=0.5)
+        train("gate()\nsave()\nspin(60)", budget_seconds=0.2)
 
 
 def test_start_up_beyond_its_free_part_is_taken_off_the_budget(train):
