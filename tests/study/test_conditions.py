@@ -6,15 +6,19 @@ import pytest
 
 from nightlab import events
 from nightlab.errors import UsageError
+from nightlab.records import Pair, TrialRecord
 from nightlab.sandbox.device import Device
 from nightlab.settings import SessionSettings
 from nightlab.study.conditions import (
     check_device,
     continue_settings,
     require_compiler,
+    say_new_engine,
+    say_new_rule,
     say_unknown_peak,
 )
 from tests.study.begun import CPU, baseline
+from tests.study.trained import BETTER, begun, finished, trained
 
 
 def test_a_study_goes_on_with_what_it_was_begun_with() -> None:
@@ -105,3 +109,45 @@ def test_a_preset_that_compiles_needs_a_compiler(
         return
     with pytest.raises(UsageError, match=r"'laptop' compiles .* g\+\+ .*--preset quick"):
         require_compiler(SessionSettings(preset="laptop"))
+
+
+@pytest.mark.parametrize("given", [{}, {"seed": 5}, {"seed": 0}])
+def test_a_study_keeps_its_seed_whatever_a_session_is_given(given: dict[str, int]) -> None:
+    """Or its codes would be trained on other seeds than the incumbent that they are set beside."""
+    record = baseline(seed=42)
+    assert continue_settings(SessionSettings(study="s", **given), record).seed == 42
+    assert continue_settings(SessionSettings(study="s", **given), None).seed == given.get("seed", 0)
+
+
+def said(*records: TrialRecord) -> list[str]:
+    heard: list[events.Event] = []
+    with events.listening(heard.append):
+        say_new_rule(records)
+    return [each.text for each in heard if isinstance(each, events.Notice)]
+
+
+def test_that_a_study_was_judged_by_another_rule_is_said_until_it_has_pairs() -> None:
+    old = begun().model_copy(update={"replicates": (trained(0, 2.0, place=""),)})
+    discarded = finished(1, own=[trained(0, 2.1, place="")])
+    (sentence,) = said(old, discarded)
+    assert "trials of study 'night' so far were judged by another rule" in sentence
+    assert "pairs begin with this session" in sentence
+    pair = Pair(seed=1, candidate_bpb=2.0 + BETTER, incumbent_bpb=2.0)
+    assert said(old, discarded, finished(2, pairs=(pair,))) == []
+
+
+def test_of_a_new_study_nothing_is_said_of_rules() -> None:
+    assert said() == []
+    assert said(begun()) == []
+    assert said(finished(0)) == [], "without a baseline nothing was judged"
+
+
+def test_another_engine_is_said() -> None:
+    heard: list[events.Event] = []
+    record = begun().model_copy(update={"engine_version": "1"})
+    with events.listening(heard.append):
+        say_new_engine("1", (record,))
+        say_new_engine("2", ())
+        assert heard == []
+        say_new_engine("2", (record,))
+    assert "continues under engine 2, after 1" in str(heard)

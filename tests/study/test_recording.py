@@ -1,20 +1,29 @@
 """Verdicts on trials whose replicates are done."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from nightlab import events
+from nightlab.judging.scores import standing_record
 from nightlab.records import (
+    Edit,
     InFlight,
     PreflightResult,
     Proposal,
     Reason,
     Replicate,
     TrainingResult,
+    TrialRecord,
     Verdict,
     utc_now,
 )
-from nightlab.study.recording import decide_trial
+from nightlab.study.recording import decide_trial, record_trial
+from nightlab.study.trial import apply_proposal, begin_trial
 from tests.samples import UNREADABLE_TRITON
-from tests.session_samples import sample_session
+from tests.session_samples import PLACE, sample_session
+from tests.study.trained import trained
 
 CRASH = TrainingResult(
     failure=Reason.EXCEPTION, message="ValueError: @jit functions", log=UNREADABLE_TRITON
@@ -53,3 +62,100 @@ def test_a_baseline_that_cannot_import_the_library_is_the_machinerys_failure(
         assert "nightlab doctor" in verdict.sentence
     verdict = decide_trial(session, mark(session, "llm", **dry))
     assert verdict.verdict is Verdict.CRASH, "a candidate's traceback is its own word"
+
+
+def trial(
+    session: Any, number: int, *scores: float | None, twins: tuple[float, ...] = (), edit: str = ""
+) -> TrialRecord:
+    """A whole trial whose trainings are done: begun, applied, judged and recorded."""
+    edits = (Edit(search="DEPTH = 4", replace=f"DEPTH = 4  # {edit}"),) if edit else ()
+    proposer = "llm" if number else "baseline"
+    idea = Proposal(title=f"Idea {number}", proposer=proposer, edits=edits)
+    begun = apply_proposal(session, begin_trial(session, number, idea), idea)
+    done = begun.model_copy(
+        update={
+            "replicates": tuple(
+                trained(index, score, place=PLACE) for index, score in enumerate(scores)
+            ),
+            "incumbent_replicates": tuple(
+                trained(index, score, place=PLACE) for index, score in enumerate(twins)
+            ),
+        }
+    )
+    return record_trial(session, done, decide_trial(session, done), {})
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Any:
+    return sample_session(tmp_path / "clone")
+
+
+def test_scores_of_a_study_are_the_baselines_and_the_chain_of_pairs(session: Any) -> None:
+    baseline = trial(session, 0, 2.00, 2.10)
+    assert (baseline.reason, baseline.val_bpb) == (Reason.BASELINE, pytest.approx(2.05))
+    kept = trial(session, 1, 1.90, 2.02, edit="a")
+    assert kept.reason is Reason.IMPROVED
+    assert kept.val_bpb == pytest.approx(2.05 - 0.09), "mean of 0.10 and 0.08, from 2.05"
+    # One pair says how far the next one is from it, not how lucky its seed is.
+    worse = trial(session, 2, 2.00, edit="b")
+    assert worse.verdict is Verdict.DISCARD
+    assert worse.val_bpb == pytest.approx(1.96 + 0.10)
+    better = trial(session, 3, 1.84, 1.96, edit="c")
+    assert better.reason is Reason.IMPROVED
+    assert better.val_bpb == pytest.approx(1.96 - 0.06)
+    assert better.val_bpb is not None
+    assert standing_record(session.ledger.records()) == session.ledger.record(3)
+    assert [each.seed for each in better.decision.pairs] == [
+        each.seed for each in baseline.replicates
+    ]
+
+
+def test_on_a_slower_machine_the_chain_goes_on_with_its_own_pairs(session: Any) -> None:
+    trial(session, 0, 2.0, 2.0)
+    moved = PLACE + ", moved"
+    session.place = moved
+    idea = Proposal(
+        title="Deeper", proposer="llm", edits=(Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
+    )
+    begun = apply_proposal(session, begin_trial(session, 1, idea), idea)
+    done = begun.model_copy(
+        update={
+            "replicates": tuple(trained(each, 2.4, place=moved) for each in range(2)),
+            "incumbent_replicates": tuple(trained(each, 2.5, place=moved) for each in range(2)),
+        }
+    )
+    record = record_trial(session, done, decide_trial(session, done), {})
+    assert record.reason is Reason.IMPROVED, "2.4 is worse than what the fast machine scored"
+    assert record.val_bpb == pytest.approx(1.9)
+    assert [each.val_bpb for each in record.replicates] == [2.4, 2.4]
+
+
+def test_without_pairs_there_is_no_number(session: Any) -> None:
+    trial(session, 0, 2.0, 2.0)
+    crashed = trial(session, 1, None, edit="a")
+    assert (crashed.verdict, crashed.val_bpb) == (Verdict.CRASH, None)
+
+
+def test_a_baseline_is_what_was_trained_here(session: Any) -> None:
+    begun = begin_trial(session, 0, Proposal(title="baseline", proposer="baseline"))
+    elsewhere = (trained(0, 1.0, place="x"), trained(1, None, place="x"))
+    here = tuple(trained(index, 2.0, place=PLACE) for index in range(2))
+    done = begun.model_copy(update={"replicates": (*elsewhere, *here)})
+    record = record_trial(session, done, decide_trial(session, done), {})
+    assert (record.reason, record.val_bpb) == (Reason.BASELINE, 2.0)
+    assert "the mean of 2 seeds" in record.decision.sentence
+    assert len(record.replicates) == 4, "what was trained stands in the record all the same"
+
+
+def test_what_is_not_trained_to_its_end_is_not_judged(session: Any) -> None:
+    trial(session, 0, 2.0, 2.0)
+    begun = begin_trial(session, 1, Proposal(title="Idea", proposer="llm"))
+    with pytest.raises(RuntimeError, match="judged before all replicates are done"):
+        decide_trial(session, begun)
+
+
+def test_a_record_that_is_written_is_told(session: Any) -> None:
+    heard: list[events.Event] = []
+    with events.listening(heard.append):
+        record = trial(session, 0, 2.0, 2.0)
+    assert events.TrialEnded(record=record) in heard
