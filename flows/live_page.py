@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from nightlab.report.live import TrainingUnderWay, UnderWay
 
 EVERY_SECONDS = 2.0
+LATEST_SECONDS = 10.0
+"""Where nothing happens, the page still says how long."""
 MOST_SHARE = 0.015
 CLOSE_SECONDS = 5.0
 REPORT_STEP = "report"
@@ -87,9 +89,11 @@ class LivePage:
             self._draw(is_last=True)
 
     def _keep_drawing(self) -> None:
-        pause = EVERY_SECONDS
+        pause, drawn_at = EVERY_SECONDS, time.monotonic()
         while not self._closing.wait(pause):
-            began = time.thread_time()
+            if not self._is_new and time.monotonic() - drawn_at < LATEST_SECONDS:
+                continue
+            began, drawn_at = time.thread_time(), time.monotonic()
             self._draw()
             pause = max(EVERY_SECONDS, (time.thread_time() - began) / MOST_SHARE)
 
@@ -99,7 +103,7 @@ class LivePage:
             return
         try:
             with self._drawing:
-                if not self._is_report and (self._is_new or is_last):
+                if not self._is_report:
                     self._is_new = False
                     self._write(is_last=is_last)
         except Exception as error:  # noqa: BLE001 - nothing that draws may end a session

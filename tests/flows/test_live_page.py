@@ -143,6 +143,17 @@ def test_what_cannot_be_drawn_is_said_once_and_ends_nothing(tmp_path: Path) -> N
     assert "is not renewed any more" in said[0]
 
 
+def test_a_page_on_which_nothing_happens_says_how_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flows.live_page.LATEST_SECONDS", 0.1)
+    page = LivePage(FakeLedger(all_records=[baseline()]), tmp_path)  # type: ignore[arg-type]
+    page.begin()
+    first = (tmp_path / "first-light.html").stat().st_mtime_ns
+    soon(lambda: (tmp_path / "first-light.html").stat().st_mtime_ns > first)
+    page.close()
+
+
 def test_a_dear_drawing_is_made_less_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("flows.live_page.MOST_SHARE", 0.02)
     page = LivePage(FakeLedger(all_records=[baseline()]), tmp_path)  # type: ignore[arg-type]
