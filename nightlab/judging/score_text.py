@@ -11,7 +11,7 @@ NOTHING = "\N{EN DASH}"
 _SMALLEST = 0.00005
 """What four decimals can show, in bits per byte."""
 _FEW = 0.05
-"""Expected false keeps below this cannot be said with one decimal."""
+"""Expected false keeps below this cannot be said with one decimal, and need no finding."""
 
 
 def format_score(bpb: float | None, error: float | None = None) -> str:
@@ -113,15 +113,17 @@ def false_keeps_sentence(study: str, records: Sequence[TrialRecord]) -> str:
     if not kept:
         return ""
     expected = expected_false_keeps(kept)
+    found = f"; `nightlab consolidate {study}` finds {'out' if len(kept) == 1 else 'them'}"
+    command = found if expected >= _FEW else ""
     if len(kept) == 1:
         return (
-            f"The one kept change is a passenger, which helps nothing, with a chance of "
-            f"{percent(expected)}; `nightlab consolidate {study}` finds that out."
+            "The chance that the one kept change is a passenger, which helps nothing, is "
+            f"{percent(expected)}{command}."
         )
     number = f"{expected:.1f}" if expected >= _FEW else "fewer than 0.1"
     return (
         f"Of {len(kept)} kept changes, {number} are to be expected to be passengers, which help "
-        f"nothing; `nightlab consolidate {study}` finds them."
+        f"nothing{command}."
     )
 
 

@@ -52,7 +52,7 @@ def largest_change_sentence(study: Study) -> str:
         return ""
     most = "Most of it came from" if len(study.improvements()) > 1 else "It came from"
     sure = record.decision.probability_better
-    chance = "" if sure is None else f", better with a chance of {percent(sure)}"
+    chance = "" if sure is None else f"; the chance that it is better is {percent(sure)}"
     return f"{most} trial {record.number}, “{record.title}”: {_gain_of(record):.4f} bpb{chance}."
 
 

@@ -55,8 +55,8 @@ def render_page(study: Study, diffs: Mapping[int, str], under_way: UnderWay | No
         study=study,
         headline=BEGINNING if under_way and not study.baseline else gain_sentence(study),
         sentences=[
-            *certainty_sentences(study),
             largest_change_sentence(study),
+            *certainty_sentences(study),
             noise_sentence(study),
         ],
         counts=[(v.value, study.count(v)) for v in Verdict if study.count(v)],

@@ -59,7 +59,7 @@ def test_the_table_of_a_study_has_the_chances_and_says_how_many_keeps_may_be_non
     text = out.export_text()
     assert "P(better)" in text
     assert "90 %" in text
-    assert "The one kept change is a passenger, which helps nothing, with a chance of 10 %" in text
+    assert "one kept change is a passenger, which helps nothing, is 10 %; nightlab" in text
 
 
 def test_the_last_lines_say_what_was_gained_how_sure_that_is_by_what_and_what_is_next() -> None:
@@ -68,10 +68,9 @@ def test_the_last_lines_say_what_was_gained_how_sure_that_is_by_what_and_what_is
     study = read_study(FixedStudy(all_records=records))
     assert conclusion_lines(study, None) == [
         "From 2.0000 to 1.9000 bits per byte: 0.1000 fewer (5.0\N{NO-BREAK SPACE}%).",
-        "It came from trial 1, “Deeper”: 0.0800 bpb, better with a chance of 96 %.",
+        "It came from trial 1, “Deeper”: 0.0800 bpb; the chance that it is better is 96 %.",
         "Not confirmed yet: nightlab confirm first-light tries it on new text.",
-        "The one kept change is a passenger, which helps nothing, with a chance of 4 %; nightlab "
-        "consolidate first-light finds that out.",
+        "The chance that the one kept change is a passenger, which helps nothing, is 4 %.",
         "Next: now with a model: nightlab research --study first-light --model PROVIDER/NAME",
     ]
     with_model = conclusion_lines(study, "3 calls, $0.02")

@@ -75,7 +75,10 @@ def test_what_was_needed_is_the_trials_own_setting_or_the_usual_one():
     ("probabilities", "said"),
     [
         ((), ""),
-        ((0.96,), "The one kept change is a passenger, which helps nothing, with a chance of 4 %"),
+        (
+            (0.96,),
+            "The chance that the one kept change is a passenger, which helps nothing, is 4 %.",
+        ),
         ((0.9, 0.95, 0.95), "Of 3 kept changes, 0.2 are to be expected to be passengers"),
         ((0.999, 0.999), "Of 2 kept changes, fewer than 0.1 are to be expected"),
     ],
@@ -84,7 +87,7 @@ def test_how_many_keeps_help_nothing_is_said(probabilities, said):
     records = [sample_record(0), *(kept(1, each) for each in probabilities)]
     sentence = false_keeps_sentence("night", records)
     assert sentence.startswith(said)
-    assert ("nightlab consolidate night" in sentence) is bool(said)
+    assert ("; `nightlab consolidate night` finds" in sentence) is ("0.2" in said)
 
 
 def test_a_chance_is_never_a_certainty():

@@ -35,16 +35,17 @@ def test_what_was_gained_is_the_first_sentence() -> None:
 def test_the_change_that_did_most_is_named_with_its_chance() -> None:
     found = study(baseline(2.0), kept(1, 1.98, 0.02), kept(2, 1.9, 0.08), kept(3, 1.89, 0.01))
     assert largest_change_sentence(found) == (
-        "Most of it came from trial 2, “idea 2”: 0.0640 bpb, better with a chance of 96 %."
+        "Most of it came from trial 2, “idea 2”: 0.0640 bpb; the chance that it is better is 96 %."
     )
     assert largest_change_sentence(study(baseline(), kept(1, 1.9, 0.1))).startswith("It came from")
     assert largest_change_sentence(study(baseline())) == ""
     old = trial(1, Verdict.KEEP, (1.9,))
-    assert "better with" not in largest_change_sentence(study(baseline(), old))
+    assert "chance" not in largest_change_sentence(study(baseline(), old))
 
 
 def test_how_sure_it_is_names_the_command_that_finds_out() -> None:
-    first, second = certainty_sentences(study(baseline(), kept(1, 1.9, 0.1)))
+    keeps = (kept(number, 1.9, 0.1) for number in (1, 2))
+    first, second = certainty_sentences(study(baseline(), *keeps))
     assert "nightlab confirm first-light" in first
     assert "nightlab consolidate first-light" in second
     assert certainty_sentences(study(baseline(), trial(1, scores=(2.1,)))) == []
