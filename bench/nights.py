@@ -11,14 +11,21 @@ is stopped early costs ``STOPPED_COST``: from then on its end is foreseen, with 
 and scores as in the notes of the first engine (issue 21, ``discovery/nights.py``).
 """
 
+import argparse
+import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 
 from nightlab.judging.bank import CHECK_ONE_IN, bank_of
-from nightlab.judging.case import Case, learnt_from, noise_of
+from nightlab.judging.case import Case, Learnt, known_of, learnt_from
 from nightlab.judging.decision import (
     BASELINE_REPLICATES,
     MOST_PAIRS,
@@ -49,6 +56,8 @@ STOP_CHANCE = 0.1
 """Chance that it would have gone on, up to which a training is stopped."""
 SPARED_ONE_IN = 20
 WHOLE = TrainingResult()
+BLANK = TrialRecord.model_construct()
+"""What a record has besides is of no weight here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,8 +168,8 @@ class Study:
     @property
     def commit(self) -> str:
         """The incumbent's."""
-        kept = [record for record in self.records if record.verdict is Verdict.KEEP]
-        return kept[-1].commit
+        kept = (each for each in reversed(self.records) if each.verdict is Verdict.KEEP)
+        return next(kept).commit
 
     @property
     def is_over(self) -> bool:
@@ -179,7 +188,7 @@ class Study:
         """Try code that is better than the incumbent by ``gain``; None where the night ends."""
         learnt, parent = learnt_from(self.records), self.commit
         lost = lost_since_improvement_bpb(self.records, parent)
-        noise = noise_of(learnt.gains_bpb, self.preset_noise_bpb).pair_bpb
+        noise = known_of(learnt, self.preset_noise_bpb).noise.pair_bpb
         is_checked = self.random.integers(CHECK_ONE_IN) == 0 if CHECK_ONE_IN else False
         own: list[Replicate] = []
         anew: list[Replicate] = []
@@ -247,15 +256,13 @@ class Study:
         if gain > 0 or _chance_below(gain - needed_gain_bpb(case), error) > STOP_CHANCE:
             return replicate
         forecast = Forecast.model_construct(expected_bpb=twin.val_bpb - gain)
-        training = TrainingResult.model_construct(
-            failure=Reason.PRUNED, message="Stopped.", forecast=forecast
-        )
-        return Replicate.model_construct(seed=replicate.seed, training=training)
+        stopped = {"failure": Reason.PRUNED, "message": "Stopped.", "forecast": forecast}
+        training = WHOLE.model_copy(update=stopped)
+        return Replicate(seed=replicate.seed, training=training)
 
     def _train(self, mean: float, seed: int) -> Replicate:
-        # Not validated: that takes longer than the decision.
-        evaluation = Evaluation.model_construct(val_bpb=SIGMA_BPB * self.machine.score(mean, seed))
-        return Replicate.model_construct(seed=seed, training=WHOLE, evaluation=evaluation)
+        evaluation = Evaluation(val_bpb=SIGMA_BPB * self.machine.score(mean, seed))
+        return Replicate(seed=seed, training=WHOLE, evaluation=evaluation)
 
     def _record(
         self,
@@ -265,15 +272,14 @@ class Study:
         anew: Sequence[Replicate],
         parent: str | None = None,
     ) -> None:
-        self.records.append(
-            TrialRecord.model_construct(
-                parent=commit if parent is None else parent,
-                commit=commit,
-                decision=decision,
-                replicates=tuple(own),
-                incumbent_replicates=tuple(anew),
-            )
-        )
+        finished = {
+            "parent": commit if parent is None else parent,
+            "commit": commit,
+            "decision": decision,
+            "replicates": tuple(own),
+            "incumbent_replicates": tuple(anew),
+        }
+        self.records.append(BLANK.model_copy(update=finished))
 
 
 def _chance_below(distance: float, spread: float) -> float:

@@ -108,10 +108,13 @@ def noise_of(gains_bpb: Iterable[Sequence[float]], preset_noise_bpb: float) -> N
         gains_bpb: of each trial, the gains of its pairs.
         preset_noise_bpb: counts as ``WEAK_PAIRS`` degrees of freedom.
     """
-    noise = Noise(pair_bpb=preset_noise_bpb, degrees_of_freedom=WEAK_PAIRS)
+    squares, degrees = WEAK_PAIRS * preset_noise_bpb**2, WEAK_PAIRS
     for gains in gains_bpb:
-        noise = noise.including(gains)
-    return noise
+        if len(gains) > 1:
+            middle = fmean(gains)
+            squares += math.fsum((gain - middle) ** 2 for gain in gains)
+            degrees += len(gains) - 1
+    return Noise(pair_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
 
 
 @dataclass(frozen=True, slots=True)

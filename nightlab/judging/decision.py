@@ -21,26 +21,17 @@ from enum import StrEnum
 from statistics import fmean
 
 from nightlab.judging import verdict_sentence
-from nightlab.judging.case import Case, Noise, known_of, noise_of, pairs_of
+from nightlab.judging.case import Case, Noise, known_of, pairs_of
 from nightlab.judging.crashes import first_crash
-from nightlab.judging.evidence import Belief, believe, worth_of_pairs
+from nightlab.judging.evidence import Belief, believe, is_worth
 from nightlab.judging.prior import Finding
 from nightlab.records import Decision, Pair, Reason, Replicate, Verdict
 
 BASELINE_REPLICATES = 2
 MOST_PAIRS = 8
 """Pairs after which a trial ends in any case."""
-LOOK_AHEAD = (1, 2, 3)
-"""Numbers of further pairs whose worth is weighed: one alone may settle nothing where two can."""
-TWIN_SHARE = 0.5
-"""What a training of the incumbent costs the trial that asks for it: later trials use it too."""
-
-FIRST_PRICE = 0.25
-"""What a training brings in a study of which nothing is known, in standard deviations of a pair,"""
-PRICE_TRAININGS = 16
-"""and how many trainings of the study that counts as."""
-MOST_PRICE = 0.5
-"""A study's first large gains say little of what its later trainings bring."""
+PRICE = 0.3
+"""What a training brings elsewhere in a night, in standard deviations of a pair."""
 
 SIMPLER_PROBABILITY = 0.9
 """How likely clearly less code must be no worse by more than ``SIMPLER_MARGIN``."""
@@ -99,7 +90,7 @@ def judge(case: Case) -> Decision | tuple[Wanted, ...]:
         return wanted
     weighed = weigh(case, pairs)
     belief = weighed.belief
-    if wanted and _is_worth_more(case, weighed):
+    if wanted and is_worth(belief, case.keep_probability, PRICE):
         return wanted
     if belief.is_kept(case.keep_probability):
         return _verdict(weighed, Verdict.KEEP, Reason.IMPROVED)
@@ -145,40 +136,16 @@ def needed_gain_bpb(case: Case) -> float:
 
     Negative where one that seems worse would still be trained again.
     """
-    known = known_of(case.learnt, case.preset_noise_bpb)
-    noise, prior = known.noise, known.prior
+    known, probability = known_of(case.learnt, case.preset_noise_bpb), case.keep_probability
     low, high = -4.0, 4.0
-    while high - low > 0.05:
+    while high - low > 0.1:
         middle = (low + high) / 2
-        belief = believe(prior, Finding(middle, 1), noise.degrees_of_freedom)
-        if belief.is_kept(case.keep_probability) or _worth(case, belief, noise, banked=True):
+        belief = believe(known.prior, Finding(middle, 1), known.noise.degrees_of_freedom)
+        if belief.is_kept(probability) or is_worth(belief, probability, PRICE):
             high = middle
         else:
             low = middle
-    return high * noise.pair_bpb
-
-
-def _is_worth_more(case: Case, weighed: Weighed) -> bool:
-    banked = all(each.subject is Subject.CANDIDATE for each in _wanted(case))
-    return _worth(case, weighed.belief, weighed.noise, banked=banked)
-
-
-def _worth(case: Case, belief: Belief, noise: Noise, *, banked: bool) -> bool:
-    """Whether some number of further pairs brings more than it costs."""
-    cost = 1.0 if banked else 1.0 + TWIN_SHARE
-    price = cost * price_of_training(case, noise)
-    if belief.at_stake(case.keep_probability) <= price:
-        return False
-    return any(
-        worth_of_pairs(belief, count, case.keep_probability) > count * price for count in LOOK_AHEAD
-    )
-
-
-def price_of_training(case: Case, noise: Noise) -> float:
-    """What a training brings elsewhere in this study, in standard deviations of a pair."""
-    found = case.learnt.kept_bpb / noise.pair_bpb
-    price = (FIRST_PRICE * PRICE_TRAININGS + found) / (PRICE_TRAININGS + case.learnt.trainings)
-    return min(price, MOST_PRICE)
+    return high * known.noise.pair_bpb
 
 
 def _wanted(case: Case) -> tuple[Wanted, ...]:
@@ -210,7 +177,7 @@ def _pruned(case: Case) -> Decision | None:
             reason=Reason.PRUNED,
             sentence=replicate.training.message,
             difference_bpb=difference,
-            noise_bpb=noise_of(case.learnt.gains_bpb, case.preset_noise_bpb).pair_bpb,
+            noise_bpb=known_of(case.learnt, case.preset_noise_bpb).noise.pair_bpb,
         )
     return None
 

@@ -5,7 +5,6 @@ All in units of the standard deviation of one pair; positive gains are better.
 
 import math
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
@@ -13,7 +12,11 @@ from nightlab.judging.prior import EDGES, GRID, IS_BETTER, Array, Finding, likel
 
 INTERVAL = (0.025, 0.975)
 OUTCOMES: Array = np.linspace(-6, 6, 97)
-"""Of further pairs, as they are weighed: beyond these none changes a verdict."""
+"""Of a further pair, as they are weighed: beyond these none changes a verdict."""
+_CHANCES: Array = np.exp(-((OUTCOMES[:, None] - GRID) ** 2) / 2) * (
+    (OUTCOMES[1] - OUTCOMES[0]) / math.sqrt(2 * math.pi)
+)
+"""Of each outcome, a row each, at each effect of the grid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +61,29 @@ def believe(prior: Array, finding: Finding | None, freedom: float) -> Belief:
     """What is believed after a candidate's pairs; None where it has none yet."""
     if finding is None:
         return Belief(prior)
-    mass = prior * likelihood(finding, freedom)
+    mass = prior * likelihood([finding], freedom)[0]
     return Belief(mass / mass.sum())
 
 
-def worth_of_pairs(belief: Belief, count: int, keep_probability: float) -> float:
-    """How much ``count`` more pairs are expected to add to what the decision gains.
+def is_worth(belief: Belief, keep_probability: float, price: float) -> bool:
+    """Whether one more pair is expected to add more than ``price`` to what the decision gains."""
+    # Most ideas are plainly hopeless, and what is at stake is quickly told.
+    if belief.at_stake(keep_probability) <= price:
+        return False
+    return worth_of_pair(belief, keep_probability) > price
+
+
+def worth_of_pair(belief: Belief, keep_probability: float) -> float:
+    """How much one more pair is expected to add to what the decision gains.
 
     The decision gains the expected gain of what is kept, and nothing of what is not (the value of
     sample information: Raiffa and Schlaifer, "Applied Statistical Decision Theory", 1961). So
-    the pairs are worth what those of their outcomes bring that would change the verdict.
+    the pair is worth what those of its outcomes bring that would change the verdict. It may be
+    negative: an outcome may take a good candidate's probability below ``keep_probability``.
     """
     columns = np.stack([belief.mass, belief.mass * IS_BETTER, belief.mass * GRID], axis=1)
-    chances, better, gains = (_outcomes_of(count) @ columns).T
+    chances, better, gains = (_CHANCES @ columns).T
     kept = (better >= keep_probability * chances) & (gains > 0)
     if belief.is_kept(keep_probability):
         return -float(gains[~kept].sum())
     return float(gains[kept].sum())
-
-
-@cache
-def _outcomes_of(count: int) -> Array:
-    """Probability of each mean of so many pairs, a row each, at each effect of the grid."""
-    distance = (OUTCOMES[:, None] - GRID) * math.sqrt(count)
-    density = np.exp(-(distance**2) / 2) * math.sqrt(count / (2 * math.pi))
-    return np.asarray(density * (OUTCOMES[1] - OUTCOMES[0]))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 # Fine near zero, where verdicts are made, and wide enough for losses of hundreds of units.
-GRID: Array = 2 * np.sinh(np.linspace(-6.25, 6.25, 501))
+GRID: Array = 2 * np.sinh(np.linspace(-6.25, 6.25, 301))
 """Effects that are told apart."""
 EDGES: Array = np.concatenate(([GRID[0]], (GRID[1:] + GRID[:-1]) / 2, [GRID[-1]]))
 """Where the cells around them end."""
@@ -43,14 +43,18 @@ class Finding:
     """How many usual ones they weigh as; a part of one where there is but a forecast."""
 
 
-def likelihood(finding: Finding, freedom: float) -> Array:
-    """How likely the finding is at each effect of the grid: Student's t, as sigma is estimated.
+def likelihood(findings: Sequence[Finding], freedom: float) -> Array:
+    """How likely each finding is, a row each, at each effect of the grid.
+
+    Student's t, as sigma is estimated.
 
     Args:
-        finding: of an idea; its gain is finite.
+        findings: of ideas; their gains are finite.
         freedom: degrees of freedom of the estimate of sigma.
     """
-    squared = finding.pairs * (finding.gain - GRID) ** 2
+    gains = np.array([each.gain for each in findings]).reshape(-1, 1)
+    pairs = np.array([each.pairs for each in findings]).reshape(-1, 1)
+    squared = pairs * (gains - GRID) ** 2
     return np.asarray(np.exp(-(freedom + 1) / 2 * np.log1p(squared / freedom)))
 
 
@@ -62,10 +66,8 @@ def prior_of(findings: Sequence[Finding], freedom: float) -> Array:
         freedom: degrees of freedom of the estimate of sigma.
     """
     components, first = _components()
-    weights = np.log(first)
-    if findings:
-        seen = np.stack([likelihood(each, freedom) for each in findings])
-        weights = weights + np.log(seen @ components.T + 1e-300).sum(axis=0)
+    foreseen = likelihood(findings, freedom) @ components.T
+    weights = np.log(first) + np.log(foreseen + 1e-300).sum(axis=0)
     mixed = np.exp(weights - weights.max()) @ components
     return np.asarray(mixed / mixed.sum())
 
