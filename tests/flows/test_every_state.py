@@ -13,6 +13,7 @@ import pytest
 from nightlab.judging.decision import BASELINE_REPLICATES
 from nightlab.ledger import Ledger, confirmations
 from nightlab.records import Reason
+from nightlab.study.confirmation import pairs
 from tests.conftest import (
     expect_success,
     git,
@@ -85,7 +86,7 @@ def test_a_session_goes_on_from_every_state(
     answers = [Text(content=right, delay_seconds=4), right, *comments]
     with ScriptedEndpoint(answers) as endpoint:
         options = ("--budget-tokens", "40960", "--preflight-seconds", "1")
-        options += ("--confirm-replicates", "1", "--model", "openai/scripted")
+        options += ("--confirm-replicates", "2", "--model", "openai/scripted")
         options += ("--api-base", endpoint.api_base)
         sessions = Sessions(clone, shared_cache, options, prefect_api)
         ledger = sessions.ledger
@@ -93,15 +94,16 @@ def test_a_session_goes_on_from_every_state(
         sessions.kill_when(says("trial 0: preflight"))
         assert [(mark.number, mark.preflight) for mark in ledger.marks()] == [(0, None)]
 
-        sessions.kill_when(lambda output: output.count("trial 0: train") == 2)
+        # In the middle of a round: with two cores both seeds, which then are trained anew.
+        sessions.kill_when(lambda output: output.count("trial 0: train") == BASELINE_REPLICATES)
         (mark,) = ledger.marks()
         assert mark.preflight is not None
-        assert len(mark.replicates) == 1
 
         # Killed before the request is sent, it would leave its answer to the next session.
         sessions.kill_when(lambda output: "trial 1: propose" in output and bool(endpoint.requests))
-        assert len(ledger.record(0).replicates) >= BASELINE_REPLICATES
-        assert ledger.record(0).replicates[0] == mark_without_bulk(mark.replicates[0])
+        assert len(ledger.record(0).replicates) == BASELINE_REPLICATES
+        for before, after in zip(mark.replicates, ledger.record(0).replicates, strict=False):
+            assert after == mark_without_bulk(before)
 
         def idea_in_hand(output: str) -> bool:
             waiting = [each for each in ledger.marks() if each.number == 2]
@@ -118,16 +120,17 @@ def test_a_session_goes_on_from_every_state(
         (mark,) = ledger.marks()
         assert mark.number == 2
 
-        sessions.kill_when(says("confirm incumbent"), trials=1)
+        sessions.kill_when(says("confirm pair 2 of 2"), trials=1)
         assert not ledger.marks()
         (confirmation,) = confirmations(ledger)
         assert confirmation.finished_at is None
-        assert len(confirmation.baseline_replicates) == 1
+        assert len(pairs(confirmation)) == 1
         asked = len(endpoint.requests)
 
     expect_success(run_nightlab(clone, shared_cache, "confirm", "night", extra=prefect_api))
     (finished,) = confirmations(ledger)
-    assert finished.baseline_replicates == confirmation.baseline_replicates
+    assert finished.baseline_replicates[:1] == confirmation.baseline_replicates[:1]
+    assert len(pairs(finished)) == 2
     assert finished.holds
     assert asked <= len(answers)
     paid = [record.proposer for record in ledger.records()]

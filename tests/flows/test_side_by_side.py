@@ -1,0 +1,281 @@
+"""Trials and confirmations as Prefect runs them, two trainings side by side; no sandbox is used."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+import tasks.confirm
+import tasks.evaluate
+import tasks.train
+from flows import confirm as confirm_flow
+from flows.confirm import confirmation
+from flows.trial import record_of, trial
+from nightlab import events
+from nightlab.errors import SandboxError
+from nightlab.ledger import ConfirmationRecord, confirmations
+from nightlab.records import (
+    Edit,
+    Evaluation,
+    Proposal,
+    Reason,
+    Replicate,
+    TrainingResult,
+    TrialRecord,
+    Verdict,
+)
+from nightlab.study.confirmation import Due
+from nightlab.study.measurement import Training
+from nightlab.study.session import study_seeds
+from nightlab.study.trial import baseline_proposal
+from tests.session_samples import PLACE, STUDY, sample_session
+
+TOGETHER_SECONDS = 30
+DEEPER = Proposal(
+    title="Deeper", proposer="llm", edits=(Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
+)
+
+
+@pytest.fixture
+def session(tmp_path: Path, prefect_api: dict[str, str]) -> Iterator[Any]:
+    made = sample_session(tmp_path / "clone")
+    made.lanes = 2
+    with temporary_settings({PREFECT_API_URL: prefect_api["PREFECT_API_URL"]}):
+        yield made
+
+
+class Machine:
+    """What trains and scores: it waits until as many are under way as are said to be."""
+
+    def __init__(self, score: Callable[[Training], float], together: int = 2) -> None:
+        self.score = score
+        self.barrier = threading.Barrier(together)
+        self.trained: list[tuple[str, int]] = []
+        self.scored: list[tuple[str, int]] = []
+        self.threads: set[int] = set()
+
+    def train(self, session: Any, training: Training) -> TrainingResult:
+        if self.barrier.parties > 1:
+            self.barrier.wait(timeout=TOGETHER_SECONDS)
+        self.threads.add(threading.get_ident())
+        self.trained.append((training.whose, training.seed))
+        loss = self.score(training)
+        return TrainingResult(
+            final_loss=loss + training.seed / 2**32, startup_seconds=0.01, wall_seconds=0.02
+        )
+
+    def evaluate(self, session: Any, training: Training) -> Evaluation:
+        self.scored.append((training.whose, training.seed))
+        return Evaluation(val_bpb=self.score(training), claimed_bpb=training.seed / 2**32)
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Machine]:
+    def install(machine: Machine) -> Machine:
+        monkeypatch.setattr(tasks.train, "train_once", machine.train)
+        monkeypatch.setattr(tasks.evaluate, "evaluate_once", machine.evaluate)
+        return machine
+
+    return install
+
+
+def run(session: Any, number: int, proposal: Proposal) -> TrialRecord:
+    state = trial(session, STUDY, number, proposal, return_state=True)
+    return record_of(session, number, state)
+
+
+def begin(session: Any, use: Callable[[Machine], Machine]) -> TrialRecord:
+    use(Machine(lambda training: 2.0))
+    return run(session, 0, baseline_proposal())
+
+
+@pytest.mark.slow
+def test_a_baseline_and_a_trial_have_their_trainings_side_by_side(
+    session: Any, use: Callable[[Machine], Machine]
+) -> None:
+    first, second = study_seeds(session.settings)[:2]
+    machine = use(Machine(lambda training: 2.0))
+    baseline = run(session, 0, baseline_proposal())
+    assert (baseline.reason, baseline.val_bpb) == (Reason.BASELINE, 2.0)
+    assert sorted(machine.trained) == sorted([("", first), ("", second)])
+    assert len(machine.threads) == 2
+    assert [each.seed for each in baseline.replicates] == [first, second]
+    assert {each.place for each in baseline.replicates} == {PLACE}
+
+    told: list[Any] = []
+    machine = use(Machine(lambda training: 1.9))
+    with events.listening(told.append):
+        kept = run(session, 1, DEEPER)
+    assert kept.reason is Reason.IMPROVED
+    assert kept.val_bpb == pytest.approx(1.9)
+    assert [pair.seed for pair in kept.decision.pairs] == [first, second]
+    assert kept.incumbent_replicates == (), "the baseline's are its twins"
+    steps = [(each.step, each.seed) for each in told if isinstance(each, events.StepBegun)]
+    assert [each for each in steps if each[0] in ("train", "evaluate")] == [
+        ("train", first),
+        ("train", second),
+        ("evaluate", first),
+        ("evaluate", second),
+    ]
+    (pairs,) = [each for each in told if isinstance(each, events.PairsMeasured)]
+    assert pairs.pairs == kept.decision.pairs
+    assert kept.step_seconds["sandbox"] >= 0
+    assert kept.step_seconds["train"] == 0.02
+    assert session.ledger.marks() == ()
+
+
+@pytest.mark.slow
+def test_at_another_place_a_candidate_is_trained_beside_its_twin(
+    session: Any, use: Callable[[Machine], Machine]
+) -> None:
+    begin(session, use)
+    session.place = "elsewhere"
+    machine = use(Machine(lambda training: 2.5 if training.whose else 2.45))
+    record = run(session, 1, DEEPER)
+    first = study_seeds(session.settings)[0]
+    assert sorted(machine.trained)[:2] == [("", first), ("incumbent", first)]
+    assert record.decision.difference_bpb == pytest.approx(-0.05)
+    assert [each.place for each in record.incumbent_replicates] == ["elsewhere"]
+    assert record.val_bpb == pytest.approx(1.95)
+
+
+@pytest.mark.slow
+def test_what_fails_beside_another_is_not_scored_and_what_is_beside_it_is(
+    session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(session, use)
+    first, second = study_seeds(session.settings)[:2]
+    machine = use(Machine(lambda training: 1.9))
+
+    def train(session: Any, training: Training) -> TrainingResult:
+        result = machine.train(session, training)
+        if training.seed == second:
+            return TrainingResult(failure=Reason.EXCEPTION, message="It raised.")
+        return result
+
+    monkeypatch.setattr(tasks.train, "train_once", train)
+    record = run(session, 1, DEEPER)
+    assert (record.verdict, record.reason) == (Verdict.CRASH, Reason.EXCEPTION)
+    assert machine.scored == [("", first)]
+    assert [each.val_bpb for each in record.replicates] == [1.9, None]
+
+
+@pytest.mark.slow
+def test_a_sandbox_that_breaks_ends_a_trial_once_the_training_beside_it_is_over(
+    session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(session, use)
+    first = study_seeds(session.settings)[0]
+    over: list[float] = []
+
+    def train(session: Any, training: Training) -> TrainingResult:
+        if training.seed == first:
+            raise SandboxError("No sandbox starts.")
+        # Longer than the other one's second try takes to come.
+        time.sleep(4)
+        over.append(time.monotonic())
+        return TrainingResult(final_loss=3.0)
+
+    monkeypatch.setattr(tasks.train, "train_once", train)
+    recorded: list[float] = []
+
+    def note(event: events.Event) -> None:
+        if isinstance(event, events.TrialEnded):
+            recorded.append(time.monotonic())
+
+    with events.listening(note):
+        record = run(session, 1, DEEPER)
+    assert (record.verdict, record.reason) == (Verdict.FAILED, Reason.MACHINERY)
+    assert "No sandbox starts." in record.decision.sentence
+    assert len(over) == 1
+    assert over < recorded
+
+
+@pytest.mark.slow
+def test_a_trial_that_was_cut_off_goes_on_with_what_is_missing(
+    session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(session, use)
+    session.lanes = 1
+    # The second pair's training is cut off as by a kill: nothing of it stands.
+    machine = use(Machine(lambda training: 1.99, together=1))
+
+    def train(session: Any, training: Training) -> TrainingResult:
+        if len(machine.trained) == 1:
+            raise KeyboardInterrupt
+        return machine.train(session, training)
+
+    monkeypatch.setattr(tasks.train, "train_once", train)
+    with pytest.raises(KeyboardInterrupt):
+        trial(session, STUDY, 1, DEEPER)
+    (mark,) = session.ledger.marks()
+    first = study_seeds(session.settings)[0]
+    assert [each.seed for each in mark.replicates] == [first]
+    machine = use(Machine(lambda training: 1.95, together=1))
+    record = run(session, 1, DEEPER)
+    assert ("", first) not in machine.trained
+    assert record.replicates[0].val_bpb == 1.99
+    assert [each.seed for each in record.replicates] == list(
+        study_seeds(session.settings)[: len(record.replicates)]
+    )
+
+
+def kept(session: Any, use: Callable[[Machine], Machine]) -> None:
+    begin(session, use)
+    use(Machine(lambda training: 1.9))
+    assert run(session, 1, DEEPER).reason is Reason.IMPROVED
+
+
+@pytest.mark.slow
+def test_a_confirmation_has_both_codes_of_a_pair_side_by_side(
+    session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(session, use)
+    barrier = threading.Barrier(2)
+
+    def once(session: Any, record: ConfirmationRecord, due: Due) -> Replicate:
+        barrier.wait(timeout=TOGETHER_SECONDS)
+        score = 2.0 if due.code.value == "baseline" else 1.9
+        evaluation = Evaluation(split="holdout", val_bpb=score)
+        result = TrainingResult()
+        return Replicate(seed=due.seed, training=result, evaluation=evaluation, place=PLACE)
+
+    monkeypatch.setattr(tasks.confirm, "confirm_once", once)
+    told: list[Any] = []
+    with events.listening(told.append):
+        record = confirmation(session, STUDY, 3)
+    assert (record.holds, record.gain_bpb) == (True, pytest.approx(0.1))
+    assert len(record.baseline_replicates) == len(record.incumbent_replicates) == 3
+    titles = [each.title for each in told if isinstance(each, events.StepBegun)]
+    assert titles == ["pair 1 of 3", "pair 2 of 3", "pair 3 of 3"]
+    assert record.sentence in [each.text for each in told if isinstance(each, events.Notice)]
+    assert confirmations(session.ledger) == (record,)
+
+
+@pytest.mark.slow
+def test_a_confirmation_that_is_asked_to_stop_goes_on_later(
+    session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(session, use)
+    asked: list[Due] = []
+
+    def once(session: Any, record: ConfirmationRecord, due: Due) -> Replicate:
+        asked.append(due)
+        evaluation = Evaluation(split="holdout", val_bpb=2.0)
+        return Replicate(
+            seed=due.seed, training=TrainingResult(), evaluation=evaluation, place=PLACE
+        )
+
+    monkeypatch.setattr(tasks.confirm, "confirm_once", once)
+    monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: bool(asked))
+    left = confirmation(session, STUDY, 2)
+    assert (left.finished_at, len(asked)) == (None, 2)
+    monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: False)
+    finished = confirmation(session, STUDY, 2)
+    assert finished.finished_at is not None
+    assert len(asked) == 4
+    assert finished.holds is False
