@@ -1,7 +1,7 @@
 """Which way of moving the knobs finds most: the planned moves, TPE near the incumbent, plain TPE.
 
     .venv/bin/python bench/samplers.py --results samplers.jsonl     # about 35 minutes
-    .venv/bin/python bench/samplers.py --landscapes 20 --trials 60  # made up, a minute
+    .venv/bin/python bench/samplers.py --landscapes 20 --trials 60  # made up, ten minutes
 
 With ``--results`` the real trainer at a short budget, equal training seconds; every arm searches
 from the trainer as it stands with three of its knobs put wrong, or as it stands (``--as-it-is``).
@@ -19,7 +19,7 @@ from typing import Any
 
 from bare_trials import BareTrials
 from landscape import PAIR_NOISE_BPB, Landscape
-from search import WRONG, Bench, Propose, Search, draw, print_table, run_in_turn, start_of
+from search import TRAINER, WRONG, Bench, Propose, Search, draw, print_table, run_in_turn
 
 from nightlab.proposers import Brief, KnobProposer, read_knobs, set_knobs
 from nightlab.proposers.edits import edit_between
@@ -69,16 +69,18 @@ def trained(arguments: argparse.Namespace) -> list[Search]:
 
 
 def made_up(names: list[str], landscapes: int, trials: int) -> list[Search]:
-    """All arms on each of some made-up trainers, which start as the trainer stands."""
+    """All arms on each of some made-up trainers, which start with the trainer's constants."""
+    constants = TRAINER.read_text(encoding="utf-8").partition("\n\n\ndef ")[0] + "\n"
     searches = [
         Search(
             name,
             repeat,
             arms()[name],
-            Bench(Landscape(repeat, start_of({})), None),
+            Bench(Landscape(repeat, constants), None),
             noise_bpb=PAIR_NOISE_BPB,
             keep_probability=KEEP_PROBABILITY,
             start_knobs={},
+            template=constants,
         )
         for repeat in range(landscapes)
         for name in names

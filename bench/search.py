@@ -112,6 +112,8 @@ class Search:
     """How the start differs from the trainer."""
     fixed: tuple[str, ...] = ()
     """Constants that are no knobs in this search."""
+    template: str = field(default_factory=lambda: TRAINER.read_text(encoding="utf-8"))
+    """What the search starts from, before constants are set."""
     records: list[TrialRecord] = field(default_factory=list)
     edits: dict[int, tuple[Edit, ...]] = field(default_factory=dict)
     tried: list[TriedChange] = field(default_factory=list)
@@ -150,7 +152,10 @@ class Search:
 
     def start(self) -> str:
         """The trainer, with some of its knobs put wrong."""
-        return start_of({**self.bench.trials.sizes.knobs, **self.start_knobs}, self.fixed)
+        stands = self.template
+        for name in self.fixed:
+            stands = re.sub(rf"(?m)^({name} = .+?)  #.*$", r"\1", stands)
+        return set_knobs(stands, {**self.bench.trials.sizes.knobs, **self.start_knobs})
 
     def _take(self, number: int, idea: Proposal, source: str | None) -> None:
         """Train a source, keep it if it is lower, and write the trial down; None is no use."""
@@ -250,14 +255,6 @@ class Search:
             started_at=now,
             finished_at=now,
         )
-
-
-def start_of(values: Mapping[str, Any], fixed: Iterable[str] = ()) -> str:
-    """The trainer with some of its constants set, and some that are no knobs."""
-    stands = TRAINER.read_text(encoding="utf-8")
-    for name in fixed:
-        stands = re.sub(rf"(?m)^({name} = .+?)  #.*$", r"\1", stands)
-    return set_knobs(stands, values)
 
 
 def _change(number: int, before: str, after: str) -> TriedChange:

@@ -158,8 +158,9 @@ def _how_far(knob: Knob, direction: int, value: Value) -> str:
 
 def _further(history: History) -> Iterator[Move]:
     """Go on the way that the last keep went, if that was a move of knobs, as far again."""
-    kept = next((each for each in reversed(history.attempts) if _stands(history, each)), None)
-    if kept is None or not kept.is_tuning:
+    ours = (each for each in reversed(history.attempts) if each.is_tuning)
+    kept = next((each for each in ours if _stands(history, each)), None)
+    if kept is None:
         return
     changes: dict[str, Value] = {}
     for name, (start, end) in kept.moved.items():

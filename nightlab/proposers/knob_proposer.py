@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 
 VALUES_OF_NEW = 3
 """A knob that an edit brought is moved until it was tried at so many values."""
+MOST_ELSEWHERE = 16
+"""Trials further back that have no record are lost, not under way."""
 
 
 class KnobProposer:
@@ -190,11 +192,12 @@ class _Search:
         return found
 
     def _elsewhere(self) -> int:
-        """How many earlier trials have no record yet, but for the one that the brief tells of."""
+        """How many trials just before have no record yet, but for the one the brief tells of."""
         known = {record.number for record in self.brief.records}
         if self.brief.under_way is not None:
             known.add(self.brief.under_way.number)
-        return len(set(range(1, self.brief.number)) - known)
+        first = max(1, self.brief.number - MOST_ELSEWHERE)
+        return len(set(range(first, self.brief.number)) - known)
 
 
 def new_knobs(knobs: Mapping[str, Knob], records: Sequence[TrialRecord]) -> set[str]:
