@@ -2,20 +2,23 @@
 
 Each kept change is left out of the incumbent, and the code without it is trained on fresh seeds
 beside the incumbent. What is believed of the change rests on these pairs and on those that it was
-kept by, under the study's own prior: the prior allows for ideas that look good by luck, and to set
-the earlier pairs aside would throw out more true gain than is won with the passengers (with the
-limits below, simulated nights lose three times as much as they win).
+kept by, under the study's own prior, which allows for ideas that look good by luck.
 
 | what is known of the change                                          | then                    |
 |----------------------------------------------------------------------|-------------------------|
 | fewer than ``FEWEST_PAIRS`` fresh pairs                              | another pair            |
 | P(it helps) is at least the study's ``keep_probability``             | it stays                |
-| P(it helps) is below one half                                        | it is a passenger       |
+| its expected gain is below ``LEAST_GAIN``                            | it is a passenger       |
 | the limit of pairs is reached                                        | undecided, and it stays |
 | otherwise                                                            | another pair            |
 
-A change that made the code clearly less was not kept for a gain: it stays where it is likely no
-worse by a pair's noise, and is a passenger where P(it helps) is below 1 - ``keep_probability``.
+So a passenger that is out is expected to cost a tenth of a pair's noise at most. In simulated
+nights this finds a third of the false keeps, and what is lost with real changes that are taken for
+some (3 in 100) is about what is won. By the fresh pairs alone it would find four in five, and
+lose three times what is won.
+
+A change that made the code clearly less was not kept for a gain: it stays where it likely costs no
+more than a pair's noise, and goes out where it costs more with ``keep_probability``.
 """
 
 from collections.abc import Sequence
@@ -29,13 +32,15 @@ FEWEST_PAIRS = 2
 """Fresh pairs before anything is decided: one alone is often luck."""
 MOST_PAIRS = 4
 """Fresh pairs of one code, unless a person asks for more."""
+LEAST_GAIN = 0.1
+"""What a change that stays is expected to bring at least, in standard deviations of one pair."""
 
 
 class Outcome(StrEnum):
     """What became of a kept change that was left out."""
 
     STAYS = "stays"
-    """It helps; or it saves code and costs nothing."""
+    """It helps; or it saves code, and costs no more than noise."""
     PASSENGER = "passenger"
     """The code is likely as good without it."""
     UNDECIDED = "undecided"
@@ -87,10 +92,10 @@ def judge_change(
     belief = weighed.belief
     if saves_code:
         stays = no_worse(weighed) >= SIMPLER_PROBABILITY
-        is_passenger = belief.better < 1 - keep_probability
+        is_passenger = no_worse(weighed) < 1 - keep_probability
     else:
         stays = belief.better >= keep_probability and belief.gain > 0
-        is_passenger = belief.better < 0.5
+        is_passenger = belief.gain < LEAST_GAIN
     if stays:
         return Outcome.STAYS
     if is_passenger:

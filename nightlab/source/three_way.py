@@ -43,11 +43,15 @@ def without_change(changed: str, before: str, today: str) -> str | None:
 def _hunks(base: list[str], text: str) -> list[_Hunk]:
     lines = text.splitlines(keepends=True)
     matcher = SequenceMatcher(None, base, lines, autojunk=False)
-    return [
-        _Hunk(begin, end, tuple(lines[first:last]))
-        for tag, begin, end, first, last in matcher.get_opcodes()
-        if tag != "equal"
-    ]
+    found: list[_Hunk] = []
+    for tag, begin, end, first, last in matcher.get_opcodes():
+        if tag == "replace" and end - begin == last - first:
+            # Line by line: of two constants side by side, one may have been put back since.
+            pairs = enumerate(lines[first:last], start=begin)
+            found += [_Hunk(at, at + 1, (line,)) for at, line in pairs if line != base[at]]
+        elif tag != "equal":
+            found.append(_Hunk(begin, end, tuple(lines[first:last])))
+    return found
 
 
 def _collide(one: _Hunk, other: _Hunk) -> bool:
