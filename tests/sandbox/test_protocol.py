@@ -128,6 +128,18 @@ def test_a_drip_does_not_move_the_deadline(ends):
         channel.receive(Deadline(began + 0.2))
 
 
+def test_a_frame_that_came_in_parts_is_not_lost_by_asking_too_early(ends):
+    channel, candidate = ends
+    whole = frame(b'{"type": "step", "step": 7, "loss": 1.5, "tokens": 9}')
+    for at in range(0, len(whole) - 10, 10):
+        candidate.sendall(whole[at : at + 10])
+        with pytest.raises(PeerLate):
+            channel.receive(Deadline.after(0.02))
+    candidate.sendall(whole[at + 10 :] + frame(b'{"type": "ready"}'))
+    assert channel.receive(Deadline.after(1)).step == 7
+    assert channel.receive(Deadline.after(1)).type == "ready"
+
+
 def test_a_candidate_that_does_not_read_holds_nobody(ends):
     channel, _ = ends
     with pytest.raises(PeerLate):
