@@ -3,13 +3,13 @@
 from typing import Annotated
 
 from prefect import flow
-from prefect.futures import wait
 from prefect.runtime import flow_run
 from pydantic import Field, SkipValidation
 
 from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
 from flows.pushing import push_or_say
+from flows.side_by_side import results_of
 from nightlab import events
 from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
 from nightlab.records import utc_now
@@ -53,8 +53,7 @@ def confirmation(
             )
         )
         running = [confirm_code.submit(session, record, each) for each in due]
-        wait(running)
-        measured = [(each, future.result()) for each, future in zip(due, running, strict=True)]
+        measured = list(zip(due, results_of(session, running), strict=True))
         record = add_confirmed(session, record, measured)
         push_or_say(session)
     record = finish_confirmation(session, record)

@@ -9,6 +9,7 @@ from pydantic import Field, SkipValidation
 from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
 from flows.pushing import push_or_say
+from flows.side_by_side import results_of
 from nightlab import events
 from nightlab.errors import RemoteError
 from nightlab.judging.consolidating import FEWEST_PAIRS, MOST_PAIRS
@@ -55,7 +56,7 @@ def consolidation(
             )
         )
         running = [train_code.submit(session, record, each) for each in due]
-        trained = [(each, future.result()) for each, future in zip(due, running, strict=True)]
+        trained = list(zip(due, results_of(session, running), strict=True))
         record = add_trained(session, record, trained)
         push_or_say(session)
     record = finish_consolidation(session, record)

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
-from prefect.futures import wait
 from prefect.states import Completed, Failed
 from pydantic import SkipValidation
 
 from flows.pushing import push_or_say
+from flows.side_by_side import results_of
 from nightlab import events
 from nightlab.errors import BudgetReached, EvaluationError, ModelError, SandboxError
 from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
@@ -132,17 +132,14 @@ def _round(
         say_twin(session, mark, each)
     with clock("sandbox"):
         running = [train.submit(session, each) for each in trainings]
-        # All of them, before what one of them raises ends the trial: none trains on beside it.
-        wait(running)
-        results = [each.result() for each in running]
+        results = results_of(session, running)
     clock.split_training(results)
     trained = [at for at, result in enumerate(results) if result.failure is None]
     for at in trained:
         _say(mark, "evaluate", trainings[at].whose, seed=trainings[at].seed)
     with clock("evaluate"):
-        scoring = {at: evaluate.submit(session, trainings[at]) for at in trained}
-        wait(list(scoring.values()))
-        scores = {at: future.result() for at, future in scoring.items()}
+        scoring = [evaluate.submit(session, trainings[at]) for at in trained]
+        scores = dict(zip(trained, results_of(session, scoring), strict=True))
     return [
         (each, Replicate(seed=each.seed, training=results[at], evaluation=scores.get(at)))
         for at, each in enumerate(trainings)

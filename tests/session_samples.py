@@ -21,6 +21,7 @@ from nightlab.records import (
     utc_now,
 )
 from nightlab.sandbox.device import Device
+from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
 from tests.conftest import git
 
@@ -82,12 +83,13 @@ def sample_session(root: Path, answer: Callable[[Brief], Proposal] = idea) -> An
         device=Device(name="cpu", description="test", threads=1),
         place=PLACE,
         lanes=1,
+        startup_free_seconds=None,
         engine_version="1",
         work=root.parent,
         proposer=ScriptedProposer(answer),
         spending=Spending(settings),
         ready_corpus=SimpleNamespace(fingerprint="f" * 64, vocab_size=64),
-        sandbox=SimpleNamespace(confinement=Confinement(rung="none")),
+        sandbox=EndableSandbox(SimpleNamespace(confinement=Confinement(rung="none"))),
         hold=SimpleNamespace(push=lambda: None),
         tracker=SilentTracker(),
         tried={},

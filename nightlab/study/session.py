@@ -8,7 +8,7 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +27,9 @@ from nightlab.ledger import Session as HeldSession
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
 from nightlab.proposers.program import read_program
 from nightlab.records import InFlight, ProposalCost, TrialRecord
-from nightlab.sandbox import Sandbox, choose_sandbox
+from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
+from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
 from nightlab.study.conditions import (
     begun_with,
@@ -63,7 +64,7 @@ class Session:
     ledger: Ledger
     remote: Remote | None
     hold: HeldSession
-    sandbox: Sandbox
+    sandbox: EndableSandbox
     device: Device
     tracker: Tracker
     proposer: Proposer
@@ -188,7 +189,7 @@ def open_session(
             ledger=ledger,
             remote=remote,
             hold=hold,
-            sandbox=sandbox,
+            sandbox=EndableSandbox(sandbox),
             device=device,
             tracker=Tracker(places.tracking_uri, places.mlruns, settings.study),
             proposer=chosen.proposer,
@@ -296,13 +297,23 @@ def device_turn(session: Session) -> Iterator[None]:
     Lock files rather than Prefect's slots: a device belongs to one machine, and the kernel
     frees the lock at once when its holder is killed.
     """
-    with device_lock(session.places, session.device, session.lanes):
+    waiting = session.sandbox.require_open
+    with device_lock(session.places, session.device, session.lanes, waiting):
         yield
 
 
 @contextmanager
-def device_lock(places: Places, device: Device, lanes: int = 1) -> Iterator[None]:
-    """The same before there is a session: what tries a GPU would disturb who trains on it."""
+def device_lock(
+    places: Places, device: Device, lanes: int = 1, while_waiting: Callable[[], None] | None = None
+) -> Iterator[None]:
+    """The same before there is a session: what tries a GPU would disturb who trains on it.
+
+    Args:
+        places: where the lock files are.
+        device: whose lane is asked for.
+        lanes: how many it has.
+        while_waiting: called now and then; what it raises ends the wait.
+    """
     folder = places.cache / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     name = device.name.replace(":", "-")
@@ -312,6 +323,8 @@ def device_lock(places: Places, device: Device, lanes: int = 1) -> Iterator[None
         events.publish(events.Notice(text=f"Waiting for {device.name}: it is in use."))
     while lock is None:
         time.sleep(LANE_POLL_SECONDS)
+        if while_waiting is not None:
+            while_waiting()
         lock = _first_free(locks)
     try:
         yield

@@ -1,6 +1,7 @@
 """Lanes: a training on each core or GPU, whoever on this machine starts it."""
 
 import os
+import platform
 import subprocess
 import sys
 import threading
@@ -10,13 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from nightlab import events
+from nightlab.errors import SandboxError
 from nightlab.sandbox.device import Device
-from nightlab.study import session as sessions
+from nightlab.sandbox.endable import EndableSandbox
 from nightlab.study.session import MOST_LANES, Session, device_lock, device_turn
 from tests.conftest import ROOT
 from tests.study.begun import CPU
@@ -159,7 +161,7 @@ def made(device: Device, tmp_path: Path, engine: str = "1+abc") -> Session:
         ledger=unused,
         remote=None,
         hold=unused,
-        sandbox=unused,
+        sandbox=EndableSandbox(unused),
         device=device,
         tracker=unused,
         proposer=unused,
@@ -174,14 +176,14 @@ def made(device: Device, tmp_path: Path, engine: str = "1+abc") -> Session:
 def test_a_cpu_has_a_lane_a_core_and_a_gpu_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, lanes: int
 ) -> None:
-    monkeypatch.setattr(sessions.os, "sched_getaffinity", lambda _: set(range(cores)))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
     # A job of it computes with one thread, however many cores there are.
     assert made(CPU.model_copy(update={"threads": 1}), tmp_path).lanes == lanes
     assert made(GPU, tmp_path).lanes == 1
 
 
 def test_a_turn_is_a_lane_of_the_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions.os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     session = made(CPU, tmp_path)
     with device_turn(session):
         assert is_free(session.places, CPU, 2)
@@ -191,10 +193,72 @@ def test_a_turn_is_a_lane_of_the_sessions(tmp_path: Path, monkeypatch: pytest.Mo
 def test_a_place_is_machine_device_and_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sessions.platform, "node", lambda: "ada")
+    monkeypatch.setattr(platform, "node", lambda: "ada")
     here = made(CPU, tmp_path).place
     assert here == "ada, a processor, 2 threads, engine 1+abc"
     others = [made(GPU, tmp_path).place, made(CPU, tmp_path, engine="2+abc").place]
-    monkeypatch.setattr(sessions.platform, "node", lambda: "bob")
+    monkeypatch.setattr(platform, "node", lambda: "bob")
     others.append(made(CPU, tmp_path).place)
     assert len({here, *others}) == 4
+
+
+class Running:
+    """A job that is under way until it is ended."""
+
+    def __init__(self) -> None:
+        self.ended = threading.Event()
+
+    def end(self) -> None:
+        self.ended.set()
+
+
+class Starter:
+    """A sandbox that starts such jobs."""
+
+    def __init__(self) -> None:
+        self.started: list[Running] = []
+        self.meanwhile: Callable[[], None] = lambda: None
+
+    def start(self, job: Any) -> Running:
+        self.started.append(Running())
+        self.meanwhile()
+        return self.started[-1]
+
+
+def test_the_jobs_of_a_session_that_is_interrupted_are_ended_and_none_is_started() -> None:
+    starter: Any = Starter()
+    sandbox, job = EndableSandbox(starter), cast("Any", None)
+    running = [sandbox.start(job), sandbox.start(job)]
+    assert not any(each.ended.is_set() for each in starter.started)
+    sandbox.end_jobs()
+    assert all(each.ended.is_set() for each in starter.started)
+    with pytest.raises(SandboxError, match="interrupted"):
+        sandbox.start(job)
+    assert len(starter.started) == len(running)
+
+
+def test_one_that_was_just_starting_is_ended_too() -> None:
+    starter: Any = Starter()
+    sandbox, job = EndableSandbox(starter), cast("Any", None)
+    starter.meanwhile = sandbox.end_jobs
+    sandbox.start(job)
+    assert starter.started[0].ended.is_set()
+
+
+def test_who_waits_for_a_lane_then_waits_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    session = made(CPU, tmp_path)
+
+    def enter() -> None:
+        with device_turn(session):
+            pass
+
+    with held(session.places, CPU, 1, 1), ThreadPoolExecutor() as pool:
+        waiting = pool.submit(enter)
+        time.sleep(0.5)
+        assert not waiting.done()
+        session.sandbox.end_jobs()
+        with pytest.raises(SandboxError, match="interrupted"):
+            waiting.result(timeout=10)

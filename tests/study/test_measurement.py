@@ -30,6 +30,7 @@ from nightlab.records import (
     Verdict,
 )
 from nightlab.sandbox.device import Device
+from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
 from nightlab.study import measurement
 from nightlab.study.conditions import continue_settings
@@ -154,7 +155,7 @@ STATES: list[tuple[str, list[Replicate], list[Replicate], dict[int, list[tuple[S
         "a training that a busy machine may have failed, once",
         own(UNCLEAR, None),
         [],
-        {1: [(B, 2)], 2: [(B, 2), (C, 2)]},
+        {1: [(C, 1)], 2: [(C, 1), (B, 2)]},
     ),
     ("a first training that failed", own(None), [], {1: [], 2: []}),
     (
@@ -479,7 +480,7 @@ class TestOnce:
         made.device = Device(name="cpu", description="test", threads=1)
         made.places = SimpleNamespace(cache=tmp_path)
         made.ready_corpus = SimpleNamespace(vocab_size=64)
-        made.sandbox = None
+        made.sandbox = EndableSandbox(SimpleNamespace())
         made.heard = []
         made.tokens = lambda seed: SimpleNamespace(__enter__=None)
         made.tracker = SimpleNamespace(

@@ -10,6 +10,7 @@ from nightlab.proposers import set_knobs
 from nightlab.records import Edit, InFlight, PreflightResult, Proposal, Reason, utc_now
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device
+from nightlab.sandbox.endable import EndableSandbox
 from nightlab.sandbox.failure import Failure
 from nightlab.settings import SessionSettings
 from nightlab.study.preflight import (
@@ -57,7 +58,7 @@ if __name__ == "__main__":
 
 @pytest.fixture(scope="module")
 def sandbox():
-    return choose_sandbox(trust_candidate=False)
+    return EndableSandbox(choose_sandbox(trust_candidate=False))
 
 
 @pytest.fixture
@@ -80,6 +81,8 @@ def dry_run(sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             places=SimpleNamespace(cache=tmp_path),
             sandbox=sandbox,
             work=tmp_path,
+            lanes=1,
+            startup_free_seconds=None,
         )
         return run_preflight(session, begun())
 

@@ -115,6 +115,7 @@ def session(
         ledger=ledger,
         lanes=lanes,
         place=place,
+        startup_free_seconds=None,
         work=work,
         marked=marked,
     )
