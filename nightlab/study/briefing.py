@@ -10,7 +10,7 @@ from nightlab.proposers.arms import Arm, arm_of
 from nightlab.proposers.program import read_program
 from nightlab.records import InFlight, Reason, TrialRecord, Verdict
 from nightlab.source.source_tree import parse_tree
-from nightlab.study.session import Session, study_noise_bpb
+from nightlab.study.session import Session, free_startup_now, study_noise_bpb
 
 NEAR_MISSES = 5
 """So many of the newest ones are told."""
@@ -55,7 +55,7 @@ def brief(
         device=session.device.description,
         budget_seconds=sizes.budget_seconds,
         budget_tokens=sizes.budget_tokens,
-        startup_free_seconds=sizes.startup_free_seconds,
+        startup_free_seconds=free_startup_now(session),
         sequence_length=sizes.sequence_length,
         vocab_size=sizes.vocab_size,
         suggestions=suggestions_for(ledger, mark.number),

@@ -29,7 +29,13 @@ from nightlab.records import (
 )
 from nightlab.source.code_size import is_clearly_less
 from nightlab.source.schedule import touched_schedule
-from nightlab.study.session import Session, device_turn, seed_from, study_seeds
+from nightlab.study.session import (
+    Session,
+    device_turn,
+    free_startup_now,
+    seed_from,
+    study_seeds,
+)
 from nightlab.training import pruning
 from nightlab.training.training import TrainingOrder, train_replicate
 
@@ -202,11 +208,7 @@ def training_order(session: Session, seed: int) -> TrainingOrder:
         budget_seconds=sizes.budget_seconds,
         budget_tokens=sizes.budget_tokens,
         startup_seconds=sizes.startup_seconds,
-        startup_free_seconds=(
-            sizes.startup_free_seconds
-            if session.startup_free_seconds is None
-            else session.startup_free_seconds
-        ),
+        startup_free_seconds=free_startup_now(session),
         memory_mb=sizes.memory_mb,
         scratch_mb=sizes.scratch_mb,
     )

@@ -268,6 +268,12 @@ def study_noise_bpb(settings: SessionSettings, records: tuple[TrialRecord, ...])
     return noise_of(learnt_from(records).gains_bpb, settings.sizes.pair_noise_bpb).pair_bpb
 
 
+def free_startup_now(session: Session) -> float:
+    """Start-up that is not charged to a training's budget, as it is known by now."""
+    known = session.startup_free_seconds
+    return session.settings.sizes.startup_free_seconds if known is None else known
+
+
 def study_seeds(settings: SessionSettings) -> tuple[int, ...]:
     """The seeds of a study, in the order in which each of its codes is trained on them."""
     return tuple(seed_from(settings.seed, "pair", index) for index in range(2 * MOST_PAIRS))

@@ -1,11 +1,14 @@
 """What a proposer is told, gathered from a study."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from nightlab.records import Decision, Edit, Proposal, Reason, TrialRecord, Verdict
-from nightlab.study.briefing import near_misses
+from nightlab.study.briefing import brief, near_misses
+from nightlab.study.trial import begin_trial
 from tests.samples import sample_record
+from tests.session_samples import sample_session
 
 NOISE = 0.01
 
@@ -34,3 +37,12 @@ def test_edits_that_missed_by_little_are_told_and_those_that_were_stopped_are_no
         *(missed(number, 0.5 * NOISE, Reason.PRUNED) for number in range(3, 9)),
     )
     assert [each.number for each in near_misses(ledger(), records)] == [1]
+
+
+def test_a_proposer_is_told_the_start_up_that_is_free_as_it_was_measured(tmp_path: Path) -> None:
+    session = sample_session(tmp_path / "clone")
+    mark = begin_trial(session, 1)
+    usual = session.settings.sizes.startup_free_seconds
+    assert brief(session, mark).startup_free_seconds == usual
+    session.startup_free_seconds = 3.5
+    assert brief(session, mark).startup_free_seconds == 3.5

@@ -92,7 +92,8 @@ def session(tmp_path: Path) -> Any:
 
 def test_scores_of_a_study_are_the_baselines_and_the_chain_of_pairs(session: Any) -> None:
     baseline = trial(session, 0, 2.00, 2.10)
-    assert (baseline.reason, baseline.val_bpb) == (Reason.BASELINE, pytest.approx(2.05))
+    assert baseline.reason is Reason.BASELINE
+    assert baseline.val_bpb == pytest.approx(2.05)
     kept = trial(session, 1, 1.90, 2.02, edit="a")
     assert kept.reason is Reason.IMPROVED
     assert kept.val_bpb == pytest.approx(2.05 - 0.09), "mean of 0.10 and 0.08, from 2.05"

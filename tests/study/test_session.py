@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from nightlab.judging.scores import standing_record
+from nightlab.judging.scores import find_baseline, standing_record
 from nightlab.ledger import Ledger
 from nightlab.presets import PRESETS
 from nightlab.records import Pair, Reason, Verdict
@@ -15,7 +15,6 @@ from nightlab.settings import SessionSettings
 from nightlab.study.session import (
     begin_study,
     engine_version,
-    find_baseline,
     first_source,
     seed_from,
     study_noise_bpb,
