@@ -268,7 +268,9 @@ def test_a_real_one_is_killed_and_goes_on(
     assert left.finished_at is None
 
     command = ("consolidate", STUDY, "--pairs", "2")
-    said = expect_success(run_nightlab(clone, shared_cache, *command, extra=prefect_api))
+    said = expect_success(
+        run_nightlab(clone, shared_cache, *command, extra=prefect_api, timeout_seconds=900)
+    )
     (record,) = consolidations(ledger)
     assert record.finished_at is not None
     done = len(left.incumbent_replicates)
