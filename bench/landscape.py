@@ -29,6 +29,8 @@ SPREAD_OF_BENDS = 0.8
 """Standard deviation of their logarithm."""
 DISTANCES = {Kind.SIZE: 1.0, Kind.BATCH: 0.7, Kind.RATE: 0.5, Kind.SHARE: 0.5}
 """How far from the start the best lies, in coarse steps: a standard deviation."""
+ALIKE_BEND, ALIKE_DISTANCE = 0.008, 0.6
+"""Of all knobs, where none matters more by its kind."""
 CHOICES_BPB = 0.006
 """Standard deviation of what a choice without order makes."""
 MOST_STEPS = 2.2
@@ -38,12 +40,13 @@ MOST_STEPS = 2.2
 class Landscape:
     """One made-up trainer."""
 
-    def __init__(self, seed: int, source: str) -> None:
+    def __init__(self, seed: int, source: str, *, is_alike: bool = False) -> None:
         """Draw it.
 
         Args:
             seed: of the draw.
             source: the trainer whose knobs it has, set as at the start.
+            is_alike: whether sizes matter no more than other knobs.
         """
         self.sizes = PRESETS["quick"]
         chance = random.Random(f"landscape {seed}")
@@ -57,19 +60,24 @@ class Landscape:
                 for choice in knob.choices or ():
                     self._choice[name, str(choice)] = chance.gauss(0, CHOICES_BPB)
                 continue
-            self._best[name] = _place(knob, knob.value) + chance.gauss(0, DISTANCES[kind])
-            self._bend[name] = BENDS[kind] * math.exp(chance.gauss(0, SPREAD_OF_BENDS))
-        self._low = START_BPB - self.true_bpb(knob_values(source))
+            away = ALIKE_DISTANCE if is_alike else DISTANCES[kind]
+            bend = ALIKE_BEND if is_alike else BENDS[kind]
+            self._best[name] = _place(knob, knob.value) + chance.gauss(0, away)
+            self._bend[name] = bend * math.exp(chance.gauss(0, SPREAD_OF_BENDS))
+        self._low = START_BPB - self._loss(knob_values(source))
 
     def true_bpb(self, values: Mapping[str, Any]) -> float:
-        """The score without noise."""
+        """The score without noise; ``START_BPB`` at the start."""
+        return self._low + self._loss(values)
+
+    def _loss(self, values: Mapping[str, Any]) -> float:
         score = 0.0
         for name, best in self._best.items():
             away = _place(self._knobs[name], values[name]) - best
             score += self._bend[name] * away**2 / math.sqrt(1 + away**2 / 4)
         for name in {name for name, _ in self._choice}:
             score += self._choice[name, str(values[name])]
-        return score + getattr(self, "_low", 0.0)
+        return score
 
     def measure(self, source: str, seed: int) -> tuple[TrainingResult, Evaluation | None]:
         """A training, or a lack of memory."""

@@ -12,21 +12,25 @@ search goes, and what counts as its score: bench/search.py.
 
 import argparse
 import random
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from bare_trials import BareTrials
-from landscape import PAIR_NOISE_BPB, Landscape
+from landscape import PAIR_NOISE_BPB, START_BPB, Landscape
 from search import TRAINER, WRONG, Bench, Propose, Search, draw, print_table, run_in_turn
 
-from nightlab.proposers import Brief, KnobProposer, read_knobs, set_knobs
+from nightlab.proposers import Brief, KnobProposer, knob_values, read_knobs, set_knobs
 from nightlab.proposers.edits import edit_between
 from nightlab.proposers.knob_sampling import STARTUP_TRIALS, told_study, tpe_sampler
 from nightlab.proposers.knob_space import search_space, tidy
 from nightlab.records import Proposal
 
+MARKS = (8, 20, 40)
+"""Numbers of trials after which gains are printed, and after the last."""
 KEEP_PROBABILITY = 0.9
 """Of the made-up searches: from one pair, all being alike beforehand."""
 
@@ -36,6 +40,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--results", type=Path, help="JSON lines, one a training")
     parser.add_argument("--landscapes", type=int, default=0, help="made-up trainers instead")
+    parser.add_argument(
+        "--alike", action="store_true", help="made up, all kinds matter alike"
+    )
     parser.add_argument("--as-it-is", action="store_true", help="put no knobs wrong")
     parser.add_argument("--trials", type=int, default=12, help="of each arm and repeat")
     parser.add_argument("--repeats", type=int, default=3)
@@ -44,11 +51,11 @@ def main() -> None:
     parser.add_argument("--picture", type=Path)
     arguments = parser.parse_args()
     if arguments.landscapes:
-        searches = made_up(arguments.arms, arguments.landscapes, arguments.trials)
-    elif arguments.results is None:
+        print_gains(made_up(arguments))
+        return
+    if arguments.results is None:
         parser.error("name a file for --results, or a number of --landscapes")
-    else:
-        searches = trained(arguments)
+    searches = trained(arguments)
     print_table(searches)
     if arguments.picture is not None:
         draw(searches, arguments.picture, "Knobs moved in several ways")
@@ -68,25 +75,44 @@ def trained(arguments: argparse.Namespace) -> list[Search]:
     return searches
 
 
-def made_up(names: list[str], landscapes: int, trials: int) -> list[Search]:
-    """All arms on each of some made-up trainers, which start with the trainer's constants."""
+def made_up(arguments: argparse.Namespace) -> dict[str, list[list[float]]]:
+    """True gains of the incumbent after each trial, of each arm on each made-up trainer.
+
+    They start with the trainer's constants.
+    """
     constants = TRAINER.read_text(encoding="utf-8").partition("\n\n\ndef ")[0] + "\n"
-    searches = [
-        Search(
-            name,
-            repeat,
-            arms()[name],
-            Bench(Landscape(repeat, constants), None),
-            noise_bpb=PAIR_NOISE_BPB,
-            keep_probability=KEEP_PROBABILITY,
-            start_knobs={},
-            template=constants,
-        )
-        for repeat in range(landscapes)
-        for name in names
-    ]
-    run_in_turn(searches, trials)
-    return searches
+    gains: dict[str, list[list[float]]] = {name: [] for name in arguments.arms}
+    for repeat in range(arguments.landscapes):
+        landscape = Landscape(repeat, constants, is_alike=arguments.alike)
+        for name in arguments.arms:
+            search = Search(
+                name,
+                repeat,
+                arms()[name],
+                Bench(landscape, None),
+                noise_bpb=PAIR_NOISE_BPB,
+                keep_probability=KEEP_PROBABILITY,
+                start_knobs={},
+                template=constants,
+            )
+            gains[name].append([])
+            for number in range(arguments.trials + 1):
+                search.step(number)
+                found = landscape.true_bpb(knob_values(search.incumbent))
+                gains[name][-1].append(START_BPB - found)
+    return gains
+
+
+def print_gains(gains: dict[str, list[list[float]]]) -> None:
+    """The mean true gain of each arm after some numbers of trials."""
+    last = min(len(each) for ours in gains.values() for each in ours) - 1
+    marks = [mark for mark in MARKS if mark < last] + [last]
+    write = sys.stdout.write
+    write(f"| arm | {' | '.join(f'{mark} trials' for mark in marks)} |\n")
+    write(f"|-{'|-' * len(marks)}|\n")
+    for name, ours in gains.items():
+        means = (fmean(each[mark] for each in ours) for mark in marks)
+        write(f"| {name} | {' | '.join(f'{mean:.4f}' for mean in means)} |\n")
 
 
 def arms() -> dict[str, Propose]:

@@ -2,10 +2,10 @@
 
 Published comparisons find that optimisers beat models at numbers, that models find what
 optimisers cannot (structure), and that both together beat either. So each trial goes to one of
-three arms, drawn by what each gained for its candidates' training (nightlab/proposers/bandit.py): the
-model edits the code; the optimiser moves the knobs around what stands; or an edit of the
-model's that just missed is tried again with other knobs, since new structure rarely meets the
-settings that suit it at the first try.
+three arms, drawn by what each gained for its candidates' training seconds
+(nightlab/proposers/bandit.py): the model edits the code; the optimiser moves the knobs around
+what stands; or an edit of the model's that just missed is tried again with other knobs, since new
+structure rarely meets the settings that suit it at the first try.
 """
 
 import hashlib
