@@ -40,9 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--results", type=Path, help="JSON lines, one a training")
     parser.add_argument("--landscapes", type=int, default=0, help="made-up trainers instead")
-    parser.add_argument(
-        "--alike", action="store_true", help="made up, all kinds matter alike"
-    )
+    parser.add_argument("--alike", action="store_true", help="made up, all kinds matter alike")
     parser.add_argument("--as-it-is", action="store_true", help="put no knobs wrong")
     parser.add_argument("--trials", type=int, default=12, help="of each arm and repeat")
     parser.add_argument("--repeats", type=int, default=3)
