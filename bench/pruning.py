@@ -227,7 +227,7 @@ def _with(learnt: Learnt, gain_bpb: float, *, whole: bool) -> Learnt:
         gains = (*gains, (gain_bpb,))
     else:
         forecasts = (*forecasts, gain_bpb)
-    return Learnt(gains_bpb=gains, forecasts_bpb=forecasts, trainings=learnt.trainings + 1)
+    return Learnt(gains_bpb=gains, forecasts_bpb=forecasts)
 
 
 def follow(training: Training, watch: Watch) -> Forecast | None:

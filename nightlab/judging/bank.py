@@ -1,17 +1,19 @@
 """The incumbent's trainings, kept for every candidate that comes: which of them count.
 
 A candidate's training is set beside the incumbent's of the same seed, made once. It counts while
-it was made at the same place (machine, device, engine). Now and then one is made anew
-(``CHECK_ONE_IN``): where it comes out otherwise by more than noise, the place has changed without
-saying so, and what was banked before is not used any more.
+it was made at the same place (machine, device, engine). Where one candidate after the other comes
+out worse than it, the first of them is made anew (``is_due``): if it comes out otherwise by more
+than noise, the place has changed without saying so, and what was banked before is not used any
+more. A place that has changed the other way needs no such look: a candidate is soon kept, and
+its trainings are the bank from then on.
 """
 
 from collections.abc import Iterable, Sequence
 
 from nightlab.records import Reason, Replicate, TrialRecord
 
-CHECK_ONE_IN = 16
-"""In one trial of so many, drawn at random, the first twin is trained anew."""
+CHECK_AFTER = 16
+"""Trials in a row, all worse than the incumbent, after which its first training is made anew."""
 CHANGED_NOISES = 4.0
 """Two trainings of the same code and seed that differ by more than so many standard deviations of
 a pair are of two places."""
@@ -42,6 +44,28 @@ def bank_of(
             _add(bank, record.incumbent_replicates, place, pair_noise_bpb)
     _add(bank, anew, place, pair_noise_bpb)
     return bank
+
+
+def is_due(records: Sequence[TrialRecord], commit: str, seed: int) -> bool:
+    """Whether the incumbent's training with this seed is to be made anew, to see if it holds.
+
+    Args:
+        records: the study's, in order.
+        commit: the incumbent's.
+        seed: the study's first.
+    """
+    worse = 0
+    for record in reversed(records):
+        if record.parent != commit or record.reason is Reason.BASELINE:
+            continue
+        was_made = any(each.seed == seed for each in record.incumbent_replicates)
+        difference = record.decision.difference_bpb
+        if was_made or (difference is not None and difference < 0):
+            return False
+        worse += difference is not None
+        if worse >= CHECK_AFTER:
+            return True
+    return False
 
 
 def _add(

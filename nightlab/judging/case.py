@@ -7,7 +7,7 @@ from functools import lru_cache
 from statistics import fmean
 
 from nightlab.judging.prior import Array, Finding, prior_of
-from nightlab.records import Pair, Reason, Replicate, TrialRecord, Verdict
+from nightlab.records import Pair, Reason, Replicate, TrialRecord
 
 WEAK_PAIRS = 4
 """Degrees of freedom that the preset's own noise counts as, beside what pairs have shown."""
@@ -40,10 +40,6 @@ class Learnt:
     """Of each judged trial, the gains of its pairs."""
     forecasts_bpb: tuple[float, ...] = ()
     """Of each pruned trial, the gain that was foreseen."""
-    kept_bpb: float = 0.0
-    """Sum of what its keeps are expected to gain."""
-    trainings: int = 0
-    """Of all codes, so far."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,22 +79,14 @@ def pairs_of(candidate: Iterable[Replicate], bank: Mapping[int, Replicate]) -> t
 
 def learnt_from(records: Iterable[TrialRecord]) -> Learnt:
     """Gather what a study's finished trials say of its ideas and its noise."""
-    gains, forecasts, kept, trainings = [], [], 0.0, 0
+    gains, forecasts = [], []
     for record in records:
-        trainings += len(record.replicates) + len(record.incumbent_replicates)
         decision = record.decision
         if decision.pairs:
             gains.append(tuple(-pair.difference_bpb for pair in decision.pairs))
         elif decision.reason is Reason.PRUNED and decision.difference_bpb is not None:
             forecasts.append(-decision.difference_bpb)
-        if decision.reason is Reason.IMPROVED and decision.verdict is Verdict.KEEP:
-            kept += max(0.0, decision.expected_gain_bpb or 0.0)
-    return Learnt(
-        gains_bpb=tuple(gains),
-        forecasts_bpb=tuple(forecasts),
-        kept_bpb=kept,
-        trainings=trainings,
-    )
+    return Learnt(gains_bpb=tuple(gains), forecasts_bpb=tuple(forecasts))
 
 
 def noise_of(gains_bpb: Iterable[Sequence[float]], preset_noise_bpb: float) -> Noise:

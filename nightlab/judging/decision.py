@@ -38,6 +38,9 @@ SIMPLER_PROBABILITY = 0.9
 SIMPLER_MARGIN = 1.0
 """In standard deviations of one pair."""
 SIMPLER_PAIRS = 4
+"""Pairs after which it is not trained again for being simpler."""
+MOST_NEEDED = 8.0
+"""The largest gain that a first pair is said to need, in standard deviations of a pair."""
 
 
 class Subject(StrEnum):
@@ -61,7 +64,7 @@ def wanted_for_baseline(
     """What the baseline still needs trained; nothing once it is whole, or has crashed."""
     if first_crash(replicates) is not None:
         return ()
-    done = {each.seed for each in replicates}
+    done = {each.seed for each in replicates if each.val_bpb is not None}
     missing = [seed for seed in seeds[:BASELINE_REPLICATES] if seed not in done]
     return tuple(Wanted(Subject.CANDIDATE, seed) for seed in missing[:lanes])
 
@@ -95,13 +98,13 @@ def judge(case: Case) -> Decision | tuple[Wanted, ...]:
     if belief.is_kept(case.keep_probability):
         return _verdict(weighed, Verdict.KEEP, Reason.IMPROVED)
     if case.saves_code:
-        no_worse = belief.above(-SIMPLER_MARGIN + case.lost_bpb / weighed.noise.pair_bpb)
+        no_worse = _no_worse(case, belief)
         if no_worse >= SIMPLER_PROBABILITY:
             return _verdict(weighed, Verdict.KEEP, Reason.SIMPLER, no_worse)
         if no_worse >= 0.5 and wanted and len(pairs) < SIMPLER_PAIRS:
             return wanted
-    low, high = belief.interval
-    reason = Reason.REGRESSION if high < 0 else Reason.WITHIN_NOISE
+    highest_gain = belief.interval[1]
+    reason = Reason.REGRESSION if highest_gain < 0 else Reason.WITHIN_NOISE
     return _verdict(weighed, Verdict.DISCARD, reason)
 
 
@@ -136,16 +139,29 @@ def needed_gain_bpb(case: Case) -> float:
 
     Negative where one that seems worse would still be trained again.
     """
-    known, probability = known_of(case.learnt, case.preset_noise_bpb), case.keep_probability
-    low, high = -4.0, 4.0
+    known = known_of(case.learnt, case.preset_noise_bpb)
+    low, high = -MOST_NEEDED, MOST_NEEDED
     while high - low > 0.1:
         middle = (low + high) / 2
         belief = believe(known.prior, Finding(middle, 1), known.noise.degrees_of_freedom)
-        if belief.is_kept(probability) or is_worth(belief, probability, PRICE):
+        if _is_hopeful(case, belief):
             high = middle
         else:
             low = middle
     return high * known.noise.pair_bpb
+
+
+def _is_hopeful(case: Case, belief: Belief) -> bool:
+    """Whether a candidate would be kept, or trained again."""
+    if belief.is_kept(case.keep_probability) or is_worth(belief, case.keep_probability, PRICE):
+        return True
+    return case.saves_code and _no_worse(case, belief) >= 0.5
+
+
+def _no_worse(case: Case, belief: Belief) -> float:
+    """Probability that code is worse by one pair's noise at most, with what simpler code lost."""
+    unit = known_of(case.learnt, case.preset_noise_bpb).noise.pair_bpb
+    return belief.above(case.lost_bpb / unit - SIMPLER_MARGIN)
 
 
 def _wanted(case: Case) -> tuple[Wanted, ...]:

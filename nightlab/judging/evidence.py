@@ -39,8 +39,7 @@ class Belief:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % credible interval of the gain."""
-        below = np.concatenate(([0.0], np.cumsum(self.mass)))
-        low, high = np.interp(INTERVAL, below, EDGES)
+        low, high = np.interp(INTERVAL, self._below_edges, EDGES)
         return float(low), float(high)
 
     def is_kept(self, keep_probability: float) -> bool:
@@ -53,8 +52,12 @@ class Belief:
         return float(self.mass @ np.maximum(wrong, 0.0))
 
     def above(self, effect: float) -> float:
-        """Probability that the gain is at least ``effect``."""
-        return float(self.mass[effect <= GRID].sum())
+        """Probability that the gain is more than ``effect``."""
+        return 1 - float(np.interp(effect, EDGES, self._below_edges))
+
+    @property
+    def _below_edges(self) -> Array:
+        return np.concatenate(([0.0], np.cumsum(self.mass)))
 
 
 def believe(prior: Array, finding: Finding | None, freedom: float) -> Belief:

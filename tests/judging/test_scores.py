@@ -1,32 +1,44 @@
-"""Scores of a code, and the noise that spreads them."""
+"""Scores of a study: how they stand side by side, and how far noise spreads them."""
 
 import math
 
 import pytest
 
-from nightlab.judging.contention import mark_contended
 from nightlab.judging.scores import (
-    counted_scores,
-    incumbent_evidence,
+    expected_false_keeps,
+    find_baseline,
     is_better,
+    level_bpb,
+    lost_since_improvement_bpb,
     mean_bpb,
-    measure_noise,
-    reference_bpb,
+    pool_noise,
+    scores_of,
+    seed_noise,
     standing_record,
 )
-from nightlab.records import (
-    Evaluation,
-    Reason,
-    Replicate,
-    TrainingResult,
-    TrialRecord,
-    Verdict,
-)
+from nightlab.records import Reason, TrialRecord, Verdict
+from tests.case_samples import replicate
 from tests.samples import sample_record
 
 
-def replicate(val_bpb: float | None, seed: int = 1) -> Replicate:
-    return Replicate(seed=seed, training=TrainingResult(), evaluation=Evaluation(val_bpb=val_bpb))
+def kept(
+    number: int,
+    parent: str,
+    reason: Reason = Reason.IMPROVED,
+    val_bpb: float | None = 2.0,
+    verdict: Verdict = Verdict.KEEP,
+    **decided: object,
+) -> TrialRecord:
+    record = sample_record(number, verdict=verdict, reason=reason)
+    decision = record.decision.model_copy(update=decided)
+    return record.model_copy(update={"parent": parent, "val_bpb": val_bpb, "decision": decision})
+
+
+def commit(number: int) -> str:
+    return f"{number:040x}"
+
+
+BASELINE = kept(0, commit(0), Reason.BASELINE)
 
 
 def test_the_better_score_is_the_lower_one() -> None:
@@ -35,116 +47,103 @@ def test_the_better_score_is_the_lower_one() -> None:
     assert not is_better(1.0, 1.0)
 
 
-def test_noise_is_pooled_over_trainings_that_nothing_selected() -> None:
+def test_a_missing_score_is_never_zero() -> None:
+    assert scores_of([replicate(None), replicate(1.5)]) == [1.5]
+    assert mean_bpb([replicate(None)]) is None
+    assert mean_bpb([replicate(None), replicate(1.0), replicate(2.0)]) == 1.5
+
+
+def test_a_trials_level_is_its_incumbents_and_its_own_difference() -> None:
+    better = kept(1, BASELINE.commit, val_bpb=level_bpb([BASELINE], BASELINE.commit, -0.1))
+    assert better.val_bpb == pytest.approx(1.9)
+    # Discarded trials stand beside their incumbent, not beside what they scored.
+    records = [BASELINE, better]
+    assert level_bpb(records, better.commit, 0.05) == pytest.approx(1.95)
+    assert level_bpb(records, BASELINE.commit, 0.05) == pytest.approx(2.05)
+
+
+def test_without_a_pair_or_an_incumbent_there_is_no_level() -> None:
+    assert level_bpb([BASELINE], BASELINE.commit, None) is None
+    assert level_bpb([BASELINE], commit(7), -0.1) is None
+    assert level_bpb([kept(0, commit(0), val_bpb=None)], commit(0), -0.1) is None
+    discarded = kept(1, BASELINE.commit, verdict=Verdict.DISCARD)
+    assert level_bpb([BASELINE, discarded], discarded.commit, -0.1) is None
+
+
+def test_the_baseline_is_found() -> None:
+    assert find_baseline([sample_record(1), BASELINE, sample_record(2)]) is BASELINE
+    assert find_baseline([sample_record(1)]) is None
+
+
+def test_the_incumbent_is_the_keep_that_no_other_was_built_on() -> None:
+    assert standing_record((BASELINE, sample_record(1))) is BASELINE
+    # Trial 2 waited as an idea while trial 1 was retried as trial 3, and was kept after that.
+    third = kept(3, BASELINE.commit)
+    second = kept(2, third.commit)
+    assert standing_record((BASELINE, second, third)) is second
+    discarded = kept(4, second.commit, verdict=Verdict.DISCARD)
+    assert standing_record((BASELINE, second, third, discarded)) is second
+    assert standing_record(()) is None
+
+
+def test_what_simpler_code_lost_adds_up_since_the_last_improvement() -> None:
+    early = kept(1, BASELINE.commit, Reason.SIMPLER, difference_bpb=0.5)
+    better = kept(2, early.commit, difference_bpb=-0.1)
+    shorter = kept(3, better.commit, Reason.SIMPLER, difference_bpb=0.01)
+    shortest = kept(4, shorter.commit, Reason.SIMPLER, difference_bpb=0.02)
+    records = [BASELINE, early, better, shorter, shortest]
+    assert lost_since_improvement_bpb(records, shortest.commit) == pytest.approx(0.03)
+    assert lost_since_improvement_bpb(records, shorter.commit) == pytest.approx(0.01)
+    assert lost_since_improvement_bpb(records, better.commit) == 0
+    assert lost_since_improvement_bpb(records, early.commit) == pytest.approx(0.5)
+    assert lost_since_improvement_bpb(records, BASELINE.commit) == 0
+    assert lost_since_improvement_bpb(records, commit(9)) == 0
+
+
+def test_what_simpler_code_gained_is_no_room_to_lose() -> None:
+    shorter = kept(1, BASELINE.commit, Reason.SIMPLER, difference_bpb=-0.04)
+    shortest = kept(2, shorter.commit, Reason.SIMPLER, difference_bpb=0.01)
+    assert lost_since_improvement_bpb([BASELINE, shorter], shorter.commit) == 0
+    assert lost_since_improvement_bpb([BASELINE, shorter, shortest], shortest.commit) == 0
+    unmeasured = kept(1, BASELINE.commit, Reason.SIMPLER)
+    assert lost_since_improvement_bpb([BASELINE, unmeasured], unmeasured.commit) == 0
+
+
+def test_the_false_keeps_to_be_expected_are_what_keeps_left_open() -> None:
+    records = [
+        BASELINE,
+        kept(1, commit(0), probability_better=0.9),
+        kept(2, commit(1), probability_better=0.98),
+        kept(3, commit(2)),
+        kept(4, commit(2), Reason.SIMPLER, probability_better=0.2),
+        kept(5, commit(2), Reason.WITHIN_NOISE, verdict=Verdict.DISCARD, probability_better=0.6),
+    ]
+    assert expected_false_keeps(records) == pytest.approx(0.12)
+    assert expected_false_keeps([]) == 0
+
+
+def test_noise_between_seeds_is_that_of_trainings_that_nothing_selected() -> None:
     baseline = sample_record(
         0, scores=(1.00, 1.02, 1.04), verdict=Verdict.KEEP, reason=Reason.BASELINE
     )
     refreshed = sample_record(1, scores=(5.00, 4.00)).model_copy(
         update={"incumbent_replicates": (replicate(3.00, 1), replicate(3.02, 2))}
     )
-    noise = measure_noise((baseline, refreshed, sample_record(2, scores=(2.0,))))
+    noise = seed_noise((baseline, refreshed, sample_record(2, scores=(2.0,))))
     assert noise is not None
     assert noise.degrees_of_freedom == 3
     assert noise.sigma_bpb == pytest.approx(math.sqrt((2 * 0.0004 + 0.0002) / 3))
-
-
-def test_noise_is_unknown_without_replicates() -> None:
-    assert measure_noise((sample_record(0, scores=(1.0,)),)) is None
-
-
-def test_all_trainings_of_a_commit_are_its_evidence() -> None:
-    baseline = sample_record(0, scores=(2.0, 2.01), verdict=Verdict.KEEP, reason=Reason.BASELINE)
-    baseline = baseline.model_copy(update={"commit": baseline.parent})
-    later = sample_record(1, scores=(2.5,)).model_copy(
-        update={"incumbent_replicates": (replicate(1.99, 7),)}
-    )
-    records = (baseline, later)
-    found = incumbent_evidence(records, baseline.parent)
-    assert [each.val_bpb for each in found] == [2.0, 2.01, 1.99]
-    noise = measure_noise(records)
+    # A baseline's later trainings belong to it.
+    joined = refreshed.model_copy(update={"parent": baseline.commit})
+    noise = seed_noise((baseline, joined))
     assert noise is not None
-    assert noise.degrees_of_freedom == 2
-    assert measure_noise(records, without={baseline.parent}) is None
+    assert noise.degrees_of_freedom == 4
+    assert seed_noise((sample_record(0, scores=(1.0,)),)) is None
 
 
-def test_contended_scores_count_only_where_they_are_many_and_the_most() -> None:
-    def slow(seed: int) -> Replicate:
-        return replicate(3.0, seed).model_copy(update={"contended": True})
-
-    calm = [replicate(2.0, seed) for seed in range(16)]
-    assert counted_scores([*calm, *map(slow, range(20, 24))]) == [2.0] * 16
-    assert counted_scores([*calm[:2], *map(slow, range(20, 23))]) == [2.0] * 2
-    assert counted_scores([*calm[:2], *map(slow, range(20, 24))]) == [2.0] * 2 + [3.0] * 4
-
-
-def test_a_faster_machine_is_no_better_code() -> None:
-    """What a real session met: another job ended, and identical code scored 0.08 bpb lower."""
-
-    def at(rate: float, score: float, seed: int) -> Replicate:
-        found = replicate(score, seed)
-        return found.model_copy(update={"training": TrainingResult(tokens_per_second=rate)})
-
-    slow = [(6696, 2.1851), (6789, 2.1835), (6493, 2.1866), (6707, 2.1899), (6563, 2.1826)]
-    fast = [(9286, 2.0751), (9500, 2.0792), (8809, 2.0889)]
-    rates = [at(rate, score, seed) for seed, (rate, score) in enumerate([*slow, *fast])]
-    assert counted_scores(mark_contended(rates)) == [score for _, score in fast]
-    baseline = sample_record(0, verdict=Verdict.KEEP, reason=Reason.BASELINE).model_copy(
-        update={"replicates": tuple(rates)}
-    )
-    noise = measure_noise((baseline,))
+def test_noise_is_pooled_within_groups() -> None:
+    noise = pool_noise([[1.0, 3.0], [10.0], [], [5.0, 5.0, 8.0]])
     assert noise is not None
-    assert noise.sigma_bpb < 0.01
-
-
-def test_what_was_simplified_is_compared_with_where_that_began() -> None:
-    def kept(number: int, parent: TrialRecord, score: float, reason: Reason) -> TrialRecord:
-        record = sample_record(number, scores=(score,), verdict=Verdict.KEEP, reason=reason)
-        return record.model_copy(update={"parent": parent.commit})
-
-    baseline = sample_record(0, scores=(2.0,), verdict=Verdict.KEEP, reason=Reason.BASELINE)
-    better = kept(1, baseline, 1.9, Reason.IMPROVED)
-    shorter = kept(2, better, 1.91, Reason.SIMPLER)
-    shortest = kept(3, shorter, 1.92, Reason.SIMPLER)
-    records = (baseline, better, shorter, shortest)
-    assert reference_bpb(records, shortest.commit) == 1.9
-    assert reference_bpb(records, better.commit) == 1.9
-    assert reference_bpb(records, baseline.commit) == 2.0
-    assert reference_bpb((), "f" * 40) is None
-
-
-def test_a_missing_score_is_never_zero() -> None:
-    assert mean_bpb([replicate(None)]) is None
-
-
-def test_the_incumbent_is_the_keep_that_no_other_was_built_on() -> None:
-    def kept(number: int, parent: str, reason: Reason = Reason.IMPROVED) -> TrialRecord:
-        record = sample_record(number, scores=(2.0,), verdict=Verdict.KEEP, reason=reason)
-        return record.model_copy(update={"parent": parent})
-
-    baseline = kept(0, f"{0:040x}", Reason.BASELINE)
-    assert standing_record((baseline, sample_record(1))) is baseline
-    # Trial 2 waited as an idea while trial 1 was retried as trial 3, and was kept after that.
-    third = kept(3, baseline.commit)
-    second = kept(2, third.commit)
-    assert standing_record((baseline, second, third)) is second
-    assert standing_record(()) is None
-
-
-def test_evidence_is_marked_by_all_trainings_of_the_code() -> None:
-    def at(rate: float, seed: int) -> Replicate:
-        found = replicate(2.0, seed)
-        training = TrainingResult(tokens_per_second=rate)
-        return found.model_copy(update={"training": training})
-
-    baseline = sample_record(0, verdict=Verdict.KEEP, reason=Reason.BASELINE)
-    # Of its own two, the slower was taken for contended; later ones say which is usual.
-    own = (at(100.0, 1).model_copy(update={"contended": True}), at(150.0, 2))
-    baseline = baseline.model_copy(update={"commit": baseline.parent, "replicates": own})
-    later = sample_record(1, scores=(2.5,)).model_copy(
-        update={"incumbent_replicates": (at(100.0, 7), at(101.0, 8))}
-    )
-    found = incumbent_evidence((baseline, later), baseline.parent)
-    assert [each.seed for each in found if each.contended] == [2]
-    counted = baseline.model_copy(update={"budget_tokens": 1000})
-    found = incumbent_evidence((counted, later), baseline.parent)
-    assert not any(each.contended for each in found)
+    assert noise.degrees_of_freedom == 3
+    assert noise.sigma_bpb == pytest.approx(math.sqrt((2 + 6) / 3))
+    assert pool_noise([[1.0], []]) is None
