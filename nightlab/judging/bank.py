@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 
 from nightlab.records import Reason, Replicate, TrialRecord
 
-CHECK_AFTER = 16
+CHECK_AFTER = 32
 """Trials in a row, all worse than the incumbent, after which its first training is made anew."""
 CHANGED_NOISES = 4.0
 """Two trainings of the same code and seed that differ by more than so many standard deviations of

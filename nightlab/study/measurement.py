@@ -14,7 +14,7 @@ from nightlab import events
 from nightlab.errors import EvaluationError
 from nightlab.evaluation.evaluation import evaluate
 from nightlab.judging import crashes, decision
-from nightlab.judging.bank import CHECK_ONE_IN, bank_of
+from nightlab.judging.bank import bank_of, is_due
 from nightlab.judging.case import Case, learnt_from, noise_of, pairs_of
 from nightlab.judging.decision import Subject, Wanted
 from nightlab.judging.scores import lost_since_improvement_bpb
@@ -40,8 +40,7 @@ from nightlab.training import pruning
 from nightlab.training.training import TrainingOrder, train_replicate
 
 SPARED = "spared"
-CHECKED = "checked"
-"""What the draws are named that decide which trials are not pruned, and which look at the bank."""
+"""What the draw is named that decides which trials are not pruned."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,8 +127,8 @@ def _bank(
     anew = mark.incumbent_replicates
     bank = bank_of(records, mark.parent, session.place, anew, noise_bpb)
     first = study_seeds(session.settings)[0]
-    is_drawn = seed_from(session.settings.seed, mark.number, CHECKED) % CHECK_ONE_IN == 0
-    if is_drawn and first in bank and all(each.seed != first for each in anew):
+    is_looked_at = is_due(records, mark.parent, first)
+    if is_looked_at and first in bank and all(each.seed != first for each in anew):
         bank = {seed: each for seed, each in bank.items() if seed != first}
     return bank
 

@@ -1,6 +1,5 @@
 """What a trial is trained on next, in every state that it can be in, and what each training has."""
 
-import itertools
 import math
 import random
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import pytest
 from nightlab import events
 from nightlab.errors import EvaluationError
 from nightlab.judging import decision
-from nightlab.judging.bank import CHECK_ONE_IN
+from nightlab.judging.bank import CHECK_AFTER
 from nightlab.judging.case import Case
 from nightlab.judging.crashes import FAILURES_IN_A_ROW
 from nightlab.judging.decision import BASELINE_REPLICATES, MOST_PAIRS, Subject
@@ -35,7 +34,6 @@ from nightlab.settings import SessionSettings
 from nightlab.study import measurement
 from nightlab.study.conditions import continue_settings
 from nightlab.study.measurement import (
-    CHECKED,
     Training,
     add_replicates,
     evaluate_once,
@@ -46,7 +44,7 @@ from nightlab.study.measurement import (
     train_once,
     trained_here,
 )
-from nightlab.study.session import seed_from, study_seeds
+from nightlab.study.session import study_seeds
 from nightlab.training.curve import PROFILE_BINS
 from nightlab.training.pruning import SPARED_ONE_IN
 from tests.study.trained import (
@@ -70,12 +68,9 @@ C, B = Subject.CANDIDATE, Subject.INCUMBENT
 FIRST = [(C, 0)]
 
 
-def is_checked(number: int) -> bool:
-    return seed_from(0, number, CHECKED) % CHECK_ONE_IN == 0
-
-
-DRAWN = next(number for number in itertools.count(1) if is_checked(number))
-"""A trial that looks at the bank. The first one, which other tests take, does not."""
+LOST = tuple(finished(number, difference_bpb=0.01) for number in range(1, CHECK_AFTER + 1))
+"""Trials that were all worse: the one after them looks at the bank."""
+NEXT = CHECK_AFTER + 1
 
 
 def asked(study: Any, mark: InFlight) -> list[tuple[Subject, int]]:
@@ -177,7 +172,6 @@ def test_each_state_asks_for_what_its_pairs_lack(
     anew: list[Replicate],
     wanted: dict[int, list[tuple[Subject, int]]],
 ) -> None:
-    assert not is_checked(1)
     mark = under_way(*replicates, anew=anew)
     found = {lanes: asked(session(begun(), lanes=lanes), mark) for lanes in wanted}
     if not any(len(each) for each in wanted.values()):
@@ -247,47 +241,41 @@ def test_the_trainings_of_what_was_kept_are_the_bank_of_what_follows() -> None:
 
 
 class TestBankCheck:
-    """Now and then the first twin is trained anew."""
+    """Where one trial after the other is worse the first twin is trained anew."""
 
     @pytest.mark.parametrize(
         ("lanes", "wanted"),
         [(1, [(B, 0)]), (2, [(B, 0), (C, 0)]), (4, [(B, 0), (C, 0), (C, 1), (B, 2)])],
     )
-    def test_a_drawn_trial_trains_the_first_twin_anew(
+    def test_the_next_trial_trains_the_first_twin_anew(
         self, lanes: int, wanted: list[tuple[Subject, int]]
     ) -> None:
-        assert asked(session(begun(), lanes=lanes), under_way(number=DRAWN)) == wanted
+        assert asked(session(begun(), *LOST, lanes=lanes), under_way(number=NEXT)) == wanted
 
     def test_it_does_so_once(self) -> None:
-        study = session(begun())
-        assert asked(study, under_way(anew=twins(0, score=2.001), number=DRAWN)) == FIRST
+        study = session(begun(), *LOST)
+        assert asked(study, under_way(anew=twins(0, score=2.001), number=NEXT)) == FIRST
         # Nor does one that failed draw another: the one that is banked counts.
-        assert asked(study, under_way(anew=[trained(0, None)], number=DRAWN)) == FIRST
+        assert asked(study, under_way(anew=[trained(0, None)], number=NEXT)) == FIRST
 
     def test_where_it_comes_out_alike_the_later_one_counts_and_the_others_stay(self) -> None:
-        mark = under_way(anew=twins(0, score=2.001), number=DRAWN)
-        bank = judged_case(session(begun()), mark).bank
+        mark = under_way(anew=twins(0, score=2.001), number=NEXT)
+        bank = judged_case(session(begun(), *LOST), mark).bank
         assert [bank[seed].val_bpb for seed in SEEDS[:2]] == [2.001, 2.0]
 
     def test_where_it_does_not_nothing_banked_is_used_any_more(self) -> None:
-        mark = under_way(*own(0.09), anew=twins(0, score=2.1), number=DRAWN)
-        study = session(begun(), lanes=2)
+        mark = under_way(*own(0.09), anew=twins(0, score=2.1), number=NEXT)
+        study = session(begun(), *LOST, lanes=2)
         case = judged_case(study, mark)
         assert list(case.bank) == [SEEDS[0]]
         assert asked(study, mark) == [(B, 1), (C, 1)]
-        # Nor by the trials after it, which are not drawn.
-        record = finished(DRAWN, own=own(0.2), anew=twins(0, score=2.1))
-        later = under_way(number=DRAWN + 1)
-        assert not is_checked(DRAWN + 1)
-        assert asked(session(begun(), record, lanes=2), later) == [(C, 0), (B, 1)]
-
-    def test_one_trial_in_sixteen_is_drawn(self) -> None:
-        trials = 1600
-        drawn = sum(is_checked(number) for number in range(1, trials + 1))
-        assert abs(drawn - trials / CHECK_ONE_IN) < 5 * math.sqrt(trials / CHECK_ONE_IN)
+        # Nor by the trials after it, which do not look again.
+        record = finished(NEXT, own=own(0.2), anew=twins(0, score=2.1))
+        later = under_way(number=NEXT + 1)
+        assert asked(session(begun(), *LOST, record, lanes=2), later) == [(C, 0), (B, 1)]
 
     def test_one_without_a_twin_has_nothing_to_look_at(self) -> None:
-        assert asked(session(begun(), place=ELSEWHERE), under_way(number=DRAWN)) == [(B, 0)]
+        assert asked(session(begun(), *LOST, place=ELSEWHERE), under_way(number=NEXT)) == [(B, 0)]
 
 
 Scores = Callable[[Subject, int], float | None]
@@ -431,7 +419,7 @@ class TestWatch:
             if trainings[0].wanted.subject is C:
                 assert watch is not None
                 spared += watch._is_spared
-        expected = trials * (1 - 1 / CHECK_ONE_IN) / SPARED_ONE_IN
+        expected = trials / SPARED_ONE_IN
         # Binomial: all but one in a million draws lie within five deviations.
         assert abs(spared - expected) < 5 * math.sqrt(expected)
 
