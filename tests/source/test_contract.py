@@ -3,7 +3,7 @@
 import pytest
 
 from nightlab.source.candidate import MAX_SOURCE_BYTES, oversized
-from nightlab.source.code_size import code_lines
+from nightlab.source.code_size import canonical_code
 from nightlab.source.contract import DEEPEST, check_source
 from tests.conftest import ROOT
 from tests.proposers.trainer_sample import SOURCE
@@ -56,10 +56,10 @@ def test_what_passes_can_be_laid_out_from_deep_within_the_engine() -> None:
     )
 
     def under(frames: int) -> int:
-        return under(frames - 1) if frames else code_lines(deepest)
+        return under(frames - 1) if frames else len(canonical_code(deepest).splitlines())
 
     # A trial's steps stand some 150 frames deep in Prefect's.
-    assert under(250) == code_lines(SOURCE)
+    assert under(250) == len(canonical_code(SOURCE).splitlines())
 
 
 def test_warnings_of_the_source_stay_quiet(recwarn: pytest.WarningsRecorder) -> None:
