@@ -8,6 +8,8 @@ from nightlab.judging.decision import Weighed
 from nightlab.judging.verdict_sentence import percent
 
 ENTANGLED = "cannot be left out alone, so it stays: a later change is built on the same lines."
+SMALLEST_BPB = 0.00005
+"""What four decimals can show."""
 UNDONE = "is in the code no more: a later change took it back."
 
 
@@ -29,11 +31,10 @@ def change_sentence(
         fresh: how many of them.
         saves: whether the change made the code clearly less.
     """
-    side = "worse" if difference_bpb < 0 else "better"
-    chance = percent(weighed.belief.better)
+    earlier = "with the pairs that kept it, " if len(weighed.pairs) > fresh else ""
     measured = (
-        f"without it the code is {side} by {abs(difference_bpb):.4f} bpb in {plural(fresh, 'pair')}"
-        f" of fresh seeds; with the pairs that kept it, the chance that it helps is {chance}"
+        f"without it the code is {_side(-difference_bpb)} in {plural(fresh, 'pair')} of fresh "
+        f"seeds; {earlier}the chance that it helps is {percent(weighed.belief.better)}"
     )
     if outcome is Outcome.PASSENGER:
         what = "saves code and costs score" if saves else "is a passenger"
@@ -62,15 +63,21 @@ def together_sentence(count: int, weighed: Weighed, holds: bool, noise_bpb: floa
         holds: whether it can be offered.
         noise_bpb: standard deviation of one pair's difference.
     """
-    side = "worse" if weighed.difference_bpb > 0 else "better"
     what = "Without it" if count == 1 else f"Without all {count}"
     chance = percent(no_worse(weighed))
     return (
-        f"{what} the code is {side} by {abs(weighed.difference_bpb):.4f} bpb in "
+        f"{what} the code is {_side(weighed.difference_bpb)} in "
         f"{plural(len(weighed.pairs), 'further pair')}; the chance that it loses no more than one "
         f"pair's noise ({noise_bpb:.4f} bpb) is {chance}"
         f"{'' if holds else ', which is too little to offer it'}."
     )
+
+
+def _side(difference_bpb: float) -> str:
+    """Which of two codes is better, and by how much; negative is better."""
+    if abs(difference_bpb) < SMALLEST_BPB:
+        return "as good"
+    return f"{'worse' if difference_bpb > 0 else 'better'} by {abs(difference_bpb):.4f} bpb"
 
 
 def found_sentence(outcomes: Sequence[Outcome | None]) -> str:

@@ -33,6 +33,7 @@ from nightlab.study.consolidation_codes import (
     TOGETHER,
     check_consolidatable,
     left_out,
+    most_pairs,
     pairs,
     replicates,
     source_of,
@@ -52,14 +53,14 @@ def latest_consolidation(ledger: Ledger) -> ConsolidationRecord | None:
     return None
 
 
-def begin_consolidation(session: Session, most_pairs: int) -> ConsolidationRecord:
+def begin_consolidation(session: Session, limit: int) -> ConsolidationRecord:
     """Take up the consolidation of the incumbent that is under way, or begin one.
 
     What another place measured makes no pairs here: such a one is left as it is.
 
     Args:
         session: a session whose corpus is ready.
-        most_pairs: of one code; one that is under way is not made shorter by it.
+        limit: most pairs of one code; one that is under way is not made shorter by it.
 
     Raises:
         UsageError: nothing was kept.
@@ -68,8 +69,8 @@ def begin_consolidation(session: Session, most_pairs: int) -> ConsolidationRecor
     changes = check_consolidatable(ledger.study, ledger.records())
     left = latest_consolidation(ledger)
     if left is not None and left.finished_at is None and left.place == session.place:
-        if left.most_pairs < most_pairs:
-            left = left.model_copy(update={"most_pairs": most_pairs})
+        if left.most_pairs < limit:
+            left = left.model_copy(update={"most_pairs": limit})
             write_consolidation(ledger, left)
         return left
     incumbent = changes[-1]
@@ -80,7 +81,7 @@ def begin_consolidation(session: Session, most_pairs: int) -> ConsolidationRecor
         incumbent_commit=incumbent.commit,
         incumbent_trial=incumbent.number,
         place=session.place,
-        most_pairs=most_pairs,
+        most_pairs=limit,
         changes=tuple(left_out(ledger, each, today) for each in changes),
         session=session.identifier,
         settings=dict(flat_settings(session.settings)),
@@ -116,7 +117,7 @@ def next_round(session: Session, record: ConsolidationRecord) -> tuple[Due, ...]
     wanted: list[tuple[str, int]] = []
     for ahead in range(session.lanes):
         for code in codes:
-            if len(pairs(record, code)) + ahead < record.most_pairs:
+            if len(pairs(record, code)) + ahead < most_pairs(record, code):
                 wanted += [each for each in _missing(record, code, ahead) if each not in wanted]
     return tuple(_due(session, record, *each) for each in wanted[: session.lanes])
 

@@ -2,7 +2,7 @@
 
 from nightlab.errors import UsageError
 from nightlab.judging import consolidation_sentences as sentences
-from nightlab.judging.consolidating import Outcome
+from nightlab.judging.consolidating import MOST_PAIRS, Outcome
 from nightlab.judging.scores import standing_record
 from nightlab.ledger import ConsolidationRecord, Ledger, LeftOut, Together
 from nightlab.records import Pair, Reason, Replicate, TrialRecord, Verdict
@@ -122,6 +122,14 @@ def replicates(record: ConsolidationRecord, code: str) -> tuple[Replicate, ...]:
     if code == TOGETHER:
         return record.together.replicates if record.together is not None else ()
     return _change(record, code).replicates
+
+
+def most_pairs(record: ConsolidationRecord, code: str) -> int:
+    """Of a code, after which it is decided in any case.
+
+    What is to be offered gets the usual number at least: two pairs hardly ever suffice for it.
+    """
+    return max(record.most_pairs, MOST_PAIRS) if code == TOGETHER else record.most_pairs
 
 
 def _change(record: ConsolidationRecord, code: str) -> LeftOut:

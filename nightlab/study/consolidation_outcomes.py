@@ -14,7 +14,14 @@ from nightlab.judging.consolidating import (
 from nightlab.judging.crashes import broken_down
 from nightlab.ledger import ConsolidationRecord, LeftOut, Together
 from nightlab.records import Pair
-from nightlab.study.consolidation_codes import TOGETHER, pairs, settled, taken_out, without
+from nightlab.study.consolidation_codes import (
+    TOGETHER,
+    most_pairs,
+    pairs,
+    settled,
+    taken_out,
+    without,
+)
 from nightlab.study.session import Session
 
 
@@ -101,7 +108,7 @@ def _judged_together(session: Session, record: ConsolidationRecord, together: To
         settings.sizes.pair_noise_bpb,
         settings.keep_probability,
     )
-    holds = judge_together(weighed, record.most_pairs)
+    holds = judge_together(weighed, most_pairs(record, TOGETHER))
     sentence = ""
     if holds is not None:
         noise = weighed.noise.pair_bpb

@@ -96,6 +96,11 @@ def test_sentences_say_what_was_measured_and_what_follows() -> None:
     assert "saves code and costs score" in costly
     open_still = sentences.change_sentence(name, Outcome.UNDECIDED, found, 0.0, 4, saves=False)
     assert "is undecided, and stays" in open_still
+    assert "with the pairs that kept it, the chance" in sentences.change_sentence(
+        name, Outcome.PASSENGER, weighed(1.0, 0.0, -0.2), 0.0, 2, saves=False
+    )
+    same = sentences.change_sentence(name, Outcome.PASSENGER, found, 1e-9, 2, saves=False)
+    assert "without it the code is as good in 2 pairs of fresh seeds; the chance" in same
     outcomes = [Outcome.PASSENGER, Outcome.STAYS, Outcome.STAYS, Outcome.ENTANGLED]
     assert sentences.found_sentence(outcomes) == (
         "Of 4 kept changes: 1 passenger, 2 earn their place, 1 cannot be left out alone."

@@ -319,6 +319,17 @@ def test_more_pairs_can_be_asked_for_while_it_is_under_way(tmp_path: Path) -> No
     assert [each.most_pairs for each in consolidations(session.ledger)] == [8]
 
 
+def test_few_pairs_for_each_change_are_no_reason_to_offer_nothing(tmp_path: Path) -> None:
+    session = studied(tmp_path / "clone", WIDER)
+    record = begin_consolidation(session, 2)
+    while due := next_round(session, record):
+        measured = [(e, trained(e, 2.002 if e.code == TOGETHER else 2.0)) for e in due]
+        record = add_trained(session, record, measured)
+    assert outcomes(record) == [Outcome.PASSENGER]
+    assert len(pairs(record, "without trial 1")) == 2
+    assert len(pairs(record, TOGETHER)) > 2
+
+
 def test_where_pairs_do_not_tell_the_change_stays(tmp_path: Path) -> None:
     session = studied(tmp_path / "clone", DEEPER)
     record = begin_consolidation(session, MOST_PAIRS)
