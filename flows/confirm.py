@@ -1,5 +1,6 @@
 """Does the gain hold? Baseline and incumbent on fresh seeds and the holdout split."""
 
+from functools import partial
 from typing import Annotated
 
 from prefect import flow
@@ -9,7 +10,7 @@ from pydantic import Field, SkipValidation
 from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
 from flows.pushing import push_or_say
-from flows.side_by_side import results_of
+from flows.side_by_side import outcomes_of
 from nightlab import events
 from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
 from nightlab.records import utc_now
@@ -52,9 +53,15 @@ def confirmation(
                 title=f"pair {len(pairs(record)) + 1} of {record.wanted}",
             )
         )
-        running = [confirm_code.submit(session, record, each) for each in due]
-        measured = list(zip(due, results_of(session, running), strict=True))
+        submits = [partial(confirm_code.submit, session, record, each) for each in due]
+        outcomes = outcomes_of(session, submits)
+        measured = [
+            (each, result)
+            for each, result in zip(due, outcomes.results, strict=True)
+            if result is not None
+        ]
         record = add_confirmed(session, record, measured)
+        outcomes.require_all()
         push_or_say(session)
     record = finish_confirmation(session, record)
     session.tracker.confirmed(record)

@@ -1,5 +1,6 @@
 """What could a study do without? Each kept change left out, in pairs with the incumbent."""
 
+from functools import partial
 from typing import Annotated
 
 from prefect import flow
@@ -9,7 +10,7 @@ from pydantic import Field, SkipValidation
 from flows.killed_runs import close_killed_runs
 from flows.progress import session_progress
 from flows.pushing import push_or_say
-from flows.side_by_side import results_of
+from flows.side_by_side import outcomes_of
 from nightlab import events
 from nightlab.errors import RemoteError
 from nightlab.judging.consolidating import FEWEST_PAIRS, MOST_PAIRS
@@ -55,9 +56,15 @@ def consolidation(
                 seed=due[0].seed,
             )
         )
-        running = [train_code.submit(session, record, each) for each in due]
-        trained = list(zip(due, results_of(session, running), strict=True))
+        submits = [partial(train_code.submit, session, record, each) for each in due]
+        outcomes = outcomes_of(session, submits)
+        trained = [
+            (each, result)
+            for each, result in zip(due, outcomes.results, strict=True)
+            if result is not None
+        ]
         record = add_trained(session, record, trained)
+        outcomes.require_all()
         push_or_say(session)
     record = finish_consolidation(session, record)
     session.tracker.consolidated(record)

@@ -63,6 +63,7 @@ class SessionState:
         elif isinstance(event, events.GateOpened):
             training = self._training(event.number, event.seed, event.whose)
             training.gate = event
+            training.points.clear()  # of a try before, where this is another
             self.notice = ""  # such as that the device is in use
         elif isinstance(event, events.Trained):
             training = self._training(event.number, event.seed, event.whose)

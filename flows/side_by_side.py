@@ -1,7 +1,8 @@
 """Tasks side by side, each in a thread of Prefect's."""
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from prefect.futures import PrefectFuture, wait
 
@@ -10,16 +11,39 @@ from nightlab.study.session import Session
 Result = TypeVar("Result")
 
 
-def results_of(session: Session, running: Sequence[PrefectFuture[Result]]) -> list[Result]:
-    """What tasks of the session give back, once all of them are over.
+@dataclass(frozen=True, slots=True)
+class Outcomes(Generic[Result]):
+    """What tasks side by side came to: what one lane measured is not lost with another's error."""
 
-    What one of them raises is raised then, so that none goes on beside whatever follows. Where
-    the wait is interrupted (Ctrl-C, a run that is cancelled), their jobs are ended: Prefect
-    waits for its threads, and those would train to the end of their budget.
+    results: list[Result | None]
+    """In their order; None where one raised."""
+    error: Exception | None
+    """The first that was raised."""
+
+    def require_all(self) -> None:
+        """Raise what one of them raised, once the others' results are put down."""
+        if self.error is not None:
+            raise self.error
+
+
+def outcomes_of(
+    session: Session, submits: Sequence[Callable[[], PrefectFuture[Result]]]
+) -> Outcomes[Result]:
+    """Submit tasks of the session, and return once all of them are over.
+
+    So none goes on beside whatever follows. Where this is interrupted (Ctrl-C, a run that is
+    cancelled), their jobs are ended: Prefect waits for its threads, and those would train to the
+    end of their budget.
     """
     try:
-        wait(list(running))
+        running = [submit() for submit in submits]
+        wait(running)
     except BaseException:
         session.sandbox.end_jobs()
         raise
-    return [each.result() for each in running]
+    outcomes = [each.result(raise_on_failure=False) for each in running]
+    errors = [each for each in outcomes if isinstance(each, Exception)]
+    return Outcomes(
+        results=[None if isinstance(each, Exception) else each for each in outcomes],
+        error=errors[0] if errors else None,
+    )

@@ -1,5 +1,6 @@
 """One trial of a study, as a subflow with its own run."""
 
+from functools import partial
 from typing import Annotated, Any
 
 from prefect import flow
@@ -8,7 +9,7 @@ from prefect.states import Completed, Failed
 from pydantic import SkipValidation
 
 from flows.pushing import push_or_say
-from flows.side_by_side import results_of
+from flows.side_by_side import Outcomes, outcomes_of
 from nightlab import events
 from nightlab.errors import BudgetReached, EvaluationError, ModelError, SandboxError
 from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
@@ -116,8 +117,9 @@ def _measured(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
     if is_broken(mark):
         return mark
     while trainings := next_round(session, mark):
-        measured = _round(session, mark, trainings, clock)
+        measured, outcomes = _round(session, mark, trainings, clock)
         mark = add_replicates(session, mark, measured)
+        outcomes.require_all()
         say_pairs(session, mark)
         push_or_say(session)
     return mark
@@ -125,25 +127,42 @@ def _measured(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
 
 def _round(
     session: Session, mark: InFlight, trainings: tuple[Training, ...], clock: StepClock
-) -> list[tuple[Training, Replicate]]:
-    """Train what a trial needs next side by side, then score what was trained."""
+) -> tuple[list[tuple[Training, Replicate]], Outcomes[Any]]:
+    """Train what a trial needs next side by side, then score what was trained.
+
+    What is whole comes with what was raised, if anything was.
+    """
     for each in trainings:
         _say(mark, "train", each.whose, seed=each.seed)
         say_twin(session, mark, each)
     with clock("sandbox"):
-        running = [train.submit(session, each) for each in trainings]
-        results = results_of(session, running)
-    clock.split_training(results)
-    trained = [at for at, result in enumerate(results) if result.failure is None]
-    for at in trained:
-        _say(mark, "evaluate", trainings[at].whose, seed=trainings[at].seed)
-    with clock("evaluate"):
-        scoring = [evaluate.submit(session, trainings[at]) for at in trained]
-        scores = dict(zip(trained, results_of(session, scoring), strict=True))
-    return [
-        (each, Replicate(seed=each.seed, training=results[at], evaluation=scores.get(at)))
-        for at, each in enumerate(trainings)
+        training = outcomes_of(
+            session, [partial(train.submit, session, each) for each in trainings]
+        )
+    results = [
+        (each, result)
+        for each, result in zip(trainings, training.results, strict=True)
+        if result is not None
     ]
+    clock.split_training([result for _, result in results])
+    measured = [
+        (each, Replicate(seed=each.seed, training=result))
+        for each, result in results
+        if result.failure is not None
+    ]
+    trained = [(each, result) for each, result in results if result.failure is None]
+    for each, _ in trained:
+        _say(mark, "evaluate", each.whose, seed=each.seed)
+    with clock("evaluate"):
+        scoring = outcomes_of(
+            session, [partial(evaluate.submit, session, each) for each, _ in trained]
+        )
+    measured += [
+        (each, Replicate(seed=each.seed, training=result, evaluation=evaluation))
+        for (each, result), evaluation in zip(trained, scoring.results, strict=True)
+        if evaluation is not None
+    ]
+    return measured, training if training.error is not None else scoring
 
 
 def _recorded(session: Session, mark: InFlight, verdict: Decision, clock: StepClock) -> State[Any]:

@@ -7,15 +7,15 @@ from nightlab.ledger import ConfirmationRecord
 from nightlab.records import Replicate
 from nightlab.study.confirmation import Due, confirm_once
 from nightlab.study.session import Session
-from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
+from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
 @task(
     name="confirm",
     task_run_name="confirm {due.code.value} seed {due.seed}",
-    retries=len(SANDBOX_DELAYS_SECONDS),
-    retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
-    retry_condition_fn=may_succeed,
+    retries=len(MEASURING_DELAYS_SECONDS),
+    retry_delay_seconds=MEASURING_DELAYS_SECONDS,
+    retry_condition_fn=may_measure,
     cache_policy=NO_CACHE,
 )
 def confirm(session: Session, record: ConfirmationRecord, due: Due) -> Replicate:

@@ -7,15 +7,15 @@ from nightlab.ledger import ConsolidationRecord
 from nightlab.records import Replicate
 from nightlab.study.consolidation import Due, consolidate_once
 from nightlab.study.session import Session
-from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
+from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
 @task(
     name="consolidate",
     task_run_name="{due.code} seed {due.seed}",
-    retries=len(SANDBOX_DELAYS_SECONDS),
-    retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
-    retry_condition_fn=may_succeed,
+    retries=len(MEASURING_DELAYS_SECONDS),
+    retry_delay_seconds=MEASURING_DELAYS_SECONDS,
+    retry_condition_fn=may_measure,
     cache_policy=NO_CACHE,
 )
 def consolidate(session: Session, record: ConsolidationRecord, due: Due) -> Replicate:

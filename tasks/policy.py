@@ -8,12 +8,15 @@ from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
 
-from nightlab.errors import BudgetReached, MachineryError, ModelRefused
+from nightlab.errors import BudgetReached, MachineBusy, MachineryError, ModelRefused
 
 MODEL_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 GIT_DELAYS_SECONDS = [0.5, 2.0, 10.0]
 REMOTE_DELAYS_SECONDS = [1.0, 5.0]
 SANDBOX_DELAYS_SECONDS = [2.0]
+MEASURING_DELAYS_SECONDS = [*SANDBOX_DELAYS_SECONDS, 30.0, 60.0, 120.0, 300.0, 600.0, 600.0, 600.0]
+"""For trainings and evaluations: what goes beyond the first is for a machine that is busy with
+other work, which ends, within most of an hour."""
 
 
 def may_succeed(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
@@ -21,3 +24,14 @@ def may_succeed(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     error = state.result(raise_on_failure=False)
     final = ModelRefused | BudgetReached
     return isinstance(error, MachineryError) and not isinstance(error, final)
+
+
+def may_measure(task: Any, run: TaskRun, state: State[Any]) -> bool:
+    """Say whether a training or an evaluation is tried again: more often where the machine is busy.
+
+    A broken sandbox is tried once more; other work on the machine is waited for.
+    """
+    if not may_succeed(task, run, state):
+        return False
+    is_busy = isinstance(state.result(raise_on_failure=False), MachineBusy)
+    return is_busy or run.run_count <= len(SANDBOX_DELAYS_SECONDS)

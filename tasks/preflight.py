@@ -9,15 +9,15 @@ from nightlab.records import InFlight, PreflightResult, Proposal
 from nightlab.study.briefing import brief
 from nightlab.study.preflight import problem_text, run_preflight
 from nightlab.study.session import Session
-from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
+from tasks.policy import MEASURING_DELAYS_SECONDS
 
 
 @task(
     name="preflight",
     task_run_name="preflight {mark.number}",
-    retries=len(SANDBOX_DELAYS_SECONDS),
-    retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
-    retry_condition_fn=may_succeed,
+    retries=len(MEASURING_DELAYS_SECONDS),
+    retry_delay_seconds=MEASURING_DELAYS_SECONDS,
+    retry_condition_fn=may_measure,
     cache_policy=NO_CACHE,
 )
 def preflight(session: Session, mark: InFlight) -> PreflightResult:

@@ -6,15 +6,15 @@ from prefect.cache_policies import NO_CACHE
 from nightlab.records import TrainingResult
 from nightlab.study.measurement import Training, train_once
 from nightlab.study.session import Session
-from tasks.policy import SANDBOX_DELAYS_SECONDS, may_succeed
+from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
 @task(
     name="train",
     task_run_name="train {training.label}",
-    retries=len(SANDBOX_DELAYS_SECONDS),
-    retry_delay_seconds=SANDBOX_DELAYS_SECONDS,
-    retry_condition_fn=may_succeed,
+    retries=len(MEASURING_DELAYS_SECONDS),
+    retry_delay_seconds=MEASURING_DELAYS_SECONDS,
+    retry_condition_fn=may_measure,
     cache_policy=NO_CACHE,
 )
 def train(session: Session, training: Training) -> TrainingResult:

@@ -46,6 +46,13 @@ def continue_settings(
                 "so scores could not be compared: leave the setting out, or name another study "
                 "with --study."
             )
+    if "seed" in given and settings.seed != begun.seed:
+        events.publish(
+            events.Notice(
+                text=f"Study {settings.study!r} keeps the seed {begun.seed} that it was begun with: "
+                "all its codes are trained on the same seeds."
+            )
+        )
     # Every code of a study is trained on the same seeds, whatever session trains it.
     inherited = {name: getattr(begun, name) for name in (*MEASURE, "seed")}
     if "device" not in given:

@@ -70,17 +70,23 @@ def confirmation_due(session: Session) -> bool:
 def seconds_to_confirm(session: Session) -> float:
     """What confirming the gain at the session's end is going to take; 0 where nothing is due.
 
-    As long as the study's trainings took so far, median by median.
+    As long as the study's whole trainings took so far, in the median.
     """
     if not confirmation_due(session):
         return 0.0
+    rounds = math.ceil(2 * session.settings.confirm_replicates / session.lanes)
+    return rounds * seconds_of_round(session)
+
+
+def seconds_of_round(session: Session) -> float:
+    """How long a round of whole trainings and their scoring takes, by the wall clock; 0 at first."""
     seconds = [
         sum(record.step_seconds.get(step, 0.0) for step in MEASURED_STEPS) / rounds
         for record in session.ledger.records()
         if (rounds := _rounds(record, session.lanes))
+        and all(each.val_bpb is not None for each in record.replicates)
     ]
-    rounds = math.ceil(2 * session.settings.confirm_replicates / session.lanes)
-    return rounds * median(seconds) if seconds else 0.0
+    return median(seconds) if seconds else 0.0
 
 
 def _rounds(record: TrialRecord, lanes: int) -> int:
@@ -133,10 +139,10 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
     ledger = session.ledger
     baseline, standing = check_confirmable(ledger.study, ledger.records())
     left = latest_confirmation(session)
-    # What another engine measured does not compare: such a confirmation is left as it is.
-    if left is not None and left.engine_version != session.engine_version:
-        left = None
-    if left is not None and left.finished_at is None:
+    # One that another engine began is left as it is. Its pairs count all the same, each of which
+    # was made at one place: a new engine is no second chance either.
+    is_ours = left is not None and left.engine_version == session.engine_version
+    if left is not None and left.finished_at is None and is_ours:
         if left.carried + wanted <= left.wanted:
             return left
         longer = left.model_copy(update={"wanted": left.carried + wanted})
@@ -163,7 +169,7 @@ def begin_confirmation(session: Session, wanted: int) -> ConfirmationRecord:
 
 
 def _with_earlier(record: ConfirmationRecord, earlier: ConfirmationRecord) -> ConfirmationRecord:
-    """Add the pairs of a finished confirmation of the same codes, where both did train."""
+    """Add the pairs of an earlier confirmation of the same codes, where both did train."""
     both = {pair.seed for pair in pairs(earlier)}
     kept = {
         f"{code.value}_replicates": tuple(
@@ -348,6 +354,9 @@ def _sentence(record: ConfirmationRecord, result: SequentialResult, count: int, 
             f"`nightlab confirm {record.study}` adds more, and they count with these"
         )
     share = f", {100 * result.mean / _baseline_bpb(record):.1f} %" if pairs(record) else ""
+    failed = sum(each.failure is not None for each in record.incumbent_replicates)
+    if failed:
+        claim += f"; besides, {failed} of the incumbent's trainings failed"
     return (
         f"{head}: the gain is {result.mean:.4f} bpb{share} (95 % interval {low:+.4f} to "
         f"{high:+.4f}, valid however often one looks; {count} pairs of fresh seeds{earlier}); "

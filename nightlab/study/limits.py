@@ -2,7 +2,7 @@
 
 from nightlab.ledger import stop_request
 from nightlab.records import Reason, TrialRecord, utc_now
-from nightlab.study.confirmation import seconds_to_confirm
+from nightlab.study.confirmation import seconds_of_round, seconds_to_confirm
 from nightlab.study.session import Session
 
 SECONDS_PER_HOUR = 3600
@@ -31,9 +31,11 @@ class Limits:
         began = min([self._began, *(record.started_at for record in ours)])
         hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR
         if settings.hours is not None:
-            confirming = seconds_to_confirm(self._session) / SECONDS_PER_HOUR
-            if hours + confirming >= settings.hours:
-                kept = ", but for what confirming the gain takes" if confirming else ""
+            ahead = seconds_to_confirm(self._session) + seconds_of_round(self._session)
+            if hours + ahead / SECONDS_PER_HOUR >= settings.hours:
+                kept = (
+                    ", but for less than another trial and the confirmation take" if ahead else ""
+                )
                 return f"The time given, {settings.hours:g} h, is over{kept}."
         if not self._session.proposer.needs_money:
             return None

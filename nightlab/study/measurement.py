@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightlab import events
-from nightlab.errors import EvaluationError
+from nightlab.errors import EvaluationError, MachineBusy
 from nightlab.evaluation.evaluation import evaluate
 from nightlab.judging import crashes, decision
 from nightlab.judging.bank import bank_of, is_due
@@ -222,18 +222,23 @@ def train_once(session: Session, training: Training) -> TrainingResult:
     """Carry out one training of a round; listeners and MLflow are told as it goes."""
     number, seed, whose = training.number, training.seed, training.whose
     session.tracker.replicate_started(number, seed, whose)
+    watch = training.watch.anew() if training.watch is not None else None
     with device_turn(session):
-        result = train_code(
-            session,
-            training.source,
-            training.checkpoint,
-            number=number,
-            seed=seed,
-            whose=whose,
-            on_point=lambda point: session.tracker.point(number, seed, point, whose),
-            watch=training.watch,
-        )
-    forecast = training.watch.forecast if training.watch is not None else None
+        try:
+            result = train_code(
+                session,
+                training.source,
+                training.checkpoint,
+                number=number,
+                seed=seed,
+                whose=whose,
+                on_point=lambda point: session.tracker.point(number, seed, point, whose),
+                watch=watch,
+            )
+        except MachineBusy as busy:
+            events.publish(events.Notice(text=str(busy)))
+            raise
+    forecast = watch.forecast if watch is not None else None
     return result.model_copy(update={"forecast": forecast})
 
 

@@ -47,8 +47,10 @@ from nightlab.training.token_file import TokenFile
 
 PRECISIONS = ("TRAINING_PRECISION", "ORTHOGONAL_PRECISION")
 
-MOST_LANES = 4
-"""A trial has no use for more: what it trains ahead of its verdict may be for nothing."""
+MOST_LANES = 2
+"""A trial has no use for more: a candidate and its twin, or two pairs of which one may be for
+nothing. Always the same number, since trainings side by side share caches, and a core alone is
+faster: pairs are to be trained alike."""
 LANE_POLL_SECONDS = 0.2
 
 ENGINE_FILES = ("nightlab", "trainer/runtime.py", "trainer/score.py")
@@ -107,8 +109,12 @@ class Session:
     def lanes(self) -> int:
         """How many trainings run side by side: one on a GPU, one on each core of a CPU."""
         # Not the device's threads: those are of one job, which has one core of a CPU.
-        cores = len(os.sched_getaffinity(0))
-        return 1 if self.device.kind == "cuda" else min(cores, MOST_LANES)
+        if self.device.kind == "cuda":
+            return 1
+        cores, memory_mb = len(os.sched_getaffinity(0)), self.settings.sizes.memory_mb
+        machine_mb = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**20
+        fitting = machine_mb // memory_mb if memory_mb else cores
+        return max(1, min(cores, fitting, MOST_LANES))
 
     def corpus_request(self) -> CorpusRequest:
         """What the session asks of its corpus."""

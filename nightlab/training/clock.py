@@ -84,9 +84,8 @@ def wall_cap_seconds(budget_seconds: float) -> float:
 def free_startup_seconds(baseline_startups: Sequence[float], preset_free: float) -> float:
     """Start-up that is outside a study's budget: what its honest baseline needs, with a margin.
 
-    Never more than the preset gives, so that nobody trains in there; but where an honest start
-    itself needs more (a slow machine), what it needs with the margin, or every training would be
-    charged for it.
+    Never more than the preset gives, which the baseline itself was trained under: on a slow
+    machine its twins are charged as it was.
 
     Args:
         baseline_startups: of the baseline's trainings, in seconds of the study's clock.
@@ -95,8 +94,7 @@ def free_startup_seconds(baseline_startups: Sequence[float], preset_free: float)
     longest = max(baseline_startups, default=None)
     if longest is None:
         return preset_free
-    needed = (1 + STARTUP_MARGIN) * longest + STARTUP_MARGIN_SECONDS
-    return needed if longest > preset_free else min(needed, preset_free)
+    return min((1 + STARTUP_MARGIN) * longest + STARTUP_MARGIN_SECONDS, preset_free)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +214,9 @@ class Clock:
         Raises:
             SandboxError: the clock itself has broken down.
         """
-        if self.end is None and not self._thread.is_alive() and not self._stopped.is_set():
+        broken = not self._thread.is_alive() and not self._stopped.is_set()
+        # Asked for last: the thread ends right after it has set this.
+        if broken and self.end is None:
             raise SandboxError(
                 "The clock of a training broke down, so it was ended: see the traceback above, and "
                 "try again."

@@ -30,6 +30,7 @@ A candidate prints its curve itself. Low lies only keep it running, and the scor
 engine's; one that reports no finite losses, or too rarely, is not pruned.
 """
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -209,6 +210,12 @@ class Watch:
         self._looked = 0
         self.forecast: Forecast | None = None
         """What was foreseen at the look that stopped the training, or would have."""
+
+    def anew(self) -> "Watch":
+        """The same before it has seen anything: of a training that is tried again."""
+        other = copy.copy(self)
+        other._looked, other.forecast = 0, None
+        return other
 
     def __call__(self, curve: Curve, num_params: int | None) -> str | None:
         """Say in one sentence why to stop now; None to go on."""
