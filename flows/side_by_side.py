@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from prefect.futures import PrefectFuture, wait
+from prefect.futures import PrefectFuture
 
 from nightlab.study.session import Session
 
@@ -37,7 +37,8 @@ def outcomes_of(
     """
     try:
         running = [submit() for submit in submits]
-        wait(running)
+        for each in running:
+            each.wait()
     except BaseException:
         session.sandbox.end_jobs()
         raise

@@ -9,7 +9,7 @@ from nightlab.records import InFlight, PreflightResult, Proposal
 from nightlab.study.briefing import brief
 from nightlab.study.preflight import problem_text, run_preflight
 from nightlab.study.session import Session
-from tasks.policy import MEASURING_DELAYS_SECONDS
+from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
 @task(

@@ -49,7 +49,7 @@ def continue_settings(
     if "seed" in given and settings.seed != begun.seed:
         events.publish(
             events.Notice(
-                text=f"Study {settings.study!r} keeps the seed {begun.seed} that it was begun with: "
+                text=f"Study {settings.study!r} keeps its seed, {begun.seed}: "
                 "all its codes are trained on the same seeds."
             )
         )

@@ -79,7 +79,7 @@ def seconds_to_confirm(session: Session) -> float:
 
 
 def seconds_of_round(session: Session) -> float:
-    """How long a round of whole trainings and their scoring takes, by the wall clock; 0 at first."""
+    """How long a round of whole trainings and their scoring takes; 0 at first."""
     seconds = [
         sum(record.step_seconds.get(step, 0.0) for step in MEASURED_STEPS) / rounds
         for record in session.ledger.records()

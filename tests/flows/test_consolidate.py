@@ -59,7 +59,7 @@ class Trainer:
     def submit(self, session: Any, record: ConsolidationRecord, due: Due) -> Any:
         self.trained.append(due.code)
         replicate = trained(due)
-        return SimpleNamespace(result=lambda: replicate)
+        return SimpleNamespace(wait=lambda: None, result=lambda: replicate)
 
 
 @pytest.fixture

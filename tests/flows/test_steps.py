@@ -10,22 +10,19 @@ import pytest
 from flows import research, trial
 from flows.trial import record_of
 from nightlab.errors import SandboxError
-from nightlab.judging.decision import Subject
 from nightlab.records import (
     Decision,
     Edit,
-    Evaluation,
     InFlight,
     Proposal,
     Reason,
-    Replicate,
-    TrainingResult,
     Verdict,
 )
 from nightlab.study.prefetch import Prefetch
 from nightlab.study.step_clock import StepClock
 from nightlab.study.trial import begin_trial, current_mark
 from tests.session_samples import finish_trial, hold_answers, lose_an_answer, sample_session
+from tests.study.trained import trained
 
 
 class RaisingState:
@@ -96,16 +93,17 @@ def test_what_is_under_way_is_pushed_as_it_comes(
         assert mark.proposal is not None
         pushed.append((mark.proposal.title, len(mark.replicates)))
 
-    def replicate(session: Any, mark: InFlight, *_: Any) -> Replicate:
-        seed = len(mark.replicates)
-        return Replicate(seed=seed, training=TrainingResult(), evaluation=Evaluation(val_bpb=2.0))
+    def measured(session: Any, mark: InFlight, trainings: Any, clock: StepClock) -> Any:
+        index = len(mark.replicates)
+        return [(trainings[0], trained(index, 2.0))]
 
-    wanted = [Subject.CANDIDATE, Subject.CANDIDATE, None]
+    training = SimpleNamespace(whose="")
+    rounds = [(training,), (training,), ()]
     monkeypatch.setattr(trial, "push_or_say", note)
     monkeypatch.setattr(trial, "propose", lambda session, mark: idea)
     monkeypatch.setattr(trial, "track_start", lambda session, mark: None)
-    monkeypatch.setattr(trial, "next_subject", lambda session, mark: wanted.pop(0))
-    monkeypatch.setattr(trial, "_replicate", replicate)
+    monkeypatch.setattr(trial, "next_round", lambda session, mark: rounds.pop(0))
+    monkeypatch.setattr(trial, "_round", measured)
     mark = begin_trial(session, 1)
     mark = trial._proposed(session, mark, StepClock(mark))
     trial._measured(session, mark, StepClock(mark))
