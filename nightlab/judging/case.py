@@ -4,13 +4,18 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from statistics import fmean
+from statistics import fmean, median
 
 from nightlab.judging.prior import Array, Finding, prior_of
 from nightlab.records import Pair, Reason, Replicate, TrialRecord
 
 WEAK_PAIRS = 4
 """Degrees of freedom that the preset's own noise counts as, beside what pairs have shown."""
+WILD = 3.0
+"""A trial's pairs count as no further apart than so many standard deviations of a pair, by the
+median trial: one candidate whose trainings diverge is not to set the noise of all others."""
+_MEDIAN_SQUARE = 0.455
+"""Median of the square of a standard normal number: of chi-squared with one degree of freedom."""
 FORECAST_PAIRS = 0.25
 """What a forecast of pruning counts as: it says how far behind, not how far exactly."""
 
@@ -96,13 +101,19 @@ def noise_of(gains_bpb: Iterable[Sequence[float]], preset_noise_bpb: float) -> N
         gains_bpb: of each trial, the gains of its pairs.
         preset_noise_bpb: counts as ``WEAK_PAIRS`` degrees of freedom.
     """
-    squares, degrees = WEAK_PAIRS * preset_noise_bpb**2, WEAK_PAIRS
-    for gains in gains_bpb:
-        if len(gains) > 1:
-            middle = fmean(gains)
-            squares += math.fsum((gain - middle) ** 2 for gain in gains)
-            degrees += len(gains) - 1
+    spreads = [_squares(gains) for gains in gains_bpb if len(gains) > 1]
+    degrees = WEAK_PAIRS + sum(freedom for _, freedom in spreads)
+    usual = [each / freedom / _MEDIAN_SQUARE for each, freedom in spreads]
+    most = WILD**2 * median([preset_noise_bpb**2] * WEAK_PAIRS + usual)
+    squares = WEAK_PAIRS * preset_noise_bpb**2
+    squares += math.fsum(min(each, freedom * most) for each, freedom in spreads)
     return Noise(pair_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
+
+
+def _squares(gains: Sequence[float]) -> tuple[float, int]:
+    """Sum of squares around the mean, and its degrees of freedom."""
+    middle = fmean(gains)
+    return math.fsum((gain - middle) ** 2 for gain in gains), len(gains) - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from nightlab.records import Decision, Reason, Replicate, Verdict
 
 EXCUSED = (Reason.OOM, Reason.TIMEOUT, Reason.STARTUP_TIMEOUT)
-"""Failures that another job on the machine may bring about: once, after a candidate was scored."""
+"""Failures that another job on the machine may bring about: one, of a candidate that was scored."""
 
 
 FAILURES_IN_A_ROW = 2
@@ -21,12 +21,13 @@ def broken_down(replicates: Sequence[Replicate]) -> Replicate | None:
 
 def first_crash(replicates: Sequence[Replicate]) -> Decision | None:
     """The crash that a failed replicate, or an ignored seed, makes of its trial; or None."""
-    is_scored, is_excused = False, False
+    # Whichever came first: two that are trained side by side have no order.
+    is_scored, is_excused = any(each.failure is None for each in replicates), False
     for replicate in replicates:
         reason = replicate.failure
-        if reason is None:
-            is_scored = True
-        elif is_scored and not is_excused and reason in EXCUSED:
+        if reason in (None, Reason.PRUNED):
+            continue
+        if is_scored and not is_excused and reason in EXCUSED:
             is_excused = True
         else:
             sentence = replicate.failure_message

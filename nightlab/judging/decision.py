@@ -85,10 +85,12 @@ def decide_baseline(replicates: Sequence[Replicate]) -> Decision:
 
 def judge(case: Case) -> Decision | tuple[Wanted, ...]:
     """Judge a trial, or say what to train next; what is said can be trained side by side."""
-    failed = _pruned(case) or first_crash(case.candidate)
+    pairs, wanted = pairs_of(case.candidate, case.bank), _wanted(case)
+    # Of two that are trained side by side one may be stopped and the other better: then that one
+    # is trained again, to its end, as long as it is worth it.
+    failed = first_crash(case.candidate) or (None if pairs else _pruned(case))
     if failed is not None:
         return failed
-    pairs, wanted = pairs_of(case.candidate, case.bank), _wanted(case)
     if not pairs:
         return wanted
     weighed = weigh(case, pairs)

@@ -44,7 +44,7 @@ class Finding:
 
 
 def likelihood(findings: Sequence[Finding], freedom: float) -> Array:
-    """How likely each finding is, a row each, at each effect of the grid.
+    """How likely each finding is, a row each, at each effect of the grid; 1 at the likeliest.
 
     Student's t, as sigma is estimated.
 
@@ -55,7 +55,9 @@ def likelihood(findings: Sequence[Finding], freedom: float) -> Array:
     gains = np.array([each.gain for each in findings]).reshape(-1, 1)
     pairs = np.array([each.pairs for each in findings]).reshape(-1, 1)
     squared = pairs * (gains - GRID) ** 2
-    return np.asarray(np.exp(-(freedom + 1) / 2 * np.log1p(squared / freedom)))
+    logarithms = -(freedom + 1) / 2 * np.log1p(squared / freedom)
+    # Relative to the likeliest effect: what is far beyond the grid would be nothing everywhere.
+    return np.asarray(np.exp(logarithms - logarithms.max(axis=1, keepdims=True)))
 
 
 def prior_of(findings: Sequence[Finding], freedom: float) -> Array:

@@ -99,7 +99,8 @@ def next_round(session: Session, mark: InFlight) -> tuple[Training, ...]:
     judged = decision.judge(case)
     if isinstance(judged, Decision):
         return ()
-    return tuple(_training(session, mark, each, case) for each in judged)
+    own = sum(each.subject is Subject.CANDIDATE for each in judged)
+    return tuple(_training(session, mark, each, case, own) for each in judged)
 
 
 def judged_case(session: Session, mark: InFlight) -> Case:
@@ -144,9 +145,17 @@ def is_baseline(mark: InFlight) -> bool:
 
 
 def _training(
-    session: Session, mark: InFlight, wanted: Wanted, case: Case | None = None
+    session: Session, mark: InFlight, wanted: Wanted, case: Case | None = None, beside: int = 1
 ) -> Training:
-    """Gather what one training needs; ``case`` is None for the baseline's."""
+    """Gather what one training needs.
+
+    Args:
+        session: the session.
+        mark: of the trial.
+        wanted: what is trained.
+        case: of the trial; None for the baseline's.
+        beside: how many trainings of the candidate share the trial's allowance for false stops.
+    """
     twin, watch, keep_below = None, None, math.inf
     if case is not None and wanted.subject is Subject.CANDIDATE:
         twin = case.bank.get(wanted.seed)
@@ -158,7 +167,7 @@ def _training(
             and not pairs_of(case.candidate, case.bank)
         ):
             keep_below = twin.val_bpb - decision.needed_gain_bpb(case)
-            watch = _watch(session, mark, case, twin, keep_below)
+            watch = _watch(session, mark, case, twin, keep_below, beside)
     whose = wanted.subject.value
     return Training(
         number=mark.number,
@@ -172,7 +181,12 @@ def _training(
 
 
 def _watch(
-    session: Session, mark: InFlight, case: Case, twin: Replicate, needed_bpb: float
+    session: Session,
+    mark: InFlight,
+    case: Case,
+    twin: Replicate,
+    needed_bpb: float,
+    beside: int,
 ) -> pruning.Watch | None:
     """What may stop a training beside its twin; None where nothing is pruned.
 
@@ -185,13 +199,14 @@ def _watch(
         return None
     records = ledger.records()
     judged = len(case.learnt.gains_bpb) + len(case.learnt.forecasts_bpb)
+    allowed = pruning.FALSE_STOP_RATE * (judged + 1) - pruning.chances_taken(records)
     draw = seed_from(session.settings.seed, mark.number, SPARED)
     return pruning.Watch(
         twin,
         pruning.finished_pairs(records),
         sigma_bpb=noise_of(case.learnt.gains_bpb, case.preset_noise_bpb).pair_bpb,
         needed_bpb=needed_bpb,
-        most_chance=pruning.FALSE_STOP_RATE * (judged + 1) - pruning.chances_taken(records),
+        most_chance=allowed / beside,
         is_spared=draw % pruning.SPARED_ONE_IN == 0,
     )
 

@@ -21,6 +21,7 @@ from flows import consolidate as flow_module
 from flows.command_line import app
 from flows.commands import consolidation as command_module
 from flows.consolidate import consolidate, consolidation
+from flows.side_by_side import Outcomes
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.evaluation.evaluation import HOLDOUT
@@ -65,9 +66,11 @@ class Trainer:
 @pytest.fixture
 def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take what a stand-in for the task gives back, where no server runs tasks."""
-    monkeypatch.setattr(
-        flow_module, "results_of", lambda session, running: [each.result() for each in running]
-    )
+
+    def outcomes_of(session: Any, submits: Any) -> Outcomes[Any]:
+        return Outcomes([submit().result() for submit in submits], None)
+
+    monkeypatch.setattr(flow_module, "outcomes_of", outcomes_of)
 
 
 def invoke(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:

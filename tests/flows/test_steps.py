@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from flows import research, trial
+from flows.side_by_side import Outcomes
 from flows.trial import record_of
 from nightlab.errors import SandboxError
 from nightlab.records import (
@@ -95,7 +96,7 @@ def test_what_is_under_way_is_pushed_as_it_comes(
 
     def measured(session: Any, mark: InFlight, trainings: Any, clock: StepClock) -> Any:
         index = len(mark.replicates)
-        return [(trainings[0], trained(index, 2.0))]
+        return [(trainings[0], trained(index, 2.0))], Outcomes([], None)
 
     training = SimpleNamespace(whose="")
     rounds = [(training,), (training,), ()]

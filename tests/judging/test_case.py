@@ -58,7 +58,8 @@ def test_noise_is_pooled_around_the_mean_of_each_trial() -> None:
 def test_one_more_trial_counts_like_all_others(earlier: list[list[float]], own: list[float]):
     one_by_one, together = noise_of(earlier, 0.01).including(own), noise_of([*earlier, own], 0.01)
     assert one_by_one.degrees_of_freedom == together.degrees_of_freedom
-    assert one_by_one.pair_bpb == pytest.approx(together.pair_bpb)
+    # All of a candidate's own spread counts for itself; for the others only what is not wild.
+    assert together.pair_bpb <= one_by_one.pair_bpb * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("factor", [0.5, 2.0])
@@ -102,3 +103,12 @@ def test_what_is_known_before_a_trial() -> None:
     assert known.prior == pytest.approx(expected)
     assert known_of(learnt, 0.01) is known
     assert known_of(learnt, 0.02).noise != noise
+
+
+def test_one_wild_candidate_does_not_set_the_noise_of_all_others() -> None:
+    usual = [(0.004, -0.004)] * 6
+    calm, wild = noise_of(usual, 0.006), noise_of([*usual, (-1.0, -1.4)], 0.006)
+    assert wild.pair_bpb < 1.7 * calm.pair_bpb
+    # A preset that is far off is outweighed all the same.
+    far_off = noise_of([(0.03, -0.03)] * 12, 0.006)
+    assert far_off.pair_bpb == pytest.approx(0.03 * 2**0.5, rel=0.2)

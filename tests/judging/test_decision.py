@@ -100,9 +100,13 @@ def test_without_a_twin_nothing_is_said_of_the_difference() -> None:
     assert (made.reason, made.difference_bpb) == (Reason.PRUNED, None)
 
 
-def test_one_of_two_side_by_side_that_was_stopped_decides() -> None:
-    both = [replicate(1.9, 0), failed(Reason.PRUNED, 1, forecast(2.05))]
-    assert verdict(judge(case(candidate=both))) is Reason.PRUNED
+def test_one_of_two_side_by_side_that_was_stopped_does_not_outweigh_the_other() -> None:
+    stopped = failed(Reason.PRUNED, 1, forecast(2.05))
+    for both in ([replicate(1.9, 0), stopped], [stopped, replicate(1.9, 2)]):
+        assert verdict(judge(case(candidate=both, banked=3))) is not Reason.PRUNED
+    assert verdict(judge(case(candidate=[replicate(2.2, 0), stopped]))) is Reason.REGRESSION
+    asked = [judge(case(candidate=[replicate(2 - gain / 1000, 0), stopped])) for gain in range(20)]
+    assert (candidate(1),) in asked, "trained again, to its end"
 
 
 # No pair yet, and what another one takes.
@@ -240,7 +244,7 @@ def test_pairs_that_lie_far_apart_say_less() -> None:
 def test_noisier_pairs_weigh_less_by_the_square() -> None:
     asked = case(-0.03, 0.012, 0.054)
     weighed = weigh(asked, pairs_of(asked.candidate, asked.bank))
-    noise = noise_of([(-0.03, 0.012, 0.054)], NOISE_BPB)
+    noise = noise_of([], NOISE_BPB).including((-0.03, 0.012, 0.054))
     effects = np.linspace(-3, 3, 60_001)
     known = known_of(asked.learnt, NOISE_BPB)
     # The same belief by hand, in bits per byte.

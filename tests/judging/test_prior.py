@@ -109,3 +109,10 @@ def test_findings_far_beyond_the_grid_do_no_harm() -> None:
     prior = prior_of([Finding(-1e6, 3), Finding(1e9, 1)], 4)
     assert np.isfinite(prior).all()
     assert prior.sum() == pytest.approx(1)
+
+
+def test_a_loss_beyond_all_bounds_leaves_numbers() -> None:
+    for gain in (-1e9, -300.0, 300.0, 1e9):
+        mass = prior_of([Finding(gain, 2)], 400)
+        assert np.isfinite(mass).all()
+        assert mass.sum() == pytest.approx(1)

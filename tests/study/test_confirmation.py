@@ -399,7 +399,7 @@ class TestBeginning:
         assert (second.carried, len(pairs(second))) == (2, 2)
         assert due(second, 2, "elsewhere") == [(B, 0), (I, 0)]
 
-    def test_what_another_engine_measured_is_not_gone_on_with(self, tmp_path: Path) -> None:
+    def test_a_new_engine_begins_anew_and_keeps_the_pairs_there_were(self, tmp_path: Path) -> None:
         study = studied(tmp_path)
         study.engine_version = "0"
         assert begin_confirmation(study, 9).number == 0
@@ -408,7 +408,7 @@ class TestBeginning:
         assert begin_confirmation(study, 2).wanted == 2
         self.finish(study, with_scores(begin_confirmation(study, 2), (2.0, 2.1), (2.0, 2.1)))
         study.engine_version = "2"
-        assert begin_confirmation(study, 3).carried == 0
+        assert begin_confirmation(study, 3).carried == 2, "no second chance"
 
 
 class TestOnce:
@@ -527,28 +527,35 @@ class TestHours:
         keep_edit(study, 2, Proposal(title="Deeper still", proposer="llm", edits=edits))
         assert confirmation_due(study)
 
-    @pytest.mark.parametrize(("gone", "is_over"), [(40, False), (52, True), (61, True)])
+    @pytest.mark.parametrize(
+        ("gone", "is_over"), [(40, False), (46, False), (49, True), (61, True)]
+    )
     def test_the_last_trial_begins_so_early_that_the_gain_is_confirmed_in_time(
         self, tmp_path: Path, gone: float, is_over: bool
     ) -> None:
         began = utc_now() - timedelta(minutes=gone)
         ours = {"session": "session", "started_at": began}
-        # Six trainings of 100 seconds: ten minutes of the hour.
+        # Six trainings of 100 seconds, and the next trial: twelve minutes of the hour.
         records = [self.timed(0, 100, 1), self.timed(1, 100, 1).model_copy(update=ours)]
         study = self.study(tmp_path, *records, hours=1.0)
         said = Limits(study).reached()
         assert (said is not None) is is_over
         if is_over:
-            assert said == "The time given, 1 h, is over, but for what confirming the gain takes."
+            assert said == (
+                "The time given, 1 h, is over, but for less than another trial and the "
+                "confirmation take."
+            )
 
-    def test_without_a_gain_the_hours_are_whole(self, tmp_path: Path) -> None:
-        ours = {"session": "session", "started_at": utc_now() - timedelta(minutes=55)}
-        records = [self.timed(0, 100, 1), self.timed(1, 100, 1).model_copy(update=ours)]
-        records[1] = finished(1).model_copy(update=ours)
-        assert Limits(self.study(tmp_path / "a", *records, hours=1.0)).reached() is None
-        late = [
-            records[0],
-            records[1].model_copy(update={"started_at": utc_now() - timedelta(hours=2)}),
-        ]
-        said = Limits(self.study(tmp_path / "b", *late, hours=1.0)).reached()
-        assert said == "The time given, 1 h, is over."
+    def test_without_a_gain_only_the_next_trial_is_allowed_for(self, tmp_path: Path) -> None:
+        def reached(minutes: float, folder: str) -> str | None:
+            ours = {
+                "session": "session",
+                "started_at": utc_now() - timedelta(minutes=minutes),
+            }
+            records = [self.timed(0, 100, 1), finished(1).model_copy(update=ours)]
+            return Limits(self.study(tmp_path / folder, *records, hours=1.0)).reached()
+
+        assert reached(57, "a") is None
+        said = reached(59, "b")
+        assert said is not None
+        assert said.startswith("The time given, 1 h, is over")

@@ -19,6 +19,7 @@ from nightlab import events
 from nightlab.errors import SandboxError
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.endable import EndableSandbox
+from nightlab.settings import SessionSettings
 from nightlab.study.session import MOST_LANES, Session, device_lock, device_turn
 from tests.conftest import ROOT
 from tests.study.begun import CPU
@@ -156,7 +157,7 @@ def made(device: Device, tmp_path: Path, engine: str = "1+abc") -> Session:
     unused: Any = None
     return Session(
         identifier="s",
-        settings=unused,
+        settings=SessionSettings(study="s"),
         places=SimpleNamespace(cache=tmp_path),  # type: ignore[arg-type]
         ledger=unused,
         remote=None,
@@ -172,7 +173,7 @@ def made(device: Device, tmp_path: Path, engine: str = "1+abc") -> Session:
     )
 
 
-@pytest.mark.parametrize(("cores", "lanes"), [(1, 1), (2, 2), (3, 3), (4, MOST_LANES), (64, 4)])
+@pytest.mark.parametrize(("cores", "lanes"), [(1, 1), (2, 2), (3, 2), (4, MOST_LANES), (64, 2)])
 def test_a_cpu_has_a_lane_a_core_and_a_gpu_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, lanes: int
 ) -> None:

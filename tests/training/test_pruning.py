@@ -5,8 +5,7 @@ from statistics import NormalDist
 import pytest
 
 from nightlab.judging import decision
-from nightlab.judging.case import Case
-from nightlab.judging.scores import Noise
+from nightlab.judging.case import Case, Learnt
 from nightlab.records import (
     CurvePoint,
     Decision,
@@ -26,7 +25,7 @@ from nightlab.training.pruning import (
     Pair,
     Prospect,
     Watch,
-    find_twin,
+    can_be_followed,
     finished_pairs,
     foresee,
     gap_at,
@@ -147,18 +146,11 @@ def test_the_spared_run_on_and_say_what_was_foreseen() -> None:
     assert spared.forecast.is_spared
 
 
-def test_a_curve_without_finite_losses_or_held_up_is_not_pruned() -> None:
+def test_a_curve_without_finite_losses_is_not_pruned() -> None:
     silent, watched = Curve(), watch()
     for step in range(1, 101):
         silent.add(CurvePoint(seconds=step, step=step, loss=float("nan"), tokens=step), step / 100)
         assert watched(silent, 100) is None
-    slowed, watched = Curve(), watch()
-    for step in range(1, 101):
-        seconds = step + max(0, step - 75)
-        slowed.add(
-            CurvePoint(seconds=float(seconds), step=step, loss=9.0, tokens=step), 0.16 * step / 100
-        )
-        assert step < 90 or watched(slowed, 100) is None
 
 
 def test_nothing_is_stopped_where_most_edits_are_good() -> None:
@@ -210,12 +202,11 @@ def test_a_missing_share_makes_no_gap() -> None:
     assert gap_at((), 3) is None
 
 
-def test_the_twin_is_the_most_typical_training_that_can_be_one() -> None:
-    usable = [replicate(1.98, 1), replicate(2.003, 2), replicate(2.02, 3)]
-    contended = replicate(2.0, 4).model_copy(update={"contended": True})
-    bare = replicate(2.0, 5, loss_profile=())
-    assert find_twin([*usable, contended, bare, replicate(None, 6)]) == usable[1]
-    assert find_twin([contended, bare]) is None
+def test_a_twin_has_a_score_and_its_whole_curve() -> None:
+    assert can_be_followed(replicate(2.0, 1))
+    assert not can_be_followed(replicate(2.0, 5, loss_profile=()))
+    assert not can_be_followed(replicate(None, 6))
+    assert not can_be_followed(replicate(2.0, 7, failure=Reason.OOM))
 
 
 def trial(number: int, first: Replicate, commit: str, parent: str) -> TrialRecord:
@@ -259,13 +250,11 @@ def test_a_pruned_candidate_is_discarded_with_the_forecast_as_its_sentence() -> 
     judged = decision.judge(
         Case(
             candidate=(stopped,),
-            incumbent=(replicate(1.99, 1), replicate(2.01, 2)),
-            other_noise=Noise(sigma_bpb=SIGMA, degrees_of_freedom=9),
-            earlier_trials=40,
-            earlier_against=40,
-            earlier_since_trained=0,
-            incumbent_anew=(),
-            reference_bpb=2.0,
+            bank={1: replicate(2.0, 1)},
+            seeds=(1, 2),
+            learnt=Learnt(),
+            preset_noise_bpb=SIGMA,
+            keep_probability=0.85,
             saves_code=True,
         )
     )
@@ -273,3 +262,13 @@ def test_a_pruned_candidate_is_discarded_with_the_forecast_as_its_sentence() -> 
     assert (judged.verdict, judged.reason) == (Verdict.DISCARD, Reason.PRUNED)
     assert judged.sentence == "It was behind."
     assert judged.difference_bpb == pytest.approx(0.015)
+
+
+def test_a_watch_of_a_training_that_is_tried_again_begins_anew() -> None:
+    first = watch()
+    stopped = follow(first, 2 * SIGMA)
+    assert stopped is not None
+    assert follow(first, 2 * SIGMA) is None, "it has said so"
+    again = first.anew()
+    assert again.forecast is None
+    assert follow(again, 2 * SIGMA) == stopped
