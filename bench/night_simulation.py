@@ -24,6 +24,7 @@ from nightlab.judging.decision import (
 )
 from nightlab.judging.scores import lost_since_improvement_bpb
 from nightlab.records import (
+    Confinement,
     Decision,
     Evaluation,
     Forecast,
@@ -32,10 +33,11 @@ from nightlab.records import (
     TrainingResult,
     TrialRecord,
     Verdict,
+    utc_now,
 )
 
 KINDS = ("typical", "scarce", "heavy", "null")
-SIGMA_BPB = 0.01
+BASELINE_BPB, SIGMA_BPB = 2.0, 0.01
 STOPPED_COST = 0.35
 """Of a training that is stopped: from there on its end is foreseen, with an error."""
 FORECAST_ERROR = 0.5
@@ -44,7 +46,19 @@ STOP_CHANCE = 0.1
 """Chance that it would have gone on, up to which a training is stopped."""
 SPARED_ONE_IN = 20
 WHOLE = TrainingResult()
-BLANK = TrialRecord.model_construct()
+STARTED = Decision(verdict=Verdict.KEEP, reason=Reason.BASELINE, sentence="")
+BLANK = TrialRecord(
+    study="night",
+    number=0,
+    parent="",
+    commit="",
+    title="",
+    proposer="",
+    decision=STARTED,
+    confinement=Confinement(rung="none"),
+    started_at=utc_now(),
+    finished_at=utc_now(),
+)
 """What a record has besides is of no weight here."""
 
 
@@ -170,8 +184,7 @@ class Study:
         seeds = range(BASELINE_REPLICATES)
         self.spent += math.ceil(len(seeds) / self.world.lanes)
         own = [self._train(self.mean, seed) for seed in seeds]
-        decision = Decision.model_construct(verdict=Verdict.KEEP, reason=Reason.BASELINE)
-        self._record("0", decision, own, [])
+        self._record("0", STARTED, own, [])
 
     def trial(self, gain: float, *, saves_code: bool = False) -> Decision | None:
         """Try code that is better than the incumbent by ``gain``; None where the night ends."""
@@ -242,16 +255,27 @@ class Study:
             return replicate
         error = FORECAST_ERROR * self.preset_noise_bpb / self.world.preset_factor
         gain = twin.val_bpb - replicate.val_bpb + self.random.normal(0, error)
-        if gain > 0 or _chance_below(gain - needed_gain_bpb(case), error) > STOP_CHANCE:
+        if gain > 0:
             return replicate
-        forecast = Forecast.model_construct(expected_bpb=twin.val_bpb - gain)
+        needed = needed_gain_bpb(case)
+        chance = _chance_below(gain - needed, error)
+        if chance > STOP_CHANCE:
+            return replicate
+        forecast = Forecast(
+            share=STOPPED_COST,
+            gap_bpb=-gain,
+            expected_bpb=twin.val_bpb - gain,
+            needed_bpb=twin.val_bpb - needed,
+            chance=chance,
+            pairs=0,
+        )
         stopped = {"failure": Reason.PRUNED, "message": "Stopped.", "forecast": forecast}
         training = WHOLE.model_copy(update=stopped)
         return Replicate(seed=replicate.seed, training=training)
 
     def _train(self, mean: float, seed: int) -> Replicate:
-        evaluation = Evaluation(val_bpb=SIGMA_BPB * self.machine.score(mean, seed))
-        return Replicate(seed=seed, training=WHOLE, evaluation=evaluation)
+        score = BASELINE_BPB + SIGMA_BPB * self.machine.score(mean, seed)
+        return Replicate(seed=seed, training=WHOLE, evaluation=Evaluation(val_bpb=score))
 
     def _record(
         self,

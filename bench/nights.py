@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from itertools import repeat
+from itertools import count, repeat
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -25,9 +25,9 @@ from typing import Any
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from night_simulation import KINDS, Outcome, Study, World, engine, keep_if_lower
+from night_simulation import KINDS, Outcome, Study, World, draw_idea, engine, keep_if_lower
 
-from nightlab.records import Verdict
+from nightlab.records import Decision, Reason, Verdict
 from nightlab.settings import SessionSettings
 
 RHOS = (0.73, 0.5, 0.2)
@@ -155,6 +155,19 @@ def run_simpler(loss: float, rho: float, nights: int) -> SimplerRow:
     )
 
 
+def sample_trial() -> Decision:
+    """A simulated trial that took some pairs to be kept, for a picture."""
+    for night in count():
+        study = Study(
+            np.random.default_rng([3, night]), World(), SessionSettings().keep_probability
+        )
+        study.begin()
+        while (decision := study.trial(draw_idea(study.random, "typical"))) is not None:
+            if decision.reason is Reason.IMPROVED and len(decision.pairs) > 3:
+                return decision
+    raise AssertionError("there is always another night")
+
+
 def main() -> None:
     """Simulate, print the tables, write the numbers."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -164,7 +177,7 @@ def main() -> None:
     parser.add_argument("--only", choices=("rules", "circumstances", "simpler"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
-    written: dict[str, list[dict[str, Any]]] = {}
+    written: dict[str, Any] = {"simulated_trial": sample_trial().model_dump(mode="json")}
     with ProcessPoolExecutor(arguments.workers) as pool:
         if arguments.only in (None, "rules"):
             rows = _print_rules(pool, arguments.kinds.split(","), arguments.nights)
@@ -200,7 +213,7 @@ def _print_rules(pool: Executor, kinds: Sequence[str], nights: int) -> list[Row]
 
 def _print_circumstances(pool: Executor, nights: int) -> list[Row]:
     """At the default ``keep_probability``; beside it what the original's rule finds there."""
-    named = []
+    named: list[tuple[str, World, float | None]] = []
     for name, world in circumstances():
         for kind in ("typical", "scarce", "null"):
             there, usual = replace(world, kind=kind), SessionSettings().keep_probability

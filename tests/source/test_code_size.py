@@ -46,7 +46,7 @@ def test_a_constant_counts_by_its_length() -> None:
     assert code_nodes("x = 'four'") == code_nodes("x = b'four'") == 8
     assert code_nodes("x = f'four{z}'") == code_nodes("x = f'{z}'") + 5
     assert code_nodes("x = 0x" + 16 * "f") == 12
-    assert code_nodes("x = 0.05") == code_nodes("x = None") == code_nodes("x = 200") == 4
+    assert code_nodes("x = 0.05") == code_nodes("x = None") == code_nodes("x = 100") == 4
 
 
 def test_hiding_code_in_a_constant_saves_nothing() -> None:
