@@ -26,7 +26,11 @@ def studies(root: Path) -> tuple[str, ...]:
     Raises:
         LedgerError: there is no repository at ``root``.
     """
-    names = (ref.removeprefix(BRANCHES) for ref in Plumbing(root).refs(BRANCHES))
+    plumbing = Plumbing(root)
+    names = {ref.removeprefix(BRANCHES) for ref in plumbing.refs(BRANCHES)}
+    offered = {StudyRefs(name).consolidated.removeprefix(BRANCHES) for name in names}
+    # What consolidation offers is no study, unless one was begun on it.
+    names -= {name for name in names & offered if not plumbing.refs(StudyRefs(name).root)}
     return tuple(sorted(name for name in names if "/" not in name))
 
 

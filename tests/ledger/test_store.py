@@ -364,3 +364,13 @@ def test_importing_the_ledger_loads_no_tracker_and_no_orchestrator():
         check=True,
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_what_consolidation_offers_is_no_study_until_one_is_begun_on_it(ledger, root, git, make):
+    ledger.create()
+    make.trial(ledger)
+    git(root, "branch", "nightlab/first-light-consolidated", ledger.incumbent())
+    git(root, "branch", "nightlab/own-consolidated", ledger.incumbent())
+    assert studies(root) == ("first-light", "own-consolidated")
+    git(root, "update-ref", "refs/nightlab/first-light-consolidated/inflight/0000", "HEAD")
+    assert "first-light-consolidated" in studies(root)
