@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from nightlab.judging import bank
-from nightlab.judging.case import Case, known_of, learnt_from
+from nightlab.judging.case import Case, learnt_from, noise_of
 from nightlab.judging.decision import (
     BASELINE_REPLICATES,
     MOST_PAIRS,
@@ -190,7 +190,7 @@ class Study:
         """Try code that is better than the incumbent by ``gain``; None where the night ends."""
         learnt, parent = learnt_from(self.records), self.commit
         lost = lost_since_improvement_bpb(self.records, parent)
-        noise = known_of(learnt, self.preset_noise_bpb).noise.pair_bpb
+        noise = noise_of(learnt.gains_bpb, self.preset_noise_bpb).pair_bpb
         is_checked = bank.is_due(self.records, parent, 0)
         own: list[Replicate] = []
         anew: list[Replicate] = []

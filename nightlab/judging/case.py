@@ -3,10 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from statistics import fmean, median
 
-from nightlab.judging.prior import Array, Finding, prior_of
 from nightlab.records import Pair, Reason, Replicate, TrialRecord
 
 WEAK_PAIRS = 4
@@ -16,8 +14,6 @@ WILD = 3.0
 median trial: one candidate whose trainings diverge is not to set the noise of all others."""
 _MEDIAN_SQUARE = 0.455
 """Median of the square of a standard normal number: of chi-squared with one degree of freedom."""
-FORECAST_PAIRS = 0.25
-"""What a forecast of pruning counts as: it says how far behind, not how far exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,11 +25,10 @@ class Noise:
     degrees_of_freedom: int
 
     def including(self, gains_bpb: Sequence[float]) -> "Noise":
-        """With what the pairs of one more trial show."""
-        middle = fmean(gains_bpb)
-        squares = self.degrees_of_freedom * self.pair_bpb**2
-        squares += math.fsum((gain - middle) ** 2 for gain in gains_bpb)
-        degrees = self.degrees_of_freedom + len(gains_bpb) - 1
+        """With what a candidate's own pairs show, of which there is one at least."""
+        squares, freedom = _squares(gains_bpb)
+        degrees = self.degrees_of_freedom + freedom
+        squares += self.degrees_of_freedom * self.pair_bpb**2
         return Noise(pair_bpb=math.sqrt(squares / degrees), degrees_of_freedom=degrees)
 
 
@@ -114,25 +109,3 @@ def _squares(gains: Sequence[float]) -> tuple[float, int]:
     """Sum of squares around the mean, and its degrees of freedom."""
     middle = fmean(gains)
     return math.fsum((gain - middle) ** 2 for gain in gains), len(gains) - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """What a study knows before a trial."""
-
-    noise: Noise
-    prior: Array
-    """Of the next idea's effect, in units of the noise."""
-
-
-@lru_cache(maxsize=4)
-def known_of(learnt: Learnt, preset_noise_bpb: float) -> Known:
-    """What the earlier trials say, the same at every step of a trial."""
-    noise = noise_of(learnt.gains_bpb, preset_noise_bpb)
-    return Known(noise, prior_of(findings_of(learnt, noise), noise.degrees_of_freedom))
-
-
-def findings_of(learnt: Learnt, noise: Noise) -> list[Finding]:
-    """What the earlier trials found, in units of the noise."""
-    found = [Finding(fmean(gains) / noise.pair_bpb, len(gains)) for gains in learnt.gains_bpb]
-    return found + [Finding(gain / noise.pair_bpb, FORECAST_PAIRS) for gain in learnt.forecasts_bpb]

@@ -21,10 +21,9 @@ from enum import StrEnum
 from statistics import fmean
 
 from nightlab.judging import verdict_sentence
-from nightlab.judging.case import Case, Noise, known_of, pairs_of
+from nightlab.judging.case import Case, Noise, noise_of, pairs_of
 from nightlab.judging.crashes import first_crash
 from nightlab.judging.evidence import Belief, believe, is_worth
-from nightlab.judging.prior import Finding
 from nightlab.records import Decision, Pair, Reason, Replicate, Verdict
 
 BASELINE_REPLICATES = 2
@@ -100,7 +99,7 @@ def judge(case: Case) -> Decision | tuple[Wanted, ...]:
     if belief.is_kept(case.keep_probability):
         return _verdict(weighed, Verdict.KEEP, Reason.IMPROVED)
     if case.saves_code:
-        no_worse = _no_worse(case, belief)
+        no_worse = _no_worse(case, belief, weighed.noise)
         if no_worse >= SIMPLER_PROBABILITY:
             return _verdict(weighed, Verdict.KEEP, Reason.SIMPLER, no_worse)
         if no_worse >= 0.5 and wanted and len(pairs) < SIMPLER_PAIRS:
@@ -126,14 +125,11 @@ class Weighed:
 
 def weigh(case: Case, pairs: tuple[Pair, ...]) -> Weighed:
     """What is believed of a candidate after its pairs, of which there is one at least."""
-    known = known_of(case.learnt, case.preset_noise_bpb)
     own = tuple(-pair.difference_bpb for pair in pairs)
-    # How far its own pairs lie apart counts too: they are lighter where that is unusually far.
-    noise = known.noise.including(own)
-    weight = len(own) * (known.noise.pair_bpb / noise.pair_bpb) ** 2
-    finding = Finding(fmean(own) / known.noise.pair_bpb, weight)
-    belief = believe(known.prior, finding, noise.degrees_of_freedom)
-    return Weighed(pairs=pairs, noise=known.noise, belief=belief)
+    # All that its own pairs lie apart counts, however wild: it makes them say less.
+    noise = noise_of(case.learnt.gains_bpb, case.preset_noise_bpb).including(own)
+    belief = believe(fmean(own) / noise.pair_bpb, len(own), noise.degrees_of_freedom)
+    return Weighed(pairs=pairs, noise=noise, belief=belief)
 
 
 def needed_gain_bpb(case: Case) -> float:
@@ -141,29 +137,28 @@ def needed_gain_bpb(case: Case) -> float:
 
     Negative where one that seems worse would still be trained again.
     """
-    known = known_of(case.learnt, case.preset_noise_bpb)
+    noise = noise_of(case.learnt.gains_bpb, case.preset_noise_bpb)
     low, high = -MOST_NEEDED, MOST_NEEDED
     while high - low > 0.1:
         middle = (low + high) / 2
-        belief = believe(known.prior, Finding(middle, 1), known.noise.degrees_of_freedom)
-        if _is_hopeful(case, belief):
+        belief = believe(middle, 1, noise.degrees_of_freedom)
+        if _is_hopeful(case, belief, noise):
             high = middle
         else:
             low = middle
-    return high * known.noise.pair_bpb
+    return high * noise.pair_bpb
 
 
-def _is_hopeful(case: Case, belief: Belief) -> bool:
+def _is_hopeful(case: Case, belief: Belief, noise: Noise) -> bool:
     """Whether a candidate would be kept, or trained again."""
     if belief.is_kept(case.keep_probability) or is_worth(belief, case.keep_probability, PRICE):
         return True
-    return case.saves_code and _no_worse(case, belief) >= 0.5
+    return case.saves_code and _no_worse(case, belief, noise) >= 0.5
 
 
-def _no_worse(case: Case, belief: Belief) -> float:
+def _no_worse(case: Case, belief: Belief, noise: Noise) -> float:
     """Probability that code is worse by one pair's noise at most, with what simpler code lost."""
-    unit = known_of(case.learnt, case.preset_noise_bpb).noise.pair_bpb
-    return belief.above(case.lost_bpb / unit - SIMPLER_MARGIN)
+    return belief.above(case.lost_bpb / noise.pair_bpb - SIMPLER_MARGIN)
 
 
 def _wanted(case: Case) -> tuple[Wanted, ...]:
@@ -195,7 +190,7 @@ def _pruned(case: Case) -> Decision | None:
             reason=Reason.PRUNED,
             sentence=replicate.training.message,
             difference_bpb=difference,
-            noise_bpb=known_of(case.learnt, case.preset_noise_bpb).noise.pair_bpb,
+            noise_bpb=noise_of(case.learnt.gains_bpb, case.preset_noise_bpb).pair_bpb,
         )
     return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nightlab.judging.prior import EDGES, GRID, IS_BETTER, Array, Finding, likelihood
+from nightlab.judging.prior import EDGES, GRID, IS_BETTER, PRIOR, Array
 
 INTERVAL = (0.025, 0.975)
 OUTCOMES: Array = np.linspace(-6, 6, 97)
@@ -60,11 +60,18 @@ class Belief:
         return np.concatenate(([0.0], np.cumsum(self.mass)))
 
 
-def believe(prior: Array, finding: Finding | None, freedom: float) -> Belief:
-    """What is believed after a candidate's pairs; None where it has none yet."""
-    if finding is None:
-        return Belief(prior)
-    mass = prior * likelihood([finding], freedom)[0]
+def believe(gain: float, pairs: int, freedom: float) -> Belief:
+    """What is believed after a candidate's pairs: Student's t, as their noise is estimated.
+
+    Args:
+        gain: mean over its pairs, finite.
+        pairs: how many; with none the prior is believed.
+        freedom: degrees of freedom of the estimate of the noise.
+    """
+    squared = pairs * (gain - GRID) ** 2
+    logarithms = -(freedom + 1) / 2 * np.log1p(squared / freedom)
+    # Relative to the likeliest effect: what is far beyond the grid would be nothing everywhere.
+    mass = PRIOR * np.exp(logarithms - logarithms.max())
     return Belief(mass / mass.sum())
 
 

@@ -2,13 +2,12 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightlab.judging import decision
-from nightlab.judging.case import Learnt, known_of, noise_of, pairs_of
+from nightlab.judging.case import Learnt, noise_of, pairs_of
 from nightlab.judging.decision import (
     BASELINE_REPLICATES,
     MOST_NEEDED,
@@ -24,7 +23,7 @@ from nightlab.judging.decision import (
     wanted_for_baseline,
     weigh,
 )
-from nightlab.judging.evidence import is_worth
+from nightlab.judging.evidence import believe, is_worth
 from nightlab.records import Decision, Forecast, Reason, Replicate, TrainingResult, Verdict
 from tests.case_samples import NOISE_BPB, SEEDS, STANDING, case, replicate, verdict
 
@@ -189,7 +188,7 @@ def test_a_clear_gain_is_kept_with_what_it_rests_on() -> None:
     assert made.interval_bpb is not None
     low, high = made.interval_bpb
     assert low < -0.055 < high < 0
-    assert made.noise_bpb == pytest.approx(NOISE_BPB)
+    assert made.noise_bpb == pytest.approx(noise_of([(0.05, 0.06)], NOISE_BPB).pair_bpb)
     assert made.sentence.startswith("Kept: better by 0.0550 bpb in 2 pairs")
 
 
@@ -198,13 +197,15 @@ def test_the_numbers_of_a_verdict_agree(sign: int) -> None:
     asked = case(*(sign * gain for gain in (0.02, 0.024, 0.021, 0.03)))
     made = judge(asked)
     weighed = weigh(asked, pairs_of(asked.candidate, asked.bank))
+    unit = weighed.noise.pair_bpb
     assert isinstance(made, Decision)
+    assert made.noise_bpb == pytest.approx(unit)
     assert made.probability_better == pytest.approx(weighed.belief.better)
-    assert made.expected_gain_bpb == pytest.approx(weighed.belief.gain * NOISE_BPB)
+    assert made.expected_gain_bpb == pytest.approx(weighed.belief.gain * unit)
     low, high = weighed.belief.interval
     assert made.interval_bpb == (
-        pytest.approx(-high * NOISE_BPB),
-        pytest.approx(-low * NOISE_BPB),
+        pytest.approx(-high * unit),
+        pytest.approx(-low * unit),
     )
     assert made.difference_bpb == pytest.approx(weighed.difference_bpb)
 
@@ -241,30 +242,15 @@ def test_pairs_that_lie_far_apart_say_less() -> None:
     assert better(0.012, 0.012, 0.012) > better(0.002, 0.012, 0.022) > better(-0.03, 0.012, 0.054)
 
 
-def test_noisier_pairs_weigh_less_by_the_square() -> None:
-    asked = case(-0.03, 0.012, 0.054)
+def test_the_noise_is_that_of_the_study_and_of_the_candidates_own_pairs() -> None:
+    earlier = Learnt(gains_bpb=((0.0, 0.02), (0.01, -0.01, 0.03)))
+    asked = case(0.01, 0.03, learnt=earlier)
     weighed = weigh(asked, pairs_of(asked.candidate, asked.bank))
-    noise = noise_of([], NOISE_BPB).including((-0.03, 0.012, 0.054))
-    effects = np.linspace(-3, 3, 60_001)
-    known = known_of(asked.learnt, NOISE_BPB)
-    # The same belief by hand, in bits per byte.
-    from nightlab.judging.prior import GRID
-
-    density = np.interp(effects, GRID * NOISE_BPB, known.prior / np.gradient(GRID))
-    squared = 3 * (0.012 - effects) ** 2 / noise.pair_bpb**2
-    density *= (1 + squared / noise.degrees_of_freedom) ** (-(noise.degrees_of_freedom + 1) / 2)
-    expected = density[effects > 0].sum() / density.sum()
-    assert weighed.belief.better == pytest.approx(expected, abs=0.01)
-
-
-def test_what_a_study_has_seen_changes_what_it_believes() -> None:
-    draw = np.random.default_rng(1)
-    null = Learnt(gains_bpb=tuple((gain,) for gain in draw.normal(0, NOISE_BPB, 60)))
-    asked = case(0.012, learnt=null)
-    nothing = weigh(asked, pairs_of(asked.candidate, asked.bank)).belief
-    fresh = weigh(case(0.012), pairs_of(asked.candidate, asked.bank)).belief
-    assert nothing.better < fresh.better
-    assert nothing.gain < 0.5 * fresh.gain
+    noise = noise_of([*earlier.gains_bpb, (0.01, 0.03)], NOISE_BPB)
+    assert weighed.noise.pair_bpb == pytest.approx(noise.pair_bpb)
+    assert weighed.noise.degrees_of_freedom == noise.degrees_of_freedom == 4 + 1 + 2 + 1
+    expected = believe(0.02 / noise.pair_bpb, 2, noise.degrees_of_freedom)
+    assert weighed.belief.mass == pytest.approx(expected.mass)
 
 
 @settings(max_examples=40)
