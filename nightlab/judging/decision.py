@@ -23,7 +23,7 @@ from statistics import fmean
 from nightlab.judging import verdict_sentence
 from nightlab.judging.case import Case, Noise, noise_of, pairs_of
 from nightlab.judging.crashes import first_crash
-from nightlab.judging.evidence import Belief, believe, is_worth
+from nightlab.judging.evidence import Belief, believe, worth_of_pair
 from nightlab.records import Decision, Pair, Reason, Replicate, Verdict
 
 BASELINE_REPLICATES = 2
@@ -94,7 +94,7 @@ def judge(case: Case) -> Decision | tuple[Wanted, ...]:
         return wanted
     weighed = weigh(case, pairs)
     belief = weighed.belief
-    if wanted and is_worth(belief, case.keep_probability, PRICE):
+    if wanted and worth_of_pair(belief, case.keep_probability) > PRICE:
         return wanted
     if belief.is_kept(case.keep_probability):
         return _verdict(weighed, Verdict.KEEP, Reason.IMPROVED)
@@ -151,7 +151,9 @@ def needed_gain_bpb(case: Case) -> float:
 
 def _is_hopeful(case: Case, belief: Belief, noise: Noise) -> bool:
     """Whether a candidate would be kept, or trained again."""
-    if belief.is_kept(case.keep_probability) or is_worth(belief, case.keep_probability, PRICE):
+    if belief.is_kept(case.keep_probability):
+        return True
+    if worth_of_pair(belief, case.keep_probability) > PRICE:
         return True
     return case.saves_code and _no_worse(case, belief, noise) >= 0.5
 

@@ -46,11 +46,6 @@ class Belief:
         """Whether this suffices for a keep."""
         return self.better >= keep_probability and self.gain > 0
 
-    def at_stake(self, keep_probability: float) -> float:
-        """What knowing the effect for certain would add to what the decision gains."""
-        wrong = -GRID if self.is_kept(keep_probability) else GRID
-        return float(self.mass @ np.maximum(wrong, 0.0))
-
     def above(self, effect: float) -> float:
         """Probability that the gain is more than ``effect``."""
         return 1 - float(np.interp(effect, EDGES, self._below_edges))
@@ -73,14 +68,6 @@ def believe(gain: float, pairs: int, freedom: float) -> Belief:
     # Relative to the likeliest effect: what is far beyond the grid would be nothing everywhere.
     mass = PRIOR * np.exp(logarithms - logarithms.max())
     return Belief(mass / mass.sum())
-
-
-def is_worth(belief: Belief, keep_probability: float, price: float) -> bool:
-    """Whether one more pair is expected to add more than ``price`` to what the decision gains."""
-    # Most ideas are plainly hopeless, and what is at stake is quickly told.
-    if belief.at_stake(keep_probability) <= price:
-        return False
-    return worth_of_pair(belief, keep_probability) > price
 
 
 def worth_of_pair(belief: Belief, keep_probability: float) -> float:

@@ -23,7 +23,7 @@ from nightlab.judging.decision import (
     wanted_for_baseline,
     weigh,
 )
-from nightlab.judging.evidence import believe, is_worth
+from nightlab.judging.evidence import believe, worth_of_pair
 from nightlab.records import Decision, Forecast, Reason, Replicate, TrainingResult, Verdict
 from tests.case_samples import NOISE_BPB, SEEDS, STANDING, case, replicate, verdict
 
@@ -168,7 +168,7 @@ def test_a_pair_is_trained_while_it_is_worth_its_price(monkeypatch: pytest.Monke
         monkeypatch.setattr(decision, "PRICE", price)
         belief = weigh(asked, pairs_of(asked.candidate, asked.bank)).belief
         is_asked = not isinstance(judge(asked), Decision)
-        assert is_asked == is_worth(belief, asked.keep_probability, price)
+        assert is_asked == (worth_of_pair(belief, asked.keep_probability) > price)
     assert isinstance(judge(asked), Decision)
 
 

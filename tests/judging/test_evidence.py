@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from nightlab.judging.evidence import Belief, believe, is_worth, worth_of_pair
+from nightlab.judging.evidence import Belief, believe, worth_of_pair
 from nightlab.judging.prior import EDGES, GRID, PRIOR
 
 beliefs = st.builds(
@@ -94,15 +94,6 @@ def test_it_is_kept_where_it_is_likely_enough_better_and_a_gain_is_expected() ->
     assert not two_effects(-12.0, 1.0, 0.9).is_kept(0.8), "likely better, but mostly a loss"
 
 
-def test_what_is_at_stake_is_what_certainty_would_bring() -> None:
-    found = two_effects(-2.0, 1.0, 0.5)
-    worse, better = (float(each) for each in GRID[found.mass > 0])
-    assert found.at_stake(0.8) == pytest.approx(0.5 * better), "not kept: a gain may be missed"
-    kept = two_effects(-0.5, 2.0, 0.9)
-    worse, better = (float(each) for each in GRID[kept.mass > 0])
-    assert kept.at_stake(0.8) == pytest.approx(-0.1 * worse), "kept: it may be a loss"
-
-
 def simulated_worth(belief: Belief, keep_probability: float) -> float:
     """What one more pair adds, by drawing effects and outcomes."""
     draw = np.random.default_rng(3)
@@ -133,14 +124,21 @@ def test_the_worth_of_a_pair_agrees_with_drawing_it(gain: float, keep_probabilit
 @settings(max_examples=50)
 @given(beliefs, st.floats(0.55, 0.97))
 def test_a_pair_is_worth_no_more_than_certainty(belief: Belief, keep_probability: float) -> None:
-    worth = worth_of_pair(belief, keep_probability)
-    assert worth <= belief.at_stake(keep_probability) + 0.01
-    for price in (worth - 0.01, worth + 0.01):
-        expected = worth > price and belief.at_stake(keep_probability) > price
-        assert is_worth(belief, keep_probability, price) == expected
+    is_kept = belief.is_kept(keep_probability)
+    at_stake = belief.mass @ np.maximum(-GRID if is_kept else GRID, 0)
+    assert worth_of_pair(belief, keep_probability) <= at_stake + 0.01
+
+
+def test_an_outcome_that_would_not_be_kept_is_worth_nothing() -> None:
+    """Mostly better, but where it is not it is so bad that a loss is to be expected."""
+    hopeless = two_effects(-4.0, 0.3, 0.96)
+    assert hopeless.better > 0.9
+    assert worth_of_pair(hopeless, 0.9) == pytest.approx(simulated_worth(hopeless, 0.9), abs=0.02)
+    costly = two_effects(-12.0, 0.3, 0.9)
+    assert worth_of_pair(costly, 0.6) == pytest.approx(simulated_worth(costly, 0.6), abs=0.02)
 
 
 def test_what_is_plain_needs_no_more_pairs() -> None:
     for gain in (-6.0, 8.0):
-        assert not is_worth(believe(gain, 4, 20), 0.85, 0.05)
-    assert is_worth(believe(0.9, 1, 20), 0.85, 0.1)
+        assert worth_of_pair(believe(gain, 4, 20), 0.85) < 0.02
+    assert worth_of_pair(believe(0.9, 1, 20), 0.85) > 0.2
