@@ -248,7 +248,7 @@ class TestConclusion:
             Pair(seed=seed, candidate_bpb=2.0 + 0.1 * (-1) ** seed, incumbent_bpb=2.0)
             for seed in range(8)
         )
-        noisy = self.of(record, finished(1, pairs=wide))
+        noisy = self.of(record, *(finished(number, pairs=wide) for number in range(1, 7)))
         assert not noisy.holds
         assert "neither bear out nor rule out: `nightlab confirm night` adds more" in noisy.sentence
 

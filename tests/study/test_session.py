@@ -119,11 +119,11 @@ def test_a_studys_noise_is_that_of_its_pairs_and_none_before_its_baseline() -> N
     assert study_noise_bpb(settings, (begun(),)) == settings.sizes.pair_noise_bpb
     pairs = tuple(
         Pair(seed=seed, candidate_bpb=2.0 + wide, incumbent_bpb=2.0)
-        for seed, wide in enumerate((-0.03, 0.03))
+        for seed, wide in enumerate((-0.01, 0.01))
     )
     wide = study_noise_bpb(settings, (begun(), finished(1, pairs=pairs)))
-    # Four degrees of freedom of the preset's, and one of 0.03 * sqrt(2).
-    expected = math.sqrt((4 * settings.sizes.pair_noise_bpb**2 + 2 * 0.03**2) / 5)
+    # Four degrees of freedom of the preset's, and one of 0.01 * sqrt(2).
+    expected = math.sqrt((4 * settings.sizes.pair_noise_bpb**2 + 2 * 0.01**2) / 5)
     assert wide == pytest.approx(expected)
 
 

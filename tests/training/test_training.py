@@ -294,7 +294,7 @@ def test_a_candidate_that_sleeps_meets_the_wall_cap_and_what_it_saved_does_not_c
 ):
     result = train(f"gate()\n{source}\ntime.sleep(60)", budget_seconds=0.5)
     assert result.failure is Reason.TIMEOUT, result
-    assert "of 0.5 processor seconds in 5 s of wall clock: it slept or waited." in result.message
+    assert "of 0.5 processor seconds in 6 s of wall clock: it slept or waited." in result.message
     assert not (tmp_path / "checkpoint.pt").exists()
 
 
