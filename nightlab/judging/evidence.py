@@ -63,10 +63,9 @@ def believe(gain: float, pairs: int, freedom: float) -> Belief:
         pairs: how many; with none the prior is believed.
         freedom: degrees of freedom of the estimate of the noise.
     """
-    squared = pairs * (gain - GRID) ** 2
-    logarithms = -(freedom + 1) / 2 * np.log1p(squared / freedom)
-    # Relative to the likeliest effect: what is far beyond the grid would be nothing everywhere.
-    mass = PRIOR * np.exp(logarithms - logarithms.max())
+    # What is beyond the grid would be equally unlikely everywhere on it.
+    squared = pairs * (np.clip(gain, GRID[0], GRID[-1]) - GRID) ** 2
+    mass = PRIOR * np.exp(-(freedom + 1) / 2 * np.log1p(squared / freedom))
     return Belief(mass / mass.sum())
 
 

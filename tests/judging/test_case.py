@@ -56,7 +56,9 @@ def test_one_wild_candidate_does_not_set_the_noise_of_all_others() -> None:
     usual, wild = [(0.004, -0.004)] * 6, (-1.0, -1.4)
     # Of the median trial, or the preset: their squares, and nine times as much for the wild one.
     squares = 4 * 0.006**2 + 6 * 2 * 0.004**2 + 9 * 2 * 0.004**2 / 0.455
-    assert noise_of([*usual, wild], 0.006).pair_bpb == pytest.approx((squares / 11) ** 0.5, rel=1e-6)
+    assert noise_of([*usual, wild], 0.006).pair_bpb == pytest.approx(
+        (squares / 11) ** 0.5, rel=1e-6
+    )
     # Its own pairs say as little as they lie apart.
     assert noise_of(usual, 0.006).including(wild).pair_bpb > 0.08
     # A preset that is far off is outweighed all the same.

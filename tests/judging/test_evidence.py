@@ -36,11 +36,15 @@ def test_the_belief_agrees_with_brute_force(gain: float, pairs: int, freedom: fl
     assert belief.interval == (pytest.approx(low, abs=0.06), pytest.approx(high, abs=0.06))
 
 
-@pytest.mark.parametrize("gain", [-1e9, -2_000.0, 2_000.0, 1e9])
-def test_what_is_beyond_all_bounds_leaves_numbers(gain: float) -> None:
-    belief = believe(gain, 3, 400)
-    assert belief.mass.sum() == pytest.approx(1)
-    assert belief.better == pytest.approx(gain > 0)
+@pytest.mark.parametrize("gain", [1e9, 2_000.0, 400.0, 300.0])
+@pytest.mark.parametrize("freedom", [4, 400, 10_000])
+def test_what_is_beyond_all_bounds_is_better_or_worse(gain: float, freedom: float) -> None:
+    for pairs in (2, 8):
+        better, worse = believe(gain, pairs, freedom), believe(-gain, pairs, freedom)
+        assert better.mass.sum() == pytest.approx(1)
+        assert worse.mass.sum() == pytest.approx(1)
+        assert better.better == pytest.approx(1, abs=0.01)
+        assert worse.better == pytest.approx(0, abs=0.01)
 
 
 def test_without_pairs_the_prior_is_believed() -> None:
