@@ -80,6 +80,11 @@ class World:
     jump: float = 0.0
     """Likewise, of jumps that come twice in a hundred trainings."""
 
+    @property
+    def pair_noise(self) -> float:
+        """Standard deviation of a pair's difference, in sigma."""
+        return math.sqrt(2 * (1 - self.rho))
+
 
 @dataclass(slots=True)
 class Outcome:
@@ -128,18 +133,27 @@ class Machine:
         return mean + self._shift + self._shared[seed] + self._random.normal(0, self._own)
 
 
-def keep_if_lower(random: np.random.Generator, world: World, *, fresh: bool = False) -> Outcome:
+def keep_if_lower(
+    random: np.random.Generator, world: World, *, fresh: bool = False, stops: bool = False
+) -> Outcome:
     """The original's rule: one training of every idea; whatever is lower is kept.
 
-    With one seed for all; or with fresh ones.
+    With one seed for all; or with fresh ones. The original stops nothing early: ``stops`` says what
+    that alone would bring.
     """
     machine, mean, outcome = Machine(random, world), 0.0, Outcome(0.0, trainings=1)
-    best = machine.score(mean, 0)
-    while outcome.trainings < world.trainings:
+    best, spent = machine.score(mean, 0), 1.0
+    while spent < world.trainings:
         gain = draw_idea(random, world.kind)
         outcome.trainings += 1
         outcome.ideas += 1
         score = machine.score(mean - gain, outcome.ideas if fresh else 0)
+        error = FORECAST_ERROR * world.pair_noise
+        foreseen = best - score + random.normal(0, error) if stops else math.inf
+        if _chance_below(foreseen, error) <= STOP_CHANCE and random.integers(SPARED_ONE_IN):
+            spent += STOPPED_COST
+            continue
+        spent += 1
         if score < best:
             best, mean = score, mean - gain
             outcome.keeps += 1
@@ -165,8 +179,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self.machine = Machine(self.random, self.world)
-        usual = SIGMA_BPB * math.sqrt(2 * (1 - self.world.rho))
-        self.preset_noise_bpb = usual * self.world.preset_factor
+        self.preset_noise_bpb = SIGMA_BPB * self.world.pair_noise * self.world.preset_factor
 
     @property
     def commit(self) -> str:
@@ -253,7 +266,7 @@ class Study:
             return replicate
         if self.random.integers(SPARED_ONE_IN) == 0:
             return replicate
-        error = FORECAST_ERROR * self.preset_noise_bpb / self.world.preset_factor
+        error = FORECAST_ERROR * SIGMA_BPB * self.world.pair_noise
         gain = twin.val_bpb - replicate.val_bpb + self.random.normal(0, error)
         if gain > 0:
             return replicate

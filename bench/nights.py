@@ -65,7 +65,7 @@ Rule = Callable[[np.random.Generator, World], Outcome]
 def run_row(rule: str, world: World, keep_probability: float | None, nights: int) -> Row:
     """Simulate the nights of one row, each with a seed of its own."""
     if keep_probability is None:
-        play: Rule = partial(keep_if_lower, fresh="fresh" in rule)
+        play: Rule = partial(keep_if_lower, fresh="fresh" in rule, stops="stopped" in rule)
     else:
         play = partial(engine, keep_probability=keep_probability)
     outcomes = [play(np.random.default_rng([1, night]), world) for night in range(nights)]
@@ -88,7 +88,11 @@ def run_row(rule: str, world: World, keep_probability: float | None, nights: int
 
 def rules() -> list[tuple[str, float | None]]:
     """The rules that are compared: name, and the engine's ``keep_probability``."""
-    lower = [("keep if lower, fresh seeds", None), ("keep if lower, one seed", None)]
+    lower: list[tuple[str, float | None]] = [
+        ("keep if lower, fresh seeds", None),
+        ("keep if lower, one seed", None),
+        ("the same, hopeless trainings stopped", None),
+    ]
     return lower + [(f"Nightlab, P(better) ≥ {each:g}", each) for each in KEEP_PROBABILITIES]
 
 
@@ -219,7 +223,7 @@ def _print_circumstances(pool: Executor, nights: int) -> list[Row]:
             there, usual = replace(world, kind=kind), SessionSettings().keep_probability
             named.append((name, there, usual))
             if world.drift or world.jump:
-                named.append((f"{name}: keep if lower, one seed", there, None))
+                named.append((f"{name}; keep if lower, one seed", there, None))
     print(f"\n{nights} nights a row\n\n| what is otherwise | ideas | {HEAD}\n|-|-|-|-|-|-|-|")
     rows = []
     for row in _run(pool, named, nights):

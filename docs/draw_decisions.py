@@ -62,7 +62,7 @@ def _draw_engine(axes: Axes, rows: list[dict[str, Any]], rho: float, line: str) 
     xs, ys = [_false_percent(each) for each in rows], [each["gain"] for each in rows]
     axes.plot(xs, ys, line, color=OURS, marker=".", label=f"Nightlab (rho {rho:g})")
     for each, x, y in zip(rows, xs, ys, strict=True):
-        if each["keep_probability"] in (0.7, 0.85, 0.95):
+        if each["keep_probability"] in (0.7, 0.9, 0.95):
             # Of the upper line above it, of the lower one below.
             shift = (0, 7) if line == "-" else (0, -14)
             axes.annotate(

@@ -189,7 +189,7 @@ class SessionSettings(BaseModel):
         True, description="Stop training a candidate early when it has little chance of being kept"
     )
     keep_probability: float = Field(
-        0.85,
+        0.9,
         gt=0.5,
         lt=1,
         description="Keep a change once it is better with this probability; lower finds more in a "

@@ -49,18 +49,25 @@ def test_keep_if_lower_keeps_about_four_null_ideas_a_night() -> None:
     assert np.mean(keeps) == pytest.approx(4.19, abs=0.4)
 
 
+def test_stopping_what_is_hopeless_tries_more_ideas() -> None:
+    for seed in range(5):
+        whole = keep_if_lower(random(seed), World())
+        assert whole.ideas == 99
+        assert keep_if_lower(random(seed), World(), stops=True).ideas > 120
+
+
 def test_a_night_ends_with_its_trainings_and_is_the_same_each_time() -> None:
     world = World(trainings=25)
-    outcome = engine(random(5), world, keep_probability=0.85)
-    assert outcome == engine(random(5), world, keep_probability=0.85)
+    outcome = engine(random(5), world, keep_probability=0.9)
+    assert outcome == engine(random(5), world, keep_probability=0.9)
     assert 10 < outcome.ideas <= outcome.trainings
-    whole = engine(random(5), replace(world, stops=False), keep_probability=0.85)
+    whole = engine(random(5), replace(world, stops=False), keep_probability=0.9)
     assert whole.trainings <= 25
     assert whole.ideas < outcome.ideas
 
 
 def test_a_study_goes_by_its_records() -> None:
-    study = Study(random(3), World(), 0.85)
+    study = Study(random(3), World(), 0.9)
     study.begin()
     made = [study.trial(gain) for gain in (5.0, -5.0, 0.0)]
     assert study.records[0].reason is Reason.BASELINE
@@ -74,7 +81,7 @@ def test_a_study_goes_by_its_records() -> None:
 
 
 def test_a_hopeless_training_is_stopped_and_costs_less() -> None:
-    study = Study(random(1), World(), 0.85)
+    study = Study(random(1), World(), 0.9)
     study.begin()
     for _ in range(20):
         study.trial(-20.0)
@@ -99,7 +106,7 @@ def test_two_lanes_train_side_by_side() -> None:
 @pytest.mark.parametrize("rho", [0.5, 0.73])
 def test_a_night_finds_more_than_keep_if_lower(rho: float) -> None:
     world = World(rho=rho)
-    ours = nights.run_row("Nightlab", world, 0.85, 40)
+    ours = nights.run_row("Nightlab", world, 0.9, 40)
     lower = nights.run_row("keep if lower, one seed", world, None, 40)
     assert ours.gain > lower.gain
     assert ours.false_share < 0.08 < lower.false_share
@@ -118,7 +125,7 @@ def test_the_tables_are_printed_and_written(tmp_path) -> None:
     )
     assert "| null | any | keep if lower, one seed | 0.0 ± 0.0 |" in done.stdout
     written = json.loads(numbers.read_text(encoding="utf-8"))
-    assert len(written["rules"]) == 7
+    assert len(written["rules"]) == 8
     decision = Decision.model_validate(written["simulated_trial"])
     assert decision.reason is Reason.IMPROVED
     assert len(decision.pairs) > 3
