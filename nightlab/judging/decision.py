@@ -6,7 +6,8 @@ that holds decides (docs/decisions-explained.md shows it in pictures):
 
 | what is known of the candidate                                    | then                     |
 |-------------------------------------------------------------------|--------------------------|
-| a training failed, or was stopped as hopeless                     | crash; discard (pruned)  |
+| a training failed                                                 | crash                    |
+| no pair yet, and a training was stopped as hopeless               | discard (pruned)         |
 | no pair yet                                                       | train the first pair     |
 | another pair is worth more than a training brings elsewhere       | train another pair       |
 | P(better) is at least ``keep_probability``, and a gain expected   | keep (improved)          |
