@@ -147,13 +147,14 @@ def test_a_pair_in_doubt_is_followed_by_another() -> None:
 
 
 @pytest.mark.parametrize("lanes", [1, 2, 3])
-def test_there_are_so_many_pairs_at_most(lanes: int) -> None:
+def test_there_are_so_many_pairs_at_most(lanes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decision, "PRICE", -9.0)
     doubtful = [0.008 if seed % 2 else -0.004 for seed in range(MOST_PAIRS)]
-    endless = {"keep_probability": 0.999, "lanes": lanes}
-    asked = judge(case(*doubtful[:-1], **endless))
-    if not isinstance(asked, Decision):
-        assert asked == (candidate(MOST_PAIRS - 1),)
-    assert isinstance(judge(case(*doubtful, **endless)), Decision)
+    bank = {seed: replicate(STANDING[0], seed) for seed in SEEDS}
+    own = [replicate(STANDING[0] - gain, seed) for seed, gain in enumerate(doubtful)]
+    asked = case(candidate=own[:-1], bank=bank, lanes=lanes)
+    assert judge(asked) == (candidate(MOST_PAIRS - 1),)
+    assert isinstance(judge(case(candidate=own, bank=bank, lanes=lanes)), Decision)
 
 
 def test_a_study_with_few_seeds_ends_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,6 +311,14 @@ def test_less_code_is_trained_again_where_it_is_likely_but_not_sure_enough() -> 
     # Without the saving it would be discarded.
     assert verdict(judge(case(-0.004))) is Reason.WITHIN_NOISE
     assert judge(case(-0.004, saves_code=True)) == (candidate(1),)
+
+
+def test_less_code_must_be_no_worse_with_nine_tenths() -> None:
+    for gain in (0.0, -0.001, -0.002, -0.003):
+        asked = case(gain, gain, saves_code=True)
+        likely = weigh(asked, pairs_of(asked.candidate, asked.bank)).belief.above(-1)
+        is_kept = isinstance(judge(asked), Decision)
+        assert is_kept == (likely >= 0.9), likely
 
 
 def test_less_code_has_so_many_pairs_at_most() -> None:

@@ -135,11 +135,11 @@ def test_a_pair_is_worth_no_more_than_certainty(belief: Belief, keep_probability
 
 def test_an_outcome_that_would_not_be_kept_is_worth_nothing() -> None:
     """Mostly better, but where it is not it is so bad that a loss is to be expected."""
-    hopeless = two_effects(-4.0, 0.3, 0.96)
-    assert hopeless.better > 0.9
-    assert worth_of_pair(hopeless, 0.9) == pytest.approx(simulated_worth(hopeless, 0.9), abs=0.02)
-    costly = two_effects(-12.0, 0.3, 0.9)
-    assert worth_of_pair(costly, 0.6) == pytest.approx(simulated_worth(costly, 0.6), abs=0.02)
+    mostly_better = two_effects(-3.0, 0.2, 0.88)
+    assert mostly_better.better > 0.6
+    assert not mostly_better.is_kept(0.6)
+    expected = simulated_worth(mostly_better, 0.6)
+    assert worth_of_pair(mostly_better, 0.6) == pytest.approx(expected, abs=0.01)
 
 
 def test_what_is_plain_needs_no_more_pairs() -> None:
