@@ -84,6 +84,8 @@ def test_the_incumbent_is_the_keep_that_no_other_was_built_on() -> None:
     discarded = kept(4, second.commit, verdict=Verdict.DISCARD)
     assert standing_record((BASELINE, second, third, discarded)) is second
     assert standing_record(()) is None
+    # Of two that nothing was built on, as only hands can make them, the later one.
+    assert standing_record((BASELINE, kept(5, BASELINE.commit), third)) is third
 
 
 def test_what_simpler_code_lost_adds_up_since_the_last_improvement() -> None:
