@@ -16,6 +16,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
@@ -23,6 +24,10 @@ sys.path.insert(0, str(DOCS.parent))
 from nightlab.records import Decision, TrialRecord  # noqa: E402 - found by the line above
 
 INK, FAINT, OURS, THEIRS = "#1f2328", "#8b949e", "#1f6feb", "#bc4c00"
+LOWER = (
+    ("keep if lower, one seed", THEIRS, "keep if lower, one seed for all"),
+    ("the same, hopeless trainings stopped", "white", "the same, stopped early as ours"),
+)
 BEFORE = (0.0, 5.5)
 """False keeps (%) and true gain (sigma) of the rule before pairs, typical ideas; from the notes on
 the first engine, issue 21."""
@@ -36,21 +41,23 @@ def draw_rules(rows: list[dict[str, Any]], path: Path) -> None:
         for rho, line, marker in ((0.73, "-", "o"), (0.5, "--", "s")):
             here = [each for each in rows if _is_of(each, kind, rho)]
             _draw_engine(axes, [each for each in here if each["keep_probability"]], rho, line)
-            lower = next(each for each in here if each["rule"] == "keep if lower, one seed")
-            axes.scatter(
-                _false_percent(lower),
-                lower["gain"],
-                color=THEIRS,
-                marker=marker,
-                zorder=3,
-                label=f"keep if lower, one seed for all (rho {rho:g})",
-            )
+            for rule, fill, said in LOWER:
+                lower = next(each for each in here if each["rule"] == rule)
+                axes.scatter(
+                    _false_percent(lower),
+                    lower["gain"],
+                    edgecolor=THEIRS,
+                    facecolor=fill,
+                    marker=marker,
+                    zorder=3,
+                    label=f"{said} (rho {rho:g})",
+                )
         if kind == "typical":
             axes.scatter(*BEFORE, color=FAINT, marker="D", zorder=3, label="Nightlab before pairs")
         axes.set_title(title, color=INK)
         axes.set_xlabel("false keeps, % of all that is kept")
-        axes.set_ylim(bottom=0)
-        axes.set_xlim(left=-1)
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
+        axes.set_xlim(left=-3)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     panels[0].set_ylabel("true gain of a night, sigma")
@@ -63,14 +70,13 @@ def _draw_engine(axes: Axes, rows: list[dict[str, Any]], rho: float, line: str) 
     axes.plot(xs, ys, line, color=OURS, marker=".", label=f"Nightlab (rho {rho:g})")
     for each, x, y in zip(rows, xs, ys, strict=True):
         if each["keep_probability"] in (0.7, 0.9, 0.95):
-            # Of the upper line above it, of the lower one below.
-            shift = (0, 7) if line == "-" else (0, -14)
+            # Left of the upper line and right of the lower one, or the numbers would meet.
+            shift = (-26, 2) if line == "-" else (6, -11)
             axes.annotate(
                 f"{each['keep_probability']:g}",
                 (x, y),
                 xytext=shift,
                 textcoords="offset points",
-                ha="center",
                 color=OURS,
                 fontsize=8,
             )
@@ -109,6 +115,7 @@ def draw_pairs(decision: Decision, title: str, path: Path) -> None:
     right.set_yticks([-row for row in range(len(ticks))], ticks)
     right.set_ylim(-len(ticks) + 0.4, 0.6)
     right.axvline(0, color=FAINT, linewidth=1, zorder=0)
+    right.xaxis.set_major_locator(MaxNLocator(6))
     right.set_xlabel("gain of the candidate, bits per byte")
     better = decision.probability_better
     chance = "" if better is None else f"; chance that it is better: {100 * better:.0f} %"

@@ -53,12 +53,13 @@ def test_a_candidates_own_pairs_count_like_all_others() -> None:
 
 
 def test_one_wild_candidate_does_not_set_the_noise_of_all_others() -> None:
-    usual, wild = [(0.004, -0.004)] * 6, (-1.0, -1.4)
-    # Of the median trial, or the preset: their squares, and nine times as much for the wild one.
-    squares = 4 * 0.006**2 + 6 * 2 * 0.004**2 + 9 * 2 * 0.004**2 / 0.455
-    assert noise_of([*usual, wild], 0.006).pair_bpb == pytest.approx(
-        (squares / 11) ** 0.5, rel=1e-6
-    )
+    usual, wild = [(0.004, -0.004)] * 6, (-1.0, -1.4, -1.2)
+    # For each of the wild one's two degrees of freedom nine times the median trial's variance.
+    squares = 4 * 0.006**2 + 6 * 2 * 0.004**2 + 2 * 9 * 2 * 0.004**2 / 0.455
+    found = noise_of([*usual, wild], 0.006)
+    assert found.pair_bpb == pytest.approx((squares / 12) ** 0.5)
+    # Of the first trial the preset says what is wild.
+    assert noise_of([wild], 0.006).pair_bpb == pytest.approx(0.006 * ((4 + 2 * 9) / 6) ** 0.5)
     # Its own pairs say as little as they lie apart.
     assert noise_of(usual, 0.006).including(wild).pair_bpb > 0.08
     # A preset that is far off is outweighed all the same.
