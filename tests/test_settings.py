@@ -25,7 +25,7 @@ def test_a_budget_that_is_set_replaces_the_presets() -> None:
 def test_a_token_budget_brings_a_generous_cap_unless_one_is_set() -> None:
     sizes = SessionSettings(preset="quick", budget_tokens=5000).sizes
     assert sizes.budget_tokens == 5000
-    assert sizes.budget_seconds == 6 * PRESETS["quick"].budget_seconds
+    assert sizes.budget_seconds == 3 * PRESETS["quick"].budget_seconds
     capped = SessionSettings(preset="quick", budget_tokens=5000, budget_seconds=7).sizes
     assert (capped.budget_tokens, capped.budget_seconds) == (5000, 7)
     with pytest.raises(ValidationError, match="greater than 0"):
