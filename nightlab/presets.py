@@ -68,7 +68,7 @@ class Preset(Frozen):
 
 PRESETS: dict[str, Preset] = {
     "quick": Preset(
-        budget_seconds=10,
+        budget_seconds=20,
         startup_seconds=90,
         startup_free_seconds=10,
         preflight_seconds=0,

@@ -25,8 +25,8 @@ LONGEST_STUDY_NAME = 100
 LONGEST_SECONDS = 1_000_000
 """Eleven days; the system's waiting calls accept no more than twenty-four."""
 
-TOKEN_BUDGET_CAP = 6.0
-"""The cap of a token budget, as a multiple of the preset's seconds, where no other is
+TOKEN_BUDGET_CAP = 3.0
+"""The wall-clock cap of a token budget, as a multiple of the preset's seconds, where no other is
 set: it is there to end what hangs, not to judge what happens to be slow today."""
 
 

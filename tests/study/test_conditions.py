@@ -52,7 +52,7 @@ def test_a_study_counts_one_thing_and_keeps_to_it() -> None:
     with pytest.raises(UsageError, match=r"budget_seconds 60\.0 and is now given 20\.0"):
         continue_settings(SessionSettings(study="s", budget_seconds=20), by_tokens)
     with pytest.raises(
-        UsageError, match=r"in seconds \(10\) and is now given one in tokens \(6,000"
+        UsageError, match=r"in seconds \(20\) and is now given one in tokens \(6,000"
     ):
         continue_settings(SessionSettings(study="s", budget_tokens=6000), baseline())
 
@@ -67,8 +67,8 @@ def test_where_tokens_are_counted_another_gpu_is_said() -> None:
 
 def test_naming_the_budget_that_the_preset_has_is_no_change() -> None:
     record = baseline(preset="quick")
-    settings = continue_settings(SessionSettings(study="s", budget_seconds=10), record)
-    assert settings.sizes.budget_seconds == 10
+    settings = continue_settings(SessionSettings(study="s", budget_seconds=20), record)
+    assert settings.sizes.budget_seconds == 20
 
 
 def test_another_gpu_is_refused_and_another_processor_is_said() -> None:
