@@ -21,7 +21,8 @@ from matplotlib.ticker import MaxNLocator
 DOCS = Path(__file__).resolve().parent
 sys.path.insert(0, str(DOCS.parent))
 
-from nightlab.records import Decision, TrialRecord  # noqa: E402 - found by the line above
+from nightlab.judging.verdict_sentence import percent  # noqa: E402 - found by the line above
+from nightlab.records import Decision, TrialRecord  # noqa: E402
 
 INK, FAINT, OURS, THEIRS = "#1f2328", "#8b949e", "#1f6feb", "#bc4c00"
 LOWER = (
@@ -118,7 +119,7 @@ def draw_pairs(decision: Decision, title: str, path: Path) -> None:
     right.xaxis.set_major_locator(MaxNLocator(6))
     right.set_xlabel("gain of the candidate, bits per byte")
     better = decision.probability_better
-    chance = "" if better is None else f"; chance that it is better: {100 * better:.0f} %"
+    chance = "" if better is None else f"; chance that it is better: {percent(better)}"
     right.set_title(f"{decision.reason.value}{chance}", color=INK, fontsize=10)
     for axes in (left, right):
         for side in ("top", "right"):
