@@ -196,6 +196,7 @@ def test_a_sandbox_that_breaks_ends_a_trial_once_the_training_beside_it_is_over(
         record = run(session, 1, DEEPER)
     assert (record.verdict, record.reason) == (Verdict.FAILED, Reason.MACHINERY)
     assert "No sandbox starts." in record.decision.sentence
+    assert len(record.replicates) == 1, "what the other lane measured is not lost"
     assert len(over) == 1
     assert over < recorded
 
