@@ -22,8 +22,10 @@ from tests.training.test_training import BARE
 BUDGET_SECONDS = 1.0
 UNIT_SECONDS = 0.02
 TOLERANCE = 1.5
-"""How much more work than the honest candidate's may be another processor second's: machines
-that run much else at once differ by a fifth from one moment to the next."""
+"""How much more work than the honest candidate's may be another processor second's: one whose core
+shares its hardware with a busy one is worth half as much as one that has it alone."""
+TRIES = 4
+"""A trick gains every time, a luckier moment does not."""
 
 PRELUDE = """
 import hashlib, signal, threading
@@ -130,16 +132,27 @@ def train(sandbox, folder, source, rounds):
     return result.log.count("."), result
 
 
+def most_of_an_honest_one(sandbox, folder, rounds):
+    units = max(train(sandbox, folder, HONEST, rounds)[0] for _ in range(2))
+    assert units > 0.2 * BUDGET_SECONDS / UNIT_SECONDS
+    return units
+
+
 @pytest.fixture(scope="module")
 def honest_units(sandbox, rounds, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("honest")
-    counts = [train(sandbox, folder, HONEST, rounds)[0] for _ in range(3)]
-    assert max(counts) > 0.2 * BUDGET_SECONDS / UNIT_SECONDS
-    return max(counts)
+    return most_of_an_honest_one(sandbox, tmp_path_factory.mktemp("honest"), rounds)
 
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_none_trains_longer_than_an_honest_one(trick, sandbox, honest_units, rounds, tmp_path):
-    units, result = train(sandbox, tmp_path, TRICKS[trick], rounds)
-    assert 0 < units <= TOLERANCE * honest_units, (units, honest_units, result)
-    assert not os.path.exists(tmp_path / "checkpoint.pt")
+    seen = []
+    for attempt in range(TRIES):
+        if attempt:  # the machine may have been busier when the honest one was counted
+            honest_units = most_of_an_honest_one(sandbox, tmp_path, rounds)
+        units, result = train(sandbox, tmp_path, TRICKS[trick], rounds)
+        assert units > 0
+        assert not os.path.exists(tmp_path / "checkpoint.pt")
+        seen.append((units, honest_units))
+        if units <= TOLERANCE * honest_units:
+            return
+    pytest.fail(f"more work than an honest one's, each time: {seen}, {result}")
