@@ -15,6 +15,8 @@ TORCH_WORDS := $(if $(TORCH_BUILD),'torch==2.13.0+$(TORCH_BUILD)' --index-url '$
 READY := $(VENV)/.ready-$(TORCH)
 STUDY ?= first-light
 TRIALS ?= 8
+# Seconds of training for each code and seed: half of what the preset gives, for a first look in five minutes.
+BUDGET_SECONDS ?= 10
 # Half of the suite waits for processes, so two workers nearly halve it, on two cores too.
 TEST_WORKERS ?= 2
 
@@ -42,7 +44,8 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 run: setup ## A session at the quick preset: a baseline, eight trials, a confirmed gain; no model, no network
-	$(BIN)/nightlab research --study $(STUDY) --preset quick --trials $(TRIALS) $(if $(DEVICE),--device $(DEVICE))
+	$(BIN)/nightlab research --study $(STUDY) --preset quick --budget-seconds $(BUDGET_SECONDS) \
+	    --trials $(TRIALS) $(if $(DEVICE),--device $(DEVICE))
 
 check: setup ## Formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
 """What a person sees who runs the first command: twenty first runs, each from nothing.
 
     .venv/bin/python bench/first_run.py                  # twenty runs: about two hours
-    .venv/bin/python bench/first_run.py --runs 3 --minutes 30 --trials 1000
+    .venv/bin/python bench/first_run.py --runs 3 --minutes 30 --budget-seconds 20
 
 Every run is `make run` after its set-up, in a throw-away clone and with a seed of its own: no
 model, no network, every part real. A line for each run, then the sums: how many end with a
@@ -50,12 +50,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--trials", type=int, default=8)
+    parser.add_argument("--budget-seconds", type=float, default=10, help="of a training")
     parser.add_argument("--minutes", type=float, help="a limit in place of the number of trials")
     parser.add_argument("--json", type=Path, help="also write the runs here")
     arguments = parser.parse_args()
     limit = ["--trials", str(arguments.trials)]
     if arguments.minutes is not None:
         limit = ["--hours", str(arguments.minutes / 60)]
+    limit += ["--budget-seconds", str(arguments.budget_seconds)]
     runs = []
     for seed in range(arguments.first_seed, arguments.first_seed + arguments.runs):
         runs.append(first_run(seed, limit))

@@ -23,6 +23,7 @@ from nightlab.study.confirmation import (
     finish_confirmation,
     next_round,
     pairs,
+    with_enough,
 )
 from nightlab.study.session import Session, open_session
 from nightlab.study.steering import Steering, stop_asked_since
@@ -32,11 +33,17 @@ from tasks.prepare import prepare
 
 @flow(name="confirmation", flow_run_name="confirm {study}", validate_parameters=False)
 def confirmation(
-    session: Annotated[Session, SkipValidation], study: str, wanted: int
+    session: Annotated[Session, SkipValidation], study: str, wanted: int, until_sure: bool = False
 ) -> ConfirmationRecord:
     """Train and score both codes, pair by pair, or resume where a kill cut in.
 
     If a person asks the session to stop, it is left to be resumed.
+
+    Args:
+        session: whose corpus is ready.
+        study: its name.
+        wanted: new pairs.
+        until_sure: whether fewer are enough where they confirm the gain.
     """
     began = utc_now()
     record = begin_confirmation(session, wanted)
@@ -62,6 +69,8 @@ def confirmation(
         ]
         record = add_confirmed(session, record, measured)
         outcomes.require_all()
+        if until_sure:
+            record = with_enough(session, record)
         push_or_say(session)
     record = finish_confirmation(session, record)
     session.tracker.confirmed(record)

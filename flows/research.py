@@ -104,7 +104,7 @@ def _confirm_or_say(session: Session) -> None:
         return
     study = session.ledger.study
     try:
-        confirmation(session, study, session.settings.confirm_replicates)
+        confirmation(session, study, session.settings.confirm_replicates, until_sure=True)
     except MachineryError as error:
         text = f"The gain is not confirmed yet: {error} `nightlab confirm {study}` continues it."
         events.publish(events.Notice(text=text))

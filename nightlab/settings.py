@@ -198,8 +198,9 @@ class SessionSettings(BaseModel):
     confirm_replicates: int = Field(
         3,
         ge=0,
-        description="At the end of the session, train the baseline and the incumbent this many "
-        "times each with fresh seeds and score them on the holdout split; 0 to skip this",
+        description="At the end of the session, train the baseline and the incumbent up to this "
+        "many times each, on fresh seeds, and score them on the holdout split; it ends earlier once "
+        "the gain is sure; 0 to skip this",
     )
     corpus: str = Field(
         "embedded",
@@ -263,6 +264,10 @@ class SessionSettings(BaseModel):
             "preflight_seconds": self.preflight_seconds,
         }
         given = {name: value for name, value in by_hand.items() if value is not None}
+        if self.budget_seconds is not None and self.budget_tokens is None:
+            # What a second more or less of training changes falls as the budget grows.
+            share = preset.budget_seconds / self.budget_seconds
+            given["pair_noise_bpb"] = share * preset.pair_noise_bpb
         return preset.model_copy(update=given)
 
 

@@ -126,8 +126,8 @@ def evaluate(
         evaluation_tokens: how many tokens to score, at most; whole rows are taken.
         sandbox: where the model answers.
         screen_positions: how many positions a first look audits, at most one a row.
-        keep_below_bpb: a score below this could be kept, so it gets a thorough audit, with new
-            positions in every row; infinity asks for that at once, None never does.
+        keep_below_bpb: a score below this could be kept, so it gets a thorough audit, with
+            positions in every row; None never asks for that.
         tolerances: what an audit lets pass.
         timeout_seconds: the longest that all of it may take.
         record_use: writes down, before the score is returned, that the holdout split was used;
@@ -191,11 +191,13 @@ class _Examination:
             claimed = bits_per_byte(claims, self._target_bytes)
             design = design_draw(claims, reference.result(), self._target_bytes > 0)
         began = time.monotonic()
-        at_once = keep_below_bpb is not None and math.isinf(keep_below_bpb)
-        first = design.drawable_rows if at_once else screen_positions
+        # A look at few positions is for what does not even claim to be worth keeping: two more
+        # sandboxes for a second look take longer than the other positions.
+        could_be_kept = self._is_below(claimed.bits_per_byte, keep_below_bpb)
+        first = design.drawable_rows if could_be_kept else screen_positions
         audit = self._audit(claims, design, first)
         found = self._evaluation(claimed, audit, began)
-        if self._could_be_kept(found, keep_below_bpb) and first < design.drawable_rows:
+        if self._is_below(found.val_bpb, keep_below_bpb) and first < design.drawable_rows:
             self._scorers.start_ahead(2)
             audit = self._audit(claims, design, design.drawable_rows)
             found = self._evaluation(claimed, audit, began)
@@ -277,10 +279,10 @@ class _Examination:
         return "\n".join(dict.fromkeys(log for log in self._logs if log))
 
     @staticmethod
-    def _could_be_kept(found: Evaluation, keep_below_bpb: float | None) -> bool:
-        if found.val_bpb is None or keep_below_bpb is None:
+    def _is_below(score_bpb: float | None, keep_below_bpb: float | None) -> bool:
+        if score_bpb is None or keep_below_bpb is None:
             return False
-        return is_better(found.val_bpb, keep_below_bpb)
+        return is_better(score_bpb, keep_below_bpb)
 
 
 def select_rows(tokens: TokenArray, sequence_length: int, evaluation_tokens: int) -> TokenArray:

@@ -39,6 +39,9 @@ from nightlab.study.session import (
 
 MEASURED_STEPS = ("sandbox", "startup", "train", "evaluate")
 
+LEAST_PAIRS = 2
+"""Before a confirmation may end early: a single pair rests on the study's noise alone."""
+
 _WRITING = threading.Lock()
 """Uses of the holdout are numbered: trainings side by side write theirs one after the other."""
 
@@ -289,6 +292,15 @@ def add_confirmed(
     record = record.model_copy(update=grown)
     write_confirmation(session.ledger, record)
     return record
+
+
+def with_enough(session: Session, record: ConfirmationRecord) -> ConfirmationRecord:
+    """Want no more pairs once those so far confirm the gain: the test is valid at every look."""
+    count = len(pairs(record))
+    is_sure = concluded(record, session.settings, session.ledger.records()).holds
+    if not LEAST_PAIRS <= count < record.wanted or not is_sure:
+        return record
+    return record.model_copy(update={"wanted": count})
 
 
 def fresh_seed(record: ConfirmationRecord, index: int) -> int:

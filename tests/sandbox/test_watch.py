@@ -76,10 +76,14 @@ def run(bubblewrap):
 
 MEMORY_HOGS = {
     "private memory of many children": """
+        told, tell = os.pipe()
         for _ in range(SIZE // 40):
             if os.fork() == 0:
                 held = b"x" * (40 * MB)
+                os.write(tell, b"x")
                 time.sleep(60)
+        for _ in range(SIZE // 40):
+            os.read(told, 1)
         stay()
     """,
     "shared anonymous memory": """
