@@ -198,9 +198,9 @@ class SessionSettings(BaseModel):
     confirm_replicates: int = Field(
         3,
         ge=0,
-        description="At the end of the session, train the baseline and the incumbent up to this "
-        "many times each, on fresh seeds, and score them on the holdout split; it ends earlier once "
-        "the gain is sure; 0 to skip this",
+        description="At the end of the session, train the baseline and the incumbent this many "
+        "times each with fresh seeds and score them on the holdout split, or fewer where the gain "
+        "is sure before; 0 to skip this",
     )
     corpus: str = Field(
         "embedded",

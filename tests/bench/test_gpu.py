@@ -158,7 +158,8 @@ def test_a_program_that_outlives_its_stage_is_ended_with_all_it_started(gpu, tmp
 def test_a_program_that_fails_is_quoted(gpu, tmp_path):
     programs = importlib.import_module("gpu_programs")
     bench = SimpleNamespace(seconds_left=60.0, folder=tmp_path)
-    command = [sys.executable, "-c", "import sys; print('one', flush=True); sys.exit('no such thing')"]
+    program = "import sys; print('one', flush=True); sys.exit('no such thing')"
+    command = [sys.executable, "-c", program]
     said = programs.run_bounded(command, bench, tmp_path, os.environ)
     assert said == "it ended with 1, and its last line was 'no such thing'."
 
