@@ -492,3 +492,41 @@ def test_by_hand_without_a_corpus_says_what_is_missing(tmp_path):
     done = by_hand("--corpus", str(tmp_path), str(TRAINER / "runtime.py"))
     assert done.returncode == 2
     assert "train.bin" in done.stderr
+
+
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_optimisers_step_without_torchs_compiler(tmp_path, differentiable):
+    program = tmp_path / "program.py"
+    program.write_text(
+        textwrap.dedent(f"""
+        import sys
+        import torch
+        if sys.argv[1] == "runtime":
+            import runtime
+        torch.manual_seed(0)
+        weights = [torch.randn(3, 3, requires_grad=True) for _ in range(2)]
+        used = [each.clone() for each in weights] if {differentiable} else weights
+        for kind in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop):
+            optimizer = kind(used, lr=0.1, differentiable={differentiable})
+            optimizer.add_param_group({{"params": [torch.zeros(1, requires_grad=True)]}})
+            for _ in range(2):
+                for each in used:
+                    each.grad = torch.ones_like(each)
+                optimizer.step()
+                assert torch.is_grad_enabled()
+                optimizer.zero_grad()
+        print([each.tolist() for each in used], used[0].grad_fn is not None)
+        print("torch._dynamo" in sys.modules)
+        """)
+    )
+    told = {}
+    for whose in ("runtime", "torch"):
+        environment = {**os.environ, "PYTHONPATH": str(TRAINER), "NIGHTLAB_COMPILES": "0"}
+        done = subprocess.run(
+            [sys.executable, str(program), whose], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        told[whose] = done.stdout.splitlines()
+    assert told["runtime"][0] == told["torch"][0]
+    assert told["runtime"][1] == "False"
+    assert told["torch"][1] == "True", "there is nothing to keep out any more"
