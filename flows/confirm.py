@@ -45,7 +45,7 @@ def confirmation(
         wanted: new pairs.
         until_sure: whether fewer are enough where they confirm the gain.
     """
-    began = utc_now()
+    began, limit = utc_now(), "at most " if until_sure else ""
     record = begin_confirmation(session, wanted)
     while due := next_round(session, record):
         if stop_asked_since(session, began):
@@ -57,7 +57,7 @@ def confirmation(
                 study=study,
                 number=record.incumbent_trial,
                 step="confirm",
-                title=f"pair {len(pairs(record)) + 1} of {record.wanted}",
+                title=f"pair {len(pairs(record)) + 1} of {limit}{record.wanted}",
             )
         )
         submits = [partial(confirm_code.submit, session, record, each) for each in due]

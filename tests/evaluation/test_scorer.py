@@ -13,6 +13,7 @@ from nightlab.sandbox.device import Device
 from nightlab.training.training import TrainingOrder
 
 VOCABULARY, LENGTH, ROWS = 16, 8, 40
+CLAIMED_ABOVE = 0.004
 
 
 class Process:
@@ -35,7 +36,10 @@ class Box:
 
 @pytest.fixture
 def happened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What happens in an evaluation of a candidate that makes every token equally likely."""
+    """What happens in an evaluation of a candidate that makes every token equally likely.
+
+    It claims to lose ``CLAIMED_ABOVE`` nats more than it does.
+    """
     events: list[str] = []
 
     def answer(scorer, question, deadline, on_loaded=lambda: None):
@@ -44,21 +48,40 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         events.append("end")
         is_audit = isinstance(question, AnswerPositions)
         shape = len(question._positions) if is_audit else (ROWS, LENGTH)
-        return np.full(shape, math.log(VOCABULARY), dtype=np.float32)
+        loss = math.log(VOCABULARY) + (0 if is_audit else CLAIMED_ABOVE)
+        return np.full(shape, loss, dtype=np.float32)
 
     monkeypatch.setattr(Scorer, "answer", answer)
     return events
 
 
 @pytest.mark.parametrize(
-    ("device", "expected"),
+    ("device", "keep_below_bpb", "positions", "expected"),
     [
-        ("cpu", "start load start start end load end load end start start load end load end"),
+        # What it claims is no use: a screen.
+        ("cpu", 3.9, 20, "start load start start end load end load end"),
         # Where a job computes none may start: all are there before the first one loads.
-        ("cuda:0", "start start start load end load end load end start start load end load end"),
+        ("cuda:0", 3.9, 20, "start start start load end load end load end"),
+        # What it claims could be kept: a thorough audit at once.
+        ("cpu", 9.0, ROWS, "start load start start end load end load end"),
+        # Only the screen shows that it could be kept: a thorough audit besides.
+        (
+            "cpu",
+            4.003,
+            ROWS,
+            "start load start start end load end load end start start load end load end",
+        ),
+        (
+            "cuda:0",
+            4.003,
+            ROWS,
+            "start start start load end load end load end start start load end load end",
+        ),
     ],
 )
-def test_those_that_audit_start_ahead(happened, tmp_path, device, expected):
+def test_those_that_audit_start_ahead(
+    happened, tmp_path, device, keep_below_bpb, positions, expected
+):
     ids = np.random.default_rng(0).integers(0, VOCABULARY, 1000).astype(np.uint16)
     corpus = SimpleNamespace(
         token_bytes=lambda: np.ones(VOCABULARY, dtype=np.uint16), tokens=lambda split: ids
@@ -73,10 +96,10 @@ def test_those_that_audit_start_ahead(happened, tmp_path, device, expected):
     )
     checkpoint = tmp_path / "checkpoint.pt"
     checkpoint.touch()
-    # A screen, and then a thorough audit of a score that could be kept: five scorers.
     result = evaluate(
         "", checkpoint, corpus, "val", order, ROWS * LENGTH, Box(happened),
-        screen_positions=20, keep_below_bpb=9.0,
+        screen_positions=20, keep_below_bpb=keep_below_bpb,
     )  # fmt: skip
-    assert result.failure is None
+    assert result.failure is None, result
+    assert result.audited_positions == positions
     assert " ".join(happened) == expected

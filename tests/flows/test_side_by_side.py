@@ -237,8 +237,19 @@ def kept(session: Any, use: Callable[[Machine], Machine]) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("until_sure", "said"),
+    [
+        (False, ["pair 1 of 3", "pair 2 of 3", "pair 3 of 3"]),
+        (True, ["pair 1 of at most 3", "pair 2 of at most 3"]),
+    ],
+)
 def test_a_confirmation_has_both_codes_of_a_pair_side_by_side(
-    session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
+    session: Any,
+    use: Callable[[Machine], Machine],
+    monkeypatch: pytest.MonkeyPatch,
+    until_sure: bool,
+    said: list[str],
 ) -> None:
     kept(session, use)
     barrier = threading.Barrier(2)
@@ -253,12 +264,13 @@ def test_a_confirmation_has_both_codes_of_a_pair_side_by_side(
     monkeypatch.setattr(tasks.confirm, "confirm_once", once)
     told: list[Any] = []
     with events.listening(told.append):
-        record = confirmation(session, STUDY, 3)
+        record = confirmation(session, STUDY, 3, until_sure=until_sure)
     assert record.holds
     assert record.gain_bpb == pytest.approx(0.1)
-    assert len(record.baseline_replicates) == len(record.incumbent_replicates) == 3
+    assert len(record.baseline_replicates) == len(record.incumbent_replicates) == len(said)
+    assert record.wanted == len(said)
     titles = [each.title for each in told if isinstance(each, events.StepBegun)]
-    assert titles == ["pair 1 of 3", "pair 2 of 3", "pair 3 of 3"]
+    assert titles == said
     assert record.sentence in [each.text for each in told if isinstance(each, events.Notice)]
     assert confirmations(session.ledger) == (record,)
 

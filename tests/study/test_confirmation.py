@@ -40,6 +40,7 @@ from nightlab.study.confirmation import (
     next_round,
     pairs,
     seconds_to_confirm,
+    with_enough,
 )
 from nightlab.study.limits import Limits
 from nightlab.study.session import study_seeds
@@ -295,6 +296,29 @@ def studied(folder: Path) -> Any:
     edits = (Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
     keep_edit(made, 1, Proposal(title="Deeper", proposer="llm", edits=edits))
     return made
+
+
+@pytest.mark.parametrize(
+    ("baseline", "incumbent", "wanted"),
+    [
+        ((2.0,), (1.0,), 4),  # one pair alone is never enough
+        ((2.0, 2.01), (1.9, 1.9), 2),
+        ((2.0, 2.01), (1.999, 2.0), 4),
+        ((1.9, 1.9), (2.0, 2.0), 4),  # sure that it is worse, and not ended early for that
+        ((2.0, 2.0), (1.9, None), 4),
+        ((2.0, 2.01, 2.0, 2.0), (1.9, 1.9, 1.9, 1.9), 4),
+    ],
+)
+def test_no_more_pairs_are_wanted_than_make_it_sure(
+    tmp_path: Path, baseline: Scores, incumbent: Scores, wanted: int
+) -> None:
+    study = studied(tmp_path)
+    record = with_scores(begin_confirmation(study, 4), baseline, incumbent)
+    enough = with_enough(study, record)
+    assert enough.wanted == wanted
+    if wanted == len(pairs(record)):
+        assert next_round(study, enough) == ()
+        assert concluded(enough, study.settings, ()).holds
 
 
 def test_only_a_gain_can_be_confirmed() -> None:
