@@ -126,3 +126,16 @@ def test_settings_of_a_newer_version_are_told_in_a_sentence() -> None:
     assert recorded_settings(begun.model_dump(mode="json")) == begun
     with pytest.raises(UsageError, match=r"Study 'night' .*\(tomorrow\): update this clone"):
         recorded_settings({**begun.model_dump(mode="json"), "tomorrow": 1})
+
+
+def test_pairs_of_a_shorter_budget_are_expected_to_lie_further_apart():
+    preset = PRESETS["quick"]
+
+    def expected(**given):
+        return SessionSettings(preset="quick", **given).sizes.pair_noise_bpb
+
+    assert expected() == expected(budget_tokens=5000) == preset.pair_noise_bpb
+    half = preset.budget_seconds / 2
+    assert expected(budget_seconds=half) == pytest.approx(2 * preset.pair_noise_bpb)
+    capped = expected(budget_tokens=5000, budget_seconds=half)
+    assert capped == preset.pair_noise_bpb, "a cap alone changes nothing"
