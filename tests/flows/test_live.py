@@ -64,6 +64,17 @@ def reported(seconds: float, loss: float, whose: str = "", seed: int = 7) -> eve
     return events.Trained(study="night", number=1, seed=seed, whose=whose, point=point)
 
 
+def test_a_training_that_is_made_again_begins_with_an_empty_curve() -> None:
+    view = LiveView("night", (sample_record(0, verdict=Verdict.KEEP, reason=Reason.BASELINE),))
+    for event in (step("train"), gate(), reported(8.0, 2.75), gate()):
+        view.listen(event)
+    assert "loss" not in drawn(view)
+    view.listen(reported(1.0, 4.5))
+    text = drawn(view)
+    assert "loss 4.500" in text
+    assert "19 s left of 20" in text
+
+
 def test_two_trainings_side_by_side_have_a_line_each_and_then_their_pair() -> None:
     baseline = sample_record(0, verdict=Verdict.KEEP, reason=Reason.BASELINE)
     view = LiveView("night", (baseline,))

@@ -115,8 +115,13 @@ def test_a_preset_that_compiles_needs_a_compiler(
 def test_a_study_keeps_its_seed_whatever_a_session_is_given(given: dict[str, int]) -> None:
     """Or its codes would be trained on other seeds than the incumbent that they are set beside."""
     record = baseline(seed=42)
-    assert continue_settings(SessionSettings(study="s", **given), record).seed == 42
-    assert continue_settings(SessionSettings(study="s", **given), None).seed == given.get("seed", 0)
+    heard: list[events.Event] = []
+    with events.listening(heard.append):
+        assert continue_settings(SessionSettings(study="s", **given), record).seed == 42
+        new = continue_settings(SessionSettings(study="s", **given), None)
+    assert new.seed == given.get("seed", 0)
+    told = [each.text for each in heard if isinstance(each, events.Notice)]
+    assert ["keeps its seed, 42" in text for text in told] == [True] * len(given)
 
 
 def said(*records: TrialRecord) -> list[str]:

@@ -183,6 +183,18 @@ def test_a_cpu_has_a_lane_a_core_and_a_gpu_one(
     assert made(GPU, tmp_path).lanes == 1
 
 
+@pytest.mark.parametrize(("machine_mb", "lanes"), [(24_000, 2), (12_000, 2), (11_999, 1), (500, 1)])
+def test_no_more_train_at_once_than_fit_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, machine_mb: int, lanes: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    pages = {"SC_PHYS_PAGES": machine_mb * 2**20 // 4096, "SC_PAGE_SIZE": 4096}
+    monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+    session = made(CPU, tmp_path)
+    assert session.settings.sizes.memory_mb == 6_000
+    assert session.lanes == lanes
+
+
 def test_a_turn_is_a_lane_of_the_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     session = made(CPU, tmp_path)

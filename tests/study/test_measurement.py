@@ -381,6 +381,14 @@ class TestWatch:
         assert first.twin == begun(2.0, 2.1).replicates[0]
         assert self.watches(session(begun(), lanes=2), under_way()) == [True, True]
 
+    def test_two_side_by_side_share_the_allowance_for_false_stops(self) -> None:
+        (alone,) = next_round(session(begun()), under_way())
+        both = next_round(session(begun(), lanes=2), under_way())
+        assert alone.watch is not None
+        chances = [each.watch._most_chance for each in both if each.watch is not None]
+        assert chances == [alone.watch._most_chance / 2] * 2
+        assert alone.watch._most_chance > 0
+
     def test_nothing_is_watched_where_pruning_is_off(self) -> None:
         study = session(begun(), lanes=2, prune=False)
         assert self.watches(study, under_way()) == [False, False]
