@@ -22,7 +22,7 @@ import math
 import random
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -222,12 +222,9 @@ def _case(twins: dict[int, Replicate], learnt: Learnt) -> Case:
 
 def _with(learnt: Learnt, gain_bpb: float, *, whole: bool) -> Learnt:
     """What is learnt with one more trial; nothing that is kept changes the incumbent here."""
-    gains, forecasts = learnt.gains_bpb, learnt.forecasts_bpb
     if whole:
-        gains = (*gains, (gain_bpb,))
-    else:
-        forecasts = (*forecasts, gain_bpb)
-    return Learnt(gains_bpb=gains, forecasts_bpb=forecasts)
+        return replace(learnt, gains_bpb=(*learnt.gains_bpb, (gain_bpb,)))
+    return replace(learnt, pruned=learnt.pruned + 1)
 
 
 def follow(training: Training, watch: Watch) -> Forecast | None:

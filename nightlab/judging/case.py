@@ -38,8 +38,8 @@ class Learnt:
 
     gains_bpb: tuple[tuple[float, ...], ...] = ()
     """Of each judged trial, the gains of its pairs."""
-    forecasts_bpb: tuple[float, ...] = ()
-    """Of each pruned trial, the gain that was foreseen."""
+    pruned: int = 0
+    """How many trials were stopped before they had a pair."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,14 +79,14 @@ def pairs_of(candidate: Iterable[Replicate], bank: Mapping[int, Replicate]) -> t
 
 def learnt_from(records: Iterable[TrialRecord]) -> Learnt:
     """Gather what a study's finished trials say of its ideas and its noise."""
-    gains, forecasts = [], []
+    gains, pruned = [], 0
     for record in records:
         decision = record.decision
         if decision.pairs:
             gains.append(tuple(-pair.difference_bpb for pair in decision.pairs))
-        elif decision.reason is Reason.PRUNED and decision.difference_bpb is not None:
-            forecasts.append(-decision.difference_bpb)
-    return Learnt(gains_bpb=tuple(gains), forecasts_bpb=tuple(forecasts))
+        elif decision.reason is Reason.PRUNED:
+            pruned += 1
+    return Learnt(gains_bpb=tuple(gains), pruned=pruned)
 
 
 def noise_of(gains_bpb: Iterable[Sequence[float]], preset_noise_bpb: float) -> Noise:

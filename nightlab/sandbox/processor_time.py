@@ -18,6 +18,7 @@ No look is made at the job's bidding, or it could choose moments at which it has
 import os
 import time
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from nightlab.sandbox import process_tree
@@ -76,7 +77,8 @@ class ProcessorTime:
             (delay - self._delays[task] for task, delay in delays.items() if task in self._delays),
             default=0.0,
         )
-        if not _HAS_DELAYS and idle_now - idle < _IDLE_SHARE * len(self._cpus) * (now - began):
+        is_busy = idle_now - idle < _IDLE_SHARE * len(self._cpus) * (now - began)
+        if is_busy and not keeps_run_delays():
             waited = now - began
         missing = max(0.0, now - began - (self.used_seconds - used))
         self.waited_seconds += min(waited, missing)
@@ -143,7 +145,10 @@ def run_delays(pids: Iterable[int]) -> dict[str, float]:
     return delays
 
 
-_HAS_DELAYS = bool(process_tree.read_file("/proc/self/schedstat"))
+@cache
+def keeps_run_delays() -> bool:
+    """Whether this kernel says how long a thread waited for a processor."""
+    return bool(process_tree.read_file("/proc/self/schedstat"))
 
 
 def _idle_seconds(cpus: tuple[int, ...]) -> float:

@@ -198,7 +198,7 @@ def _watch(
     if touched_schedule(ledger.source(mark.parent), ledger.source(mark.commit)) is not None:
         return None
     records = ledger.records()
-    judged = len(case.learnt.gains_bpb) + len(case.learnt.forecasts_bpb)
+    judged = len(case.learnt.gains_bpb) + case.learnt.pruned
     allowed = pruning.FALSE_STOP_RATE * (judged + 1) - pruning.chances_taken(records)
     draw = seed_from(session.settings.seed, mark.number, SPARED)
     return pruning.Watch(

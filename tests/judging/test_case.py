@@ -78,15 +78,14 @@ def record(decision: Decision) -> TrialRecord:
     return sample_record(1).model_copy(update={"decision": decision})
 
 
-def test_a_study_learns_from_pairs_and_from_forecasts() -> None:
+def test_a_study_learns_from_pairs_and_counts_what_was_stopped() -> None:
     paired = sample_record(1, scores=(1.9, 1.95), incumbent=(2.0, 2.0))
     stopped = Decision(
         verdict=Verdict.DISCARD, reason=Reason.PRUNED, sentence="", difference_bpb=0.04
     )
-    blind = stopped.model_copy(update={"difference_bpb": None})
     # A study from before pairs has differences too, which are of other noise.
     old = stopped.model_copy(update={"reason": Reason.WITHIN_NOISE})
     crash = Decision(verdict=Verdict.CRASH, reason=Reason.OOM, sentence="")
-    learnt = learnt_from([paired, *(record(each) for each in (stopped, blind, old, crash))])
+    learnt = learnt_from([paired, *(record(each) for each in (stopped, stopped, old, crash))])
     assert [list(each) for each in learnt.gains_bpb] == [pytest.approx([0.1, 0.05])]
-    assert learnt.forecasts_bpb == (-0.04,)
+    assert learnt.pruned == 2

@@ -113,7 +113,7 @@ def test_one_of_two_side_by_side_that_was_stopped_does_not_outweigh_the_other() 
 
 def test_the_first_pair_is_trained_whatever_is_known() -> None:
     assert judge(case()) == (candidate(0),)
-    hopeless = Learnt(forecasts_bpb=(-1.0,) * 50)
+    hopeless = Learnt(pruned=50)
     assert judge(case(learnt=hopeless)) == (candidate(0),)
 
 
