@@ -184,3 +184,130 @@ def test_the_kernel_is_asked_about_every_thread_and_child():
     assert own
     assert 0 < sum(own.values()) <= whole + 0.1
     assert run_delays([2**22]) == own_seconds([2**22])[0] == {}
+
+
+# The arithmetic, with what the kernel says made up.
+
+
+class Kernel:
+    """What /proc says, one look after the other: a second apart, on two processors."""
+
+    def __init__(self, monkeypatch, *looks):
+        self.looks = iter(looks)
+        self.now, self.idle = -1.0, 0.0
+        monkeypatch.setattr(processor_time, "own_seconds", lambda pids: next(self.looks))
+        monkeypatch.setattr(processor_time, "_idle_seconds", lambda cpus: self.idle)
+        monkeypatch.setattr(processor_time.time, "monotonic", self.tick)
+
+    def tick(self):
+        self.now += 1.0
+        return self.now
+
+
+A, B = (1, 1), (2, 2)
+IDLE = 2.0
+TICKS = 2 * processor_time.TICK_SECONDS
+
+
+@pytest.mark.parametrize(
+    ("looks", "charges"),
+    [
+        # What was used before the first look is not the job's; then what each uses.
+        ([({A: 1.0}, 1.0), ({A: 1.5}, 1.5), ({A: 1.7}, 1.7)], [0.5, 0.2]),
+        # One that falls takes nothing from another.
+        ([({A: 2.0, B: 1.0}, 3.0), ({A: 1.5, B: 2.0}, 3.5)], [1.0]),
+        # A new one counts from its start.
+        ([({A: 1.0}, 1.0), ({A: 1.0, B: 0.5}, 1.5)], [0.5]),
+        # Children that came, went and were waited for between two looks; more than the processors
+        # did is what the kernel's sums say all the same.
+        ([({A: 1.0}, 1.0), ({A: 1.0}, 1.8), ({A: 1.0, B: 0.0}, 4.8)], [0.8, 3.0]),
+        # A sum that falls (its holder is gone) and comes back is not counted twice.
+        ([({A: 1.0}, 5.0), ({A: 1.0}, 3.0), ({A: 1.0}, 5.0)], [0.0, 0.0]),
+        # One that a walk missed is remembered from the look before.
+        (
+            [
+                ({A: 1.0, B: 1.0}, 2.0), ({A: 1.2, B: 2.0}, 3.2), ({A: 1.2}, 1.2),
+                ({A: 1.2, B: 2.3}, 3.5),
+            ],
+            [1.2, TICKS, 0.3],
+        ),
+    ],
+)  # fmt: skip
+def test_each_look_charges_what_was_used_since_the_one_before(monkeypatch, looks, charges):
+    kernel = Kernel(monkeypatch, *looks)
+    tree = processor_time._TreeTime(os.getpid(), (0, 1))
+    charged = 0.0
+    for charge in charges:
+        kernel.idle += IDLE
+        tree.look()
+        charged += charge
+        assert tree.used_seconds == pytest.approx(charged)
+
+
+class FakeCgroup:
+    def __init__(self, *seconds):
+        self.processor_seconds = iter(seconds).__next__
+
+
+def test_a_cgroups_numbers_count_from_the_start_and_never_fall():
+    used = ProcessorTime(os.getpid(), FakeCgroup(5.0, 5.4, 5.2, None, 6.0), CPUS)
+    seen = []
+    for _ in range(4):
+        used.look()
+        seen.append(used.used_seconds)
+    assert seen == pytest.approx([0.4, 0.4, 0.4, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("has_delays", "idle", "delays", "waited"),
+    [
+        # The longest of any thread that was there before.
+        (True, 2.0, {"a": 5.1, "b": 7.3, "new": 9.0}, 0.3),
+        (True, 0.0, {"a": 5.1, "b": 7.3}, 0.3),
+        (True, 2.0, {}, 0.0),
+        # Without the kernel's word: all of it while next to no processor was idle.
+        (False, 0.15, {}, 1.0),
+        (False, 0.25, {}, 0.0),
+        (False, 1.0, {}, 0.0),
+    ],
+)
+def test_waiting_is_what_the_kernel_says_or_else_what_no_idle_processor_explains(
+    monkeypatch, has_delays, idle, delays, waited
+):
+    kernel = Kernel(monkeypatch)
+    told = iter([{"a": 5.0, "b": 7.0}, delays, delays])
+    monkeypatch.setattr(processor_time, "run_delays", lambda pids: next(told))
+    monkeypatch.setattr(processor_time, "keeps_run_delays", lambda: has_delays)
+    used = ProcessorTime(os.getpid(), FakeCgroup(0.0, 0.0, 0.0), (0, 1))
+    monkeypatch.setattr(processor_time.time, "monotonic", lambda: 2.0)
+    kernel.idle = idle
+    used._waiting_from = (1.0, 0.0, 0.0)
+    used.look()
+    assert used.waited_seconds == pytest.approx(waited)
+    # It adds up.
+    kernel.idle = 2 * idle
+    used._waiting_from = (1.0, 0.0, idle)
+    used._delays = {task: seconds - 0.2 for task, seconds in delays.items()}
+    used.look()
+    assert used.waited_seconds == pytest.approx(waited + (0.2 if delays else waited))
+
+
+def test_the_kernels_files_are_read_in_its_units(monkeypatch, tmp_path):
+    fields = ["0"] * 22
+    fields[11:15], fields[19] = ["100", "20", "3", "4"], "777"
+    monkeypatch.setattr(process_tree, "stat_fields", lambda pid: fields if pid == 5 else [])
+    own, whole = own_seconds([5, 6])
+    assert own == {(5, 777): pytest.approx(120 * processor_time.TICK_SECONDS)}
+    assert whole == pytest.approx(127 * processor_time.TICK_SECONDS)
+    monkeypatch.setattr(process_tree, "tasks_of", lambda pid: [f"/t/{pid}", "/t/9"])
+    files = {"/t/5/schedstat": "111 2000000000 5\n", "/t/9/schedstat": "111 500000000 5\n"}
+    monkeypatch.setattr(process_tree, "read_file", lambda path: files.get(path, ""))
+    assert run_delays([5]) == {"/t/5": 2.0, "/t/9": 0.5}
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  9 9 9 900 90 9\ncpu0 1 2 3 100 20 6\ncpu1 1 2 3 200 30 6\nintr 5\n")
+    monkeypatch.setattr(processor_time, "Path", lambda name: stat)
+    ticks = processor_time.TICK_SECONDS
+    assert processor_time._idle_seconds((0,)) == pytest.approx(120 * ticks)
+    assert processor_time._idle_seconds((0, 1)) == pytest.approx(350 * ticks)
+    stat.unlink()
+    assert processor_time._idle_seconds((0,)) == 0.0

@@ -7,6 +7,8 @@ import pytest
 
 from nightlab.errors import MachineBusy, SandboxError
 from nightlab.training.clock import (
+    LONGEST_LOOK_SECONDS,
+    LOOK_SECONDS,
     STARTUP_MARGIN_SECONDS,
     WALL_CAP_FACTOR,
     WALL_CAP_SECONDS,
@@ -53,7 +55,8 @@ def test_it_ends_the_job_at_the_budget_and_counts_from_the_gate(ended):
         assert not clock.is_over()
         used.used_seconds = 53.1
         assert ended.wait(5)
-        assert clock.is_over()
+        clock._thread.join()
+        assert clock.is_over(), "and not broken down"
     assert (clock.end.at, clock.end.used_seconds) == ("budget", pytest.approx(3.1))
     clock.end.require_own_fault()
     assert not clock.end.is_overrun
@@ -74,6 +77,60 @@ def test_the_wall_clock_ends_a_training_on_time(ended):
         assert time.monotonic() - began == pytest.approx(0.6, abs=0.15)
     seconds, wall_seconds = clock.since_gate()
     assert seconds == wall_seconds == pytest.approx(0.6, abs=0.15)
+    before = clock.used_seconds
+    time.sleep(0.05)
+    assert clock.used_seconds == before, "it stands still"
+
+
+def test_at_the_wall_cap_it_ends_who_has_used_little(ended, monkeypatch):
+    monkeypatch.setattr("nightlab.training.clock.WALL_CAP_FACTOR", 0.0)
+    monkeypatch.setattr("nightlab.training.clock.WALL_CAP_SECONDS", 0.8)
+    used = Used()
+    with Clock("processor", used, ended.set) as clock:
+        used.waited_seconds = 5.0
+        assert not ended.wait(1.0), "before the gate nothing is over"
+        assert clock.wall_seconds > 0.9
+        clock.open_gate(3.0)
+        used.used_seconds, used.waited_seconds = 0.4, 5.7
+        assert not ended.wait(0.4), "the cap counts from the gate"
+        assert ended.wait(5)
+    assert (clock.end.at, clock.end.used_seconds) == ("wall cap", pytest.approx(0.4))
+    assert clock.end.waited_seconds == pytest.approx(0.7), "what was waited before is not in it"
+    assert 0.8 <= clock.end.wall_seconds < 2
+    with pytest.raises(MachineBusy):
+        clock.end.require_own_fault()
+
+
+def test_its_looks_come_at_random_moments_and_in_time_for_the_end(ended, monkeypatch):
+    drawn = []
+
+    def draw(rate):
+        drawn.append(rate)
+        return 0.125
+
+    monkeypatch.setattr("random.expovariate", draw)
+    with Clock("processor", Used(), ended.set) as clock:
+        assert clock._until_next_look() == 0.125
+        clock.open_gate(0.01)
+        assert clock._until_next_look() == 0.125, "of a processor's time nobody knows when it ends"
+    assert set(drawn) == {1 / LOOK_SECONDS}
+    with Clock("wall", Used(), ended.set) as clock:
+        assert clock._until_next_look() == 0.125
+        clock.open_gate(0.05)
+        assert clock._until_next_look() <= 0.05
+    monkeypatch.setattr("random.expovariate", lambda rate: 60.0)
+    assert clock._until_next_look() <= LONGEST_LOOK_SECONDS
+
+
+def test_an_end_knows_how_long_nobody_looked(ended, monkeypatch):
+    monkeypatch.setattr("random.expovariate", lambda rate: 0.7)
+    monkeypatch.setattr("nightlab.training.clock.LONGEST_LOOK_SECONDS", 0.7)
+    used = Used()
+    with Clock("processor", used, ended.set) as clock:
+        clock.open_gate(1.0)
+        used.used_seconds = 2.0
+        assert ended.wait(5)
+    assert 0.6 < clock.end.unseen_seconds < 2
 
 
 def test_it_does_not_end_what_ended_in_time(ended):
