@@ -145,11 +145,6 @@ def _round(
         if result is not None
     ]
     clock.split_training([result for _, result in results])
-    measured = [
-        (each, Replicate(seed=each.seed, training=result))
-        for each, result in results
-        if result.failure is not None
-    ]
     trained = [(each, result) for each, result in results if result.failure is None]
     for each, _ in trained:
         _say(mark, "evaluate", each.whose, seed=each.seed)
@@ -157,10 +152,14 @@ def _round(
         scoring = outcomes_of(
             session, [partial(evaluate.submit, session, each) for each, _ in trained]
         )
-    measured += [
-        (each, Replicate(seed=each.seed, training=result, evaluation=evaluation))
-        for (each, result), evaluation in zip(trained, scoring.results, strict=True)
-        if evaluation is not None
+    scores = {
+        each.label: evaluation
+        for (each, _), evaluation in zip(trained, scoring.results, strict=True)
+    }
+    measured = [
+        (each, Replicate(seed=each.seed, training=result, evaluation=scores.get(each.label)))
+        for each, result in results
+        if result.failure is not None or scores[each.label] is not None
     ]
     return measured, training if training.error is not None else scoring
 

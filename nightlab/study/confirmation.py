@@ -297,10 +297,10 @@ def add_confirmed(
 def with_enough(session: Session, record: ConfirmationRecord) -> ConfirmationRecord:
     """Want no more pairs once those so far confirm the gain: the test is valid at every look."""
     count = len(pairs(record))
-    is_sure = concluded(record, session.settings, session.ledger.records()).holds
-    if not LEAST_PAIRS <= count < record.wanted or not is_sure:
+    if not LEAST_PAIRS <= count < record.wanted:
         return record
-    return record.model_copy(update={"wanted": count})
+    is_sure = concluded(record, session.settings, session.ledger.records()).holds
+    return record.model_copy(update={"wanted": count}) if is_sure else record
 
 
 def fresh_seed(record: ConfirmationRecord, index: int) -> int:

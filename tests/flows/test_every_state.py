@@ -120,7 +120,7 @@ def test_a_session_goes_on_from_every_state(
         (mark,) = ledger.marks()
         assert mark.number == 2
 
-        sessions.kill_when(says("confirm pair 2 of 2"), trials=1)
+        sessions.kill_when(says("confirm pair 2 of at most 2"), trials=1)
         assert not ledger.marks()
         (confirmation,) = confirmations(ledger)
         assert confirmation.finished_at is None

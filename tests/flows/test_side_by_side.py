@@ -334,10 +334,15 @@ def test_an_interrupt_does_not_wait_for_the_trainings_to_end(
 
     monkeypatch.setattr(tasks.train, "train_once", train)
     thread = threading.Thread(target=interrupt)
+    # A shell has what it runs in the background ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     thread.start()
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt):
-        trial(session, STUDY, 1, DEEPER)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            trial(session, STUDY, 1, DEEPER)
+    finally:
+        signal.signal(signal.SIGINT, before)
     thread.join()
     assert time.monotonic() - began < 60
     assert len(ended) == 2

@@ -217,7 +217,7 @@ TICKS = 2 * processor_time.TICK_SECONDS
         # One that falls takes nothing from another.
         ([({A: 2.0, B: 1.0}, 3.0), ({A: 1.5, B: 2.0}, 3.5)], [1.0]),
         # A new one counts from its start.
-        ([({A: 1.0}, 1.0), ({A: 1.0, B: 0.5}, 1.5)], [0.5]),
+        ([({A: 1.0}, 2.0), ({A: 1.0, B: 0.5}, 2.0)], [0.5]),
         # Children that came, went and were waited for between two looks; more than the processors
         # did is what the kernel's sums say all the same.
         ([({A: 1.0}, 1.0), ({A: 1.0}, 1.8), ({A: 1.0, B: 0.0}, 4.8)], [0.8, 3.0]),

@@ -301,6 +301,8 @@ def studied(folder: Path) -> Any:
 @pytest.mark.parametrize(
     ("baseline", "incumbent", "wanted"),
     [
+        ((), (), 4),
+        ((2.0,), (), 4),  # on one lane
         ((2.0,), (1.0,), 4),  # one pair alone is never enough
         ((2.0, 2.01), (1.9, 1.9), 2),
         ((2.0, 2.01), (1.999, 2.0), 4),
