@@ -345,12 +345,13 @@ def test_who_has_no_processor_is_trained_again_and_who_sleeps_is_not(train, sour
     assert train(source, **times).failure in (Reason.TIMEOUT, Reason.STARTUP_TIMEOUT)
 
 
-def test_a_checkpoint_that_the_engine_took_late_is_not_scored(train, monkeypatch):
+@pytest.mark.parametrize("end", ["spin(60)", "spin(1)\nsave()\nsend(type='saved', final=True)"])
+def test_a_checkpoint_that_the_engine_took_late_is_not_scored(train, monkeypatch, end):
     monkeypatch.setattr(clock, "LOOK_SECONDS", 10.0)
     monkeypatch.setattr(clock, "LONGEST_LOOK_SECONDS", 4.0)
     monkeypatch.setattr("random.expovariate", lambda rate: 1 / rate)
     with pytest.raises(MachineBusy, match=r"the engine came .* s late"):
-        train("gate()\nsave()\nspin(60)", budget_seconds=0.2)
+        train(f"gate()\nsave()\n{end}", budget_seconds=0.2)
 
 
 def test_start_up_beyond_its_free_part_is_taken_off_the_budget(train):
