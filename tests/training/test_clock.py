@@ -84,19 +84,19 @@ def test_the_wall_clock_ends_a_training_on_time(ended):
 
 def test_at_the_wall_cap_it_ends_who_has_used_little(ended, monkeypatch):
     monkeypatch.setattr("nightlab.training.clock.WALL_CAP_FACTOR", 0.0)
-    monkeypatch.setattr("nightlab.training.clock.WALL_CAP_SECONDS", 0.8)
+    monkeypatch.setattr("nightlab.training.clock.WALL_CAP_SECONDS", 2.0)
     used = Used()
     with Clock("processor", used, ended.set) as clock:
         used.waited_seconds = 5.0
-        assert not ended.wait(1.0), "before the gate nothing is over"
-        assert clock.wall_seconds > 0.9
+        assert not ended.wait(2.5), "before the gate nothing is over"
+        assert clock.wall_seconds > 2.4
         clock.open_gate(3.0)
         used.used_seconds, used.waited_seconds = 0.4, 5.7
         assert not ended.wait(0.4), "the cap counts from the gate"
         assert ended.wait(5)
     assert (clock.end.at, clock.end.used_seconds) == ("wall cap", pytest.approx(0.4))
     assert clock.end.waited_seconds == pytest.approx(0.7), "what was waited before is not in it"
-    assert 0.8 <= clock.end.wall_seconds < 2
+    assert clock.end.wall_seconds >= 2.0
     with pytest.raises(MachineBusy):
         clock.end.require_own_fault()
 
@@ -130,7 +130,7 @@ def test_an_end_knows_how_long_nobody_looked(ended, monkeypatch):
         clock.open_gate(1.0)
         used.used_seconds = 2.0
         assert ended.wait(5)
-    assert 0.6 < clock.end.unseen_seconds < 2
+    assert clock.end.unseen_seconds > 0.6
 
 
 def test_it_does_not_end_what_ended_in_time(ended):
