@@ -44,8 +44,8 @@ $(READY): requirements.lock pyproject.toml
 	@touch $@
 
 run: setup ## A session at the quick preset: a baseline, eight trials, a confirmed gain; no model, no network
-	$(BIN)/nightlab research --study $(STUDY) --preset quick --budget-seconds $(BUDGET_SECONDS) \
-	    --trials $(TRIALS) $(if $(DEVICE),--device $(DEVICE))
+	$(BIN)/nightlab research --study $(STUDY) --preset quick \
+	    $(if $(BUDGET_SECONDS),--budget-seconds $(BUDGET_SECONDS)) --trials $(TRIALS) $(if $(DEVICE),--device $(DEVICE))
 
 check: setup ## Formatting, lint and types
 	$(BIN)/ruff format --check .

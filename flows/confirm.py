@@ -45,8 +45,13 @@ def confirmation(
         wanted: new pairs.
         until_sure: whether fewer are enough where they confirm the gain.
     """
-    began, limit = utc_now(), "at most " if until_sure else ""
+    began = utc_now()
     record = begin_confirmation(session, wanted)
+    # Who asked for more pairs than this gets all of them.
+    until_sure = until_sure and record.wanted - record.carried <= wanted
+    limit = "at most " if until_sure else ""
+    if until_sure:  # a kill may have come right after the last pair that was needed
+        record = with_enough(session, record)
     while due := next_round(session, record):
         if stop_asked_since(session, began):
             text = f"Asked to stop: `nightlab confirm {study}` continues the confirmation."
@@ -68,9 +73,9 @@ def confirmation(
             if result is not None
         ]
         record = add_confirmed(session, record, measured)
-        outcomes.require_all()
         if until_sure:
             record = with_enough(session, record)
+        outcomes.require_all()
         push_or_say(session)
     record = finish_confirmation(session, record)
     session.tracker.confirmed(record)

@@ -265,8 +265,9 @@ class SessionSettings(BaseModel):
         }
         given = {name: value for name, value in by_hand.items() if value is not None}
         if self.budget_seconds is not None and self.budget_tokens is None:
-            # What a second more or less of training changes falls as the budget grows.
-            share = preset.budget_seconds / self.budget_seconds
+            # What a second more or less of training changes grows as the budget shrinks. How far it
+            # falls with a longer one is not known, and other noise does not.
+            share = max(1.0, preset.budget_seconds / self.budget_seconds)
             given["pair_noise_bpb"] = share * preset.pair_noise_bpb
         return preset.model_copy(update=given)
 

@@ -137,5 +137,6 @@ def test_pairs_of_a_shorter_budget_are_expected_to_lie_further_apart():
     assert expected() == expected(budget_tokens=5000) == preset.pair_noise_bpb
     half = preset.budget_seconds / 2
     assert expected(budget_seconds=half) == pytest.approx(2 * preset.pair_noise_bpb)
+    assert expected(budget_seconds=10 * preset.budget_seconds) == preset.pair_noise_bpb
     capped = expected(budget_tokens=5000, budget_seconds=half)
     assert capped == preset.pair_noise_bpb, "a cap alone changes nothing"

@@ -276,6 +276,57 @@ def test_a_confirmation_has_both_codes_of_a_pair_side_by_side(
 
 
 @pytest.mark.slow
+def test_a_session_ends_a_confirmation_early_only_where_nobody_asked_for_more(
+    session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(session, use)
+    asked: list[Due] = []
+
+    def once(session: Any, record: ConfirmationRecord, due: Due) -> Replicate:
+        asked.append(due)
+        score = 2.0 if due.code.value == "baseline" else 1.9
+        evaluation = Evaluation(split="holdout", val_bpb=score)
+        result = TrainingResult()
+        return Replicate(seed=due.seed, training=result, evaluation=evaluation, place=PLACE)
+
+    monkeypatch.setattr(tasks.confirm, "confirm_once", once)
+    # Cut off after two pairs of ten that a person asked for.
+    monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: len(asked) >= 4)
+    assert confirmation(session, STUDY, 10).finished_at is None
+    monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: False)
+    record = confirmation(session, STUDY, 3, until_sure=True)
+    assert len(record.baseline_replicates) == record.wanted == 10
+
+
+@pytest.mark.slow
+def test_a_confirmation_that_was_sure_when_it_was_cut_off_trains_nothing_more(
+    session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(session, use)
+    asked: list[Due] = []
+
+    def once(session: Any, record: ConfirmationRecord, due: Due) -> Replicate:
+        asked.append(due)
+        score = 2.0 if due.code.value == "baseline" else 1.9
+        evaluation = Evaluation(split="holdout", val_bpb=score)
+        result = TrainingResult()
+        return Replicate(seed=due.seed, training=result, evaluation=evaluation, place=PLACE)
+
+    def killed(session: Any) -> None:
+        if len(asked) == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(tasks.confirm, "confirm_once", once)
+    monkeypatch.setattr(confirm_flow, "push_or_say", killed)
+    with pytest.raises(KeyboardInterrupt):
+        confirmation(session, STUDY, 3, until_sure=True)
+    monkeypatch.setattr(confirm_flow, "push_or_say", lambda session: None)
+    record = confirmation(session, STUDY, 3, until_sure=True)
+    assert record.holds
+    assert len(asked) == 4
+
+
+@pytest.mark.slow
 def test_a_confirmation_that_is_asked_to_stop_goes_on_later(
     session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -114,7 +115,7 @@ def test_who_comes_and_goes_is_charged_no_more_than_the_processors_did(monkeypat
     looks = iter([(each, 0.0) for each in own])
     monkeypatch.setattr(processor_time, "own_seconds", lambda pids: next(looks))
     moments = iter([0.0, 1.0, 2.0, 3.0])
-    monkeypatch.setattr(processor_time.time, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(processor_time, "time", SimpleNamespace(monotonic=lambda: next(moments)))
     tree = processor_time._TreeTime(os.getpid(), (0, 1))
     idle["seconds"] = 1.5
     tree.look()
@@ -170,7 +171,7 @@ def test_sleeping_is_no_waiting_and_nor_is_waiting_for_oneself(one_processor, mo
     delays = iter([{"a": 0.0, "b": 0.0}, {"a": 0.75, "b": 0.75}])
     monkeypatch.setattr(processor_time, "run_delays", lambda pids: next(delays))
     moments = iter([0.0, 0.0, 1.0, 1.0, 1.0])
-    monkeypatch.setattr(processor_time.time, "monotonic", lambda: next(moments))
+    monkeypatch.setattr(processor_time, "time", SimpleNamespace(monotonic=lambda: next(moments)))
     used = ProcessorTime(os.getpid(), None, (0,))
     monkeypatch.setattr(used._tree, "look", lambda: None)
     used._tree.used_seconds = 0.9
@@ -197,7 +198,8 @@ class Kernel:
         self.now, self.idle = -1.0, 0.0
         monkeypatch.setattr(processor_time, "own_seconds", lambda pids: next(self.looks))
         monkeypatch.setattr(processor_time, "_idle_seconds", lambda cpus: self.idle)
-        monkeypatch.setattr(processor_time.time, "monotonic", self.tick)
+        # Not time.monotonic itself, which other threads of this process read too.
+        monkeypatch.setattr(processor_time, "time", SimpleNamespace(monotonic=self.tick))
 
     def tick(self):
         self.now += 1.0
@@ -279,7 +281,7 @@ def test_waiting_is_what_the_kernel_says_or_else_what_no_idle_processor_explains
     monkeypatch.setattr(processor_time, "run_delays", lambda pids: next(told))
     monkeypatch.setattr(processor_time, "keeps_run_delays", lambda: has_delays)
     used = ProcessorTime(os.getpid(), FakeCgroup(0.0, 0.0, 0.0), (0, 1))
-    monkeypatch.setattr(processor_time.time, "monotonic", lambda: 2.0)
+    monkeypatch.setattr(processor_time, "time", SimpleNamespace(monotonic=lambda: 2.0))
     kernel.idle = idle
     used._waiting_from = (1.0, 0.0, 0.0)
     used.look()

