@@ -50,9 +50,7 @@ def confirmation(
     # Who asked for more pairs than this gets all of them.
     until_sure = until_sure and record.wanted - record.carried <= wanted
     limit = "at most " if until_sure else ""
-    if until_sure:  # a kill may have come right after the last pair that was needed
-        record = with_enough(session, record)
-    while due := next_round(session, record):
+    while due := next_round(session, with_enough(session, record) if until_sure else record):
         if stop_asked_since(session, began):
             text = f"Asked to stop: `nightlab confirm {study}` continues the confirmation."
             events.publish(events.Notice(text=text))
@@ -73,11 +71,9 @@ def confirmation(
             if result is not None
         ]
         record = add_confirmed(session, record, measured)
-        if until_sure:
-            record = with_enough(session, record)
         outcomes.require_all()
         push_or_say(session)
-    record = finish_confirmation(session, record)
+    record = finish_confirmation(session, with_enough(session, record))
     session.tracker.confirmed(record)
     events.publish(events.Notice(text=record.sentence))
     return record

@@ -46,7 +46,7 @@ LOG_SECONDS = 1.0
 MAX_BATCH_ROWS = 256
 
 # Logits of one batch, in numbers: what bounds the memory of an evaluation. A CPU answers a third
-# more tokens a second where they stay near its caches (bench of 4 against 32 rows at quick).
+# more tokens a second where they stay near its caches (measured: 4 against 32 rows at quick).
 _BATCH_LOGITS = {"cpu": 2**21, "cuda": 2**28}
 
 Answer = TypeVar("Answer", covariant=True)
