@@ -4,18 +4,16 @@ from functools import partial
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
-from pydantic import Field, SkipValidation
+from pydantic import Field
 
-from flows.killed_runs import close_killed_runs
-from flows.progress import session_progress
+from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
 from flows.pushing import push_or_say
 from flows.side_by_side import outcomes_of
 from nightlab import events
 from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
 from nightlab.records import utc_now
 from nightlab.report import log_report, write_report
-from nightlab.settings import Places, SessionSettings, recorded_settings
+from nightlab.settings import Places, SessionSettings, StudyName, recorded_settings
 from nightlab.study.confirmation import (
     add_confirmed,
     begin_confirmation,
@@ -25,27 +23,23 @@ from nightlab.study.confirmation import (
     pairs,
     with_enough,
 )
-from nightlab.study.session import Session, open_session
+from nightlab.study.session import current_session
 from nightlab.study.steering import Steering, stop_asked_since
 from tasks.confirm import confirm as confirm_code
-from tasks.prepare import prepare
 
 
-@flow(name="confirmation", flow_run_name="confirm {study}", validate_parameters=False)
-def confirmation(
-    session: Annotated[Session, SkipValidation], study: str, wanted: int, until_sure: bool = False
-) -> ConfirmationRecord:
+@flow(name="confirmation", flow_run_name="confirm {study}")
+def confirmation(study: str, wanted: int, until_sure: bool = False) -> ConfirmationRecord:
     """Train and score both codes, pair by pair, or resume where a kill cut in.
 
     If a person asks the session to stop, it is left to be resumed.
 
     Args:
-        session: whose corpus is ready.
-        study: its name.
+        study: the study that the session works on.
         wanted: new pairs.
         until_sure: whether fewer are enough where they confirm the gain.
     """
-    began = utc_now()
+    session, began = current_session(), utc_now()
     record = begin_confirmation(session, wanted)
     # Who asked for more pairs than this gets all of them.
     until_sure = until_sure and record.wanted - record.carried <= wanted
@@ -79,9 +73,14 @@ def confirmation(
     return record
 
 
-@flow(name="confirm", flow_run_name="confirm {study}")
+@flow(
+    name="confirm",
+    flow_run_name="confirm {study}",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAY_SECONDS,
+)
 def confirm(
-    study: str,
+    study: StudyName,
     replicates: Annotated[int, Field(ge=1)] | None = None,
     remote: str | None = None,
 ) -> ConfirmationRecord:
@@ -102,15 +101,9 @@ def confirm(
     # No model is asked for anything here, so none has to be reachable.
     without_ideas = {"proposer": "knobs", "model": None, "command": None}
     settings = settings.model_copy(update={**without_ideas, "remote": remote or settings.remote})
-    identifier = flow_run.get_id() or ""
-    with (
-        open_session(settings, places, identifier=identifier) as session,
-        session_progress(session),
-    ):
-        close_killed_runs(session)
-        prepare(session)
+    with working_session(settings) as session:
         wanted = replicates or settings.confirm_replicates or SessionSettings().confirm_replicates
-        record = confirmation(session, study, wanted)
+        record = with_prefect(session, partial(confirmation, study, wanted))
         told = confirmations(session.ledger)
         files = write_report(session.ledger, places.mlruns / "reports", told)
         log_report(session.tracker, files)

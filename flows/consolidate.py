@@ -4,11 +4,9 @@ from functools import partial
 from typing import Annotated
 
 from prefect import flow
-from prefect.runtime import flow_run
-from pydantic import Field, SkipValidation
+from pydantic import Field
 
-from flows.killed_runs import close_killed_runs
-from flows.progress import session_progress
+from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
 from flows.pushing import push_or_say
 from flows.side_by_side import outcomes_of
 from nightlab import events
@@ -16,7 +14,7 @@ from nightlab.errors import RemoteError
 from nightlab.judging.consolidating import FEWEST_PAIRS, MOST_PAIRS
 from nightlab.ledger import ConsolidationRecord, Ledger, Remote, offered_commits
 from nightlab.records import utc_now
-from nightlab.settings import Places, recorded_settings
+from nightlab.settings import Places, StudyName, recorded_settings
 from nightlab.study.consolidation import (
     add_trained,
     begin_consolidation,
@@ -26,21 +24,18 @@ from nightlab.study.consolidation import (
     offer,
 )
 from nightlab.study.consolidation_codes import check_consolidatable
-from nightlab.study.session import Session, open_session
+from nightlab.study.session import Session, current_session
 from nightlab.study.steering import Steering, stop_asked_since
 from tasks.consolidate import consolidate as train_code
-from tasks.prepare import prepare
 
 
-@flow(name="consolidation", flow_run_name="consolidate {study}", validate_parameters=False)
-def consolidation(
-    session: Annotated[Session, SkipValidation], study: str, pairs: int
-) -> ConsolidationRecord:
+@flow(name="consolidation", flow_run_name="consolidate {study}")
+def consolidation(study: str, pairs: int) -> ConsolidationRecord:
     """Train round by round, or resume where a kill cut in; then say what came out.
 
     If a person asks the session to stop, it is left to be resumed.
     """
-    began = utc_now()
+    session, began = current_session(), utc_now()
     record = begin_consolidation(session, pairs)
     while due := next_round(session, record):
         if stop_asked_since(session, began):
@@ -72,9 +67,14 @@ def consolidation(
     return record
 
 
-@flow(name="consolidate", flow_run_name="consolidate {study}")
+@flow(
+    name="consolidate",
+    flow_run_name="consolidate {study}",
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAY_SECONDS,
+)
 def consolidate(
-    study: str,
+    study: StudyName,
     pairs: Annotated[int, Field(ge=FEWEST_PAIRS)] = MOST_PAIRS,
     again: bool = False,
     remote: str | None = None,
@@ -101,14 +101,8 @@ def consolidate(
     # No model is asked for anything here, so none has to be reachable.
     without_ideas = {"proposer": "knobs", "model": None, "command": None}
     settings = settings.model_copy(update={**without_ideas, "remote": remote or settings.remote})
-    identifier = flow_run.get_id() or ""
-    with (
-        open_session(settings, places, identifier=identifier) as session,
-        session_progress(session),
-    ):
-        close_killed_runs(session)
-        prepare(session)
-        record = consolidation(session, study, pairs)
+    with working_session(settings) as session:
+        record = with_prefect(session, partial(consolidation, study, pairs))
         _offer_or_say(session.ledger, record)
         session.tracker.flush(timeout_seconds=60)
         push_or_say(session)

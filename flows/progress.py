@@ -1,14 +1,24 @@
-"""Progress on Prefect's page of a session: a bar, and every step in the run's log."""
+"""Progress on Prefect's pages of a session: a bar, the table of trials, every step in the log.
+
+All of it is for people who look there: a server that is away does not hold up a session.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from uuid import UUID
 
-from prefect.artifacts import create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_link_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.logging import get_run_logger
 
+from flows.outages import best_effort
 from nightlab import events
-from nightlab.records import Reason
+from nightlab.records import Reason, TrialRecord
 from nightlab.study.session import Session
 
 
@@ -38,7 +48,8 @@ def session_progress(session: Session) -> Iterator[None]:
             )
             done += record.reason is not Reason.BASELINE
             if bar is not None and wanted:
-                update_progress_artifact(bar, progress=min(100.0, 100.0 * done / wanted))
+                share = min(100.0, 100.0 * done / wanted)
+                best_effort(partial(update_progress_artifact, bar, progress=share))
 
     with events.listening(listen):
         yield
@@ -47,5 +58,27 @@ def session_progress(session: Session) -> Iterator[None]:
 def _bar(study: str, wanted: int | None) -> UUID | None:
     if not wanted:
         return None
-    made = create_progress_artifact(progress=0.0, description=f"{wanted} trials of study {study}")
+    text = f"{wanted} trials of study {study}"
+    made = best_effort(partial(create_progress_artifact, progress=0.0, description=text))
     return made if isinstance(made, UUID) else None
+
+
+def show_trials(study: str, records: tuple[TrialRecord, ...], run_url: str | None) -> None:
+    """Put the table of trials, and a link to the latest MLflow run, on the session's page."""
+    rows = [
+        {
+            "trial": record.number,
+            "verdict": record.verdict.value,
+            "reason": record.reason.value,
+            "val_bpb": "" if record.val_bpb is None else f"{record.val_bpb:.4f}",
+            "title": record.title,
+        }
+        for record in records
+    ]
+    about = f"Trials of study {study}"
+    # Prefect's artifact keys take lower-case letters, digits and dashes only.
+    key = study.lower().replace("_", "-")
+    text = "The latest trial in MLflow"
+    if run_url is not None:
+        best_effort(partial(create_link_artifact, run_url, text, key=f"{key}-mlflow"))
+    best_effort(partial(create_table_artifact, rows, key=f"{key}-trials", description=about))

@@ -2,14 +2,14 @@
 
 import time
 from dataclasses import dataclass
+from functools import partial
 
 from prefect import flow
-from prefect.runtime import flow_run
 
 from flows.confirm import confirmation
-from flows.keys import read_api_key
-from flows.killed_runs import close_killed_runs
-from flows.progress import session_progress
+from flows.naming import name_of_night
+from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
+from flows.progress import show_trials
 from flows.pushing import push_or_say
 from flows.trial import record_of, trial
 from nightlab import events
@@ -20,19 +20,22 @@ from nightlab.errors import (
     UsageError,
 )
 from nightlab.judging.scores import find_baseline, standing_record
+from nightlab.ledger import confirmations
 from nightlab.records import Reason, TrialRecord, Verdict
-from nightlab.settings import Places, SessionSettings
+from nightlab.report.conclusion import gain_sentence
+from nightlab.report.study import read_study
+from nightlab.settings import SessionSettings, Settings, StudyName
 from nightlab.study.confirmation import confirmation_due
 from nightlab.study.limits import Limits
 from nightlab.study.patience import after_failures
-from nightlab.study.prefetch import Prefetch, is_prefetched
-from nightlab.study.session import Session, begin_study, open_session
+from nightlab.study.prefetch import await_idea, is_prefetched
+from nightlab.study.session import Session, begin_study
 from nightlab.study.steering import Steering
 from nightlab.study.trial import baseline_proposal, keep_unanswered
-from tasks.prepare import prepare
-from tasks.report import report, show_trials
+from tasks.finished import finished
+from tasks.report import report
 
-DEFAULTS = SessionSettings()
+DEFAULTS = Settings()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,48 +53,58 @@ class SessionSummary:
     report_picture: str
     models: str | None
     """What models cost, in words; None where none was asked."""
+    gain: str
+    """What the study has gained, as a sentence."""
 
 
-@flow(name="research", flow_run_name="{settings.study}")
-def research(settings: SessionSettings = DEFAULTS) -> SessionSummary:
+@flow(
+    name="research",
+    flow_run_name=name_of_night,
+    retries=RETRIES,
+    retry_delay_seconds=RETRY_DELAY_SECONDS,
+)
+def research(
+    study: StudyName = "first-light", remote: str | None = None, settings: Settings = DEFAULTS
+) -> SessionSummary:
     """Run a session of a study until its number of trials, its time or its money is spent.
 
     Naming an existing study continues it, and a trial that was in flight is resumed. A
     retried run goes on in the same way: git says what has already happened.
+
+    Args:
+        study: name of the study; an existing one is continued, with the preset, budget and
+            corpus that it was begun with.
+        remote: git remote to fetch the study from and push it to, such as origin.
+        settings: everything else; what is left out has its default.
     """
-    key = read_api_key(settings.api_key_secret)
-    identifier = flow_run.get_id() or ""
-    with open_session(settings, Places.find(), identifier=identifier, api_key=key) as session:
-        return _session(session)
+    with working_session(SessionSettings.of(study, remote, settings)) as session:
+        summary = _session(session)
+    return finished(summary, summary.gain)
 
 
 def _session(session: Session) -> SessionSummary:
-    with session_progress(session):
-        close_killed_runs(session)
-        prepare(session)
-        begin_study(session)
-        limits, steering = Limits(session), Steering(session)
-        steering.begin()
-        events.publish(events.Notice(text=f"Proposer: {session.proposer_why}"))
-        prefetch = Prefetch(session)
-        stopped = _trials(session, limits, prefetch, steering)
-        keep_unanswered(session)
-        _say_ideas_in_hand(session)
-        push_or_say(session)
-        _confirm_or_say(session)
-        summary = _summary(session, stopped)
-        steering.end()
-        return summary
+    begin_study(session)
+    limits, steering = Limits(session), Steering(session)
+    steering.begin()
+    events.publish(events.Notice(text=f"Proposer: {session.proposer_why}"))
+    stopped = _trials(session, limits, steering)
+    keep_unanswered(session)
+    _say_ideas_in_hand(session)
+    push_or_say(session)
+    _confirm_or_say(session)
+    summary = _summary(session, stopped)
+    steering.end()
+    return summary
 
 
-def _trials(session: Session, limits: Limits, prefetch: Prefetch, steering: Steering) -> str:
+def _trials(session: Session, limits: Limits, steering: Steering) -> str:
     """Run trials until a limit; return the sentence on it."""
     try:
-        _resume_interrupted(session, limits, prefetch)
+        _resume_interrupted(session, limits)
         _baseline(session)
         steering.hear()
         while (stopped := limits.reached()) is None:
-            _run_and_ask_ahead(session, _next_number(session), limits, prefetch)
+            _run_and_ask_ahead(session, _next_number(session), limits)
             steering.hear()
     except BudgetReached as reached:
         return str(reached)
@@ -103,35 +116,36 @@ def _confirm_or_say(session: Session) -> None:
     if not confirmation_due(session):
         return
     study = session.ledger.study
+    wanted = session.settings.confirm_replicates
     try:
-        confirmation(session, study, session.settings.confirm_replicates, until_sure=True)
+        with_prefect(session, partial(confirmation, study, wanted, until_sure=True))
     except MachineryError as error:
         text = f"The gain is not confirmed yet: {error} `nightlab confirm {study}` continues it."
         events.publish(events.Notice(text=text))
     push_or_say(session)
 
 
-def _run_and_ask_ahead(session: Session, number: int, limits: Limits, prefetch: Prefetch) -> None:
+def _run_and_ask_ahead(session: Session, number: int, limits: Limits) -> None:
     """Run a trial; if another follows, its idea is asked for meanwhile."""
     ledger = session.ledger
     another = session.settings.prefetch and limits.reached(under_way=1) is None
     begun = find_baseline(ledger.records()) is not None
     in_hand = any(is_prefetched(mark) and mark.number != number for mark in ledger.marks())
     try:
-        _run(session, number, prefetch=prefetch if another and begun and not in_hand else None)
+        _run(session, number, ask_ahead=another and begun and not in_hand)
     except NightlabError:
-        prefetch.wait()  # What is being answered is paid for.
+        await_idea(session)  # What is being answered is paid for.
         push_or_say(session)
         raise
-    prefetch.wait()
+    await_idea(session)
 
 
-def _resume_interrupted(session: Session, limits: Limits, prefetch: Prefetch) -> None:
+def _resume_interrupted(session: Session, limits: Limits) -> None:
     for mark in session.ledger.marks():
         if is_prefetched(mark):
             continue  # never begun: it is the next trial
         events.publish(events.Notice(text=f"Trial {mark.number} was interrupted: it is resumed."))
-        _run_and_ask_ahead(session, mark.number, limits, prefetch)
+        _run_and_ask_ahead(session, mark.number, limits)
 
 
 def _next_number(session: Session) -> int:
@@ -166,12 +180,18 @@ def _baseline(session: Session) -> None:
 
 
 def _run(
-    session: Session, number: int, *, baseline: bool = False, prefetch: Prefetch | None = None
+    session: Session, number: int, *, baseline: bool = False, ask_ahead: bool = False
 ) -> TrialRecord:
     ledger = session.ledger
     proposal = baseline_proposal() if baseline else None
-    state = trial(session, ledger.study, number, proposal, prefetch=prefetch, return_state=True)
-    record = record_of(session, number, state)
+
+    def run() -> TrialRecord:
+        if any(record.number == number for record in ledger.records()):
+            return ledger.record(number)  # before Prefect's server went away
+        state = trial(ledger.study, number, proposal, ask_ahead=ask_ahead, return_state=True)
+        return record_of(session, number, state)
+
+    record = with_prefect(session, run)
     show_trials(ledger.study, ledger.records(), session.tracker.run_url(number))
     push_or_say(session)
     _pause_or_stop(session)
@@ -204,4 +224,5 @@ def _summary(session: Session, stopped: str) -> SessionSummary:
         report_page=str(files.html),
         report_picture=str(files.png),
         models=session.spending.in_words(),
+        gain=gain_sentence(read_study(session.ledger, confirmations(session.ledger))),
     )

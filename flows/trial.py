@@ -1,12 +1,11 @@
 """One trial of a study, as a subflow with its own run."""
 
 from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
-from pydantic import SkipValidation
 
 from flows.pushing import push_or_say
 from flows.side_by_side import Outcomes, outcomes_of
@@ -14,7 +13,7 @@ from nightlab import events
 from nightlab.errors import BudgetReached, EvaluationError, ModelError, SandboxError
 from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
 from nightlab.study.measurement import Training, add_replicates, next_round, say_pairs, say_twin
-from nightlab.study.prefetch import Prefetch
+from nightlab.study.prefetch import begin_asking
 from nightlab.study.preflight import (
     apply_repair,
     is_broken,
@@ -23,7 +22,7 @@ from nightlab.study.preflight import (
     preflight_due,
 )
 from nightlab.study.recording import decide_trial, failed, interrupted
-from nightlab.study.session import Session
+from nightlab.study.session import Session, current_session
 from nightlab.study.step_clock import StepClock
 from nightlab.study.trial import (
     apply_proposal,
@@ -37,37 +36,42 @@ from nightlab.study.trial import (
 )
 from tasks.evaluate import evaluate
 from tasks.preflight import preflight, repair
-from tasks.propose import propose
+from tasks.propose import propose, propose_ahead
 from tasks.record import record
 from tasks.train import train
 
 
-@flow(name="trial", flow_run_name="{study} {number}", validate_parameters=False)
+@flow(name="trial", flow_run_name="{study} {number}")
 def trial(
-    session: Annotated[Session, SkipValidation],
     study: str,
     number: int,
     proposal: Proposal | None = None,
     retry_of: int | None = None,
-    prefetch: Annotated[Prefetch | None, SkipValidation] = None,
+    ask_ahead: bool = False,
 ) -> State[Any]:
     """Propose, apply, rehearse, train, evaluate, decide, record; or go on where a kill cut in.
 
-    While it trains, ``prefetch`` asks for the next trial's idea.
-
     The run fails only where the machinery did: a candidate that crashes is a result.
+
+    Args:
+        study: the study that the session works on.
+        number: the trial's.
+        proposal: an idea that is there already; empty to ask for one.
+        retry_of: the failed trial that this one tries again.
+        ask_ahead: whether the next trial's idea is asked for while this one trains.
 
     Raises:
         BudgetReached: no idea can be paid for; the trial waits for a session that can.
     """
+    session = current_session()
     mark = begin_trial(session, number, proposal, retry_of)
     clock = StepClock(mark)
     if is_given_up(mark):
         return _recorded(session, mark, interrupted(mark), clock)
     try:
         mark = _proposed(session, mark, clock)
-        if prefetch is not None:
-            prefetch.begin(session.ledger.next_number(), mark)
+        if ask_ahead:
+            begin_asking(session, session.ledger.next_number(), mark, propose_ahead)
         mark = _rehearsed(session, mark, clock)
         mark = _measured(session, mark, clock)
         verdict = decide_trial(session, mark)
@@ -78,6 +82,14 @@ def trial(
         mark = current_mark(session, number) or mark
         verdict = failed(error)
     return _recorded(session, mark, verdict, clock)
+
+
+def end_state(verdict: Decision) -> State[Any]:
+    """How the run of a trial ends."""
+    message = f"{verdict.verdict.value} ({verdict.reason.value}): {verdict.sentence}"
+    if verdict.verdict is Verdict.FAILED:
+        return Failed(message=message)
+    return Completed(message=message)
 
 
 def record_of(session: Session, number: int, state: State[Any]) -> TrialRecord:
@@ -169,10 +181,7 @@ def _recorded(session: Session, mark: InFlight, verdict: Decision, clock: StepCl
     # Taken before the task: what it is tried again with has them still.
     mark = with_unanswered(session, mark)
     record(session, mark, verdict, clock.totals())
-    message = f"{verdict.verdict.value} ({verdict.reason.value}): {verdict.sentence}"
-    if verdict.verdict is Verdict.FAILED:
-        return Failed(message=message)
-    return Completed(message=message)
+    return end_state(verdict)
 
 
 def _say(mark: InFlight, step: str, detail: str = "", seed: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """Settings: what a session is asked to do, and where this machine keeps things.
 
-``SessionSettings`` is one pydantic model, so that the command line, Prefect's form and
-the tests all validate alike. It never holds a key: Prefect stores and shows flow
+They are pydantic models, so that the command line, Prefect's form and the tests all
+validate alike. They never hold a key: Prefect stores and shows flow
 parameters, so keys come from the environment or a Prefect Secret block.
 ``Places`` is the only reader of Nightlab's own environment variables.
 """
@@ -9,11 +9,18 @@ parameters, so keys come from the environment or a Prefect Secret block.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+)
 
 from nightlab.errors import UsageError
 from nightlab.presets import PRESETS, Preset
@@ -57,21 +64,32 @@ def recorded_settings(values: Mapping[str, Any]) -> "SessionSettings":
         ) from None
 
 
-class SessionSettings(BaseModel):
-    """One session of a study: everything that a person may set, and nothing secret."""
+def valid_study_name(name: str) -> str:
+    """Return the name of a study as it is.
+
+    Raises:
+        ValueError: it cannot be the name of a git branch everywhere.
+    """
+    if not 0 < len(name) <= LONGEST_STUDY_NAME or not all(
+        c.isascii() and (c.isalnum() or c in "-_") for c in name
+    ):
+        raise ValueError(
+            "a study's name needs letters, digits, '-' and '_' only "
+            f"(it becomes a git branch), {LONGEST_STUDY_NAME} at most"
+        )
+    return name
+
+
+StudyName = Annotated[str, AfterValidator(valid_study_name)]
+
+
+class Settings(BaseModel):
+    """Everything that a person may set for a session of any study, and nothing secret."""
 
     model_config = ConfigDict(
         frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
     )
 
-    study: str = Field(
-        "first-light",
-        description="Name of the study; an existing one is continued, with the preset, budget and "
-        "corpus it was begun with",
-    )
-    remote: str | None = Field(
-        None, description="Git remote to fetch the study from and push it to, such as origin"
-    )
     preset: Literal["quick", "laptop", "h100"] = Field(
         "quick",
         description="Sizes of budget, sequences, vocabulary and evaluation: quick to try things "
@@ -219,19 +237,13 @@ class SessionSettings(BaseModel):
     trust_candidate: bool = Field(
         False, description="Run candidates without a sandbox: only for code that you trust"
     )
+    wait_for_prefect_hours: float = Field(
+        1.0,
+        ge=0,
+        description="Longest wait for a Prefect server that went away, in hours, before the "
+        "session ends",
+    )
     program: str = Field("program.md", description="Path of the research brief in the repository")
-
-    @field_validator("study")
-    @classmethod
-    def _study_is_a_ref(cls, value: str) -> str:
-        if not 0 < len(value) <= LONGEST_STUDY_NAME or not all(
-            c.isascii() and (c.isalnum() or c in "-_") for c in value
-        ):
-            raise ValueError(
-                "a study's name needs letters, digits, '-' and '_' only "
-                f"(it becomes a git branch), {LONGEST_STUDY_NAME} at most"
-            )
-        return value
 
     @field_validator("model")
     @classmethod
@@ -270,6 +282,35 @@ class SessionSettings(BaseModel):
             share = max(1.0, preset.budget_seconds / self.budget_seconds)
             given["pair_noise_bpb"] = share * preset.pair_noise_bpb
         return preset.model_copy(update=given)
+
+
+class SessionSettings(Settings):
+    """The settings of one session, with the study that it works on.
+
+    In flows and deployments these two are parameters of their own: whoever passes ``settings``
+    there replaces all of them, and neither a study nor its remote may be lost by that.
+    """
+
+    study: StudyName = Field(
+        "first-light",
+        description="Name of the study; an existing one is continued, with the preset, budget and "
+        "corpus it was begun with",
+    )
+    remote: str | None = Field(
+        None, description="Git remote to fetch the study from and push it to, such as origin"
+    )
+
+    @classmethod
+    def of(cls, study: str, remote: str | None, settings: Settings) -> "SessionSettings":
+        """Put together what a flow was given."""
+        given = settings.model_dump(exclude_unset=True)
+        return cls.model_validate({**given, "study": study, "remote": remote})
+
+    @property
+    def without_study(self) -> Settings:
+        """What was set of the others, as a flow takes them."""
+        given = self.model_dump(exclude_unset=True, exclude={"study", "remote"})
+        return Settings.model_validate(given)
 
 
 class Places(Frozen):

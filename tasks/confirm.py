@@ -7,6 +7,7 @@ from nightlab.ledger import ConfirmationRecord
 from nightlab.records import Replicate
 from nightlab.study.confirmation import Due, confirm_once
 from nightlab.study.session import Session
+from tasks.finished import finished
 from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
@@ -20,4 +21,5 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 )
 def confirm(session: Session, record: ConfirmationRecord, due: Due) -> Replicate:
     """Train with a fresh seed and score on the holdout split."""
-    return confirm_once(session, record, due)
+    replicate = confirm_once(session, record, due)
+    return finished(replicate, replicate.sentence)

@@ -7,6 +7,7 @@ from nightlab.ledger import ConsolidationRecord
 from nightlab.records import Replicate
 from nightlab.study.consolidation import Due, consolidate_once
 from nightlab.study.session import Session
+from tasks.finished import finished
 from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
@@ -20,4 +21,5 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 )
 def consolidate(session: Session, record: ConsolidationRecord, due: Due) -> Replicate:
     """Train with a fresh seed and score on ``val``."""
-    return consolidate_once(session, record, due)
+    replicate = consolidate_once(session, record, due)
+    return finished(replicate, replicate.sentence)

@@ -6,6 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from nightlab.records import Evaluation
 from nightlab.study.measurement import Training, evaluate_once
 from nightlab.study.session import Session
+from tasks.finished import finished
 from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
@@ -19,4 +20,5 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 )
 def evaluate(session: Session, training: Training) -> Evaluation:
     """Measure val_bpb in a fresh sandbox."""
-    return evaluate_once(session, training)
+    evaluation = evaluate_once(session, training)
+    return finished(evaluation, evaluation.sentence)

@@ -9,6 +9,7 @@ from nightlab.records import InFlight, PreflightResult, Proposal
 from nightlab.study.briefing import brief
 from nightlab.study.preflight import problem_text, run_preflight
 from nightlab.study.session import Session
+from tasks.finished import finished
 from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
@@ -22,7 +23,8 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 )
 def preflight(session: Session, mark: InFlight) -> PreflightResult:
     """Train for seconds on random tokens, save, answer."""
-    return run_preflight(session, mark)
+    result = run_preflight(session, mark)
+    return finished(result, result.message or "it runs")
 
 
 # Not tried again: a candidate that is not mended is a crash, which is a result.

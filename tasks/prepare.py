@@ -1,13 +1,12 @@
 """Prepare the corpus."""
 
-from pathlib import Path
-
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from nightlab import events
 from nightlab.corpus import prepare_corpus
 from nightlab.study.session import Session
+from tasks.finished import finished
 
 
 @task(
@@ -24,5 +23,6 @@ def prepare(session: Session) -> None:
             )
         )
 
-    folder: Path = prepare_corpus(session.corpus_request(), session.places.cache, say).folder
-    session.use_corpus(folder)
+    corpus = prepare_corpus(session.corpus_request(), session.places.cache, say)
+    session.use_corpus(corpus.folder)
+    return finished(None, f"corpus {corpus.fingerprint[:12]}")

@@ -6,6 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from nightlab.records import Decision, InFlight, TrialRecord
 from nightlab.study.recording import record_trial
 from nightlab.study.session import Session
+from tasks.finished import finished
 from tasks.policy import GIT_DELAYS_SECONDS, REMOTE_DELAYS_SECONDS, may_succeed
 
 
@@ -21,7 +22,8 @@ def record(
     session: Session, mark: InFlight, verdict: Decision, step_seconds: dict[str, float]
 ) -> TrialRecord:
     """Record the trial in one ref transaction; a second try starts from untouched refs."""
-    return record_trial(session, mark, verdict, step_seconds)
+    written = record_trial(session, mark, verdict, step_seconds)
+    return finished(written, written.decision.sentence)
 
 
 @task(

@@ -6,6 +6,7 @@ from prefect.cache_policies import NO_CACHE
 from nightlab.records import TrainingResult
 from nightlab.study.measurement import Training, train_once
 from nightlab.study.session import Session
+from tasks.finished import finished
 from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 
@@ -19,4 +20,5 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 )
 def train(session: Session, training: Training) -> TrainingResult:
     """Train for the budget in the sandbox. The host keeps the clock, not this task."""
-    return train_once(session, training)
+    result = train_once(session, training)
+    return finished(result, result.sentence)

@@ -20,6 +20,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
 from nightlab.study.consolidation import Due, add_trained, next_round
 from tests.conftest import git
@@ -65,6 +66,7 @@ def studied(root: Path, *keeps: tuple[str, str], lanes: int = 1) -> Any:
     return SimpleNamespace(
         identifier="session",
         settings=SessionSettings(study=STUDY),
+        sandbox=EndableSandbox(SimpleNamespace(confinement=Confinement(rung="none"))),
         places=SimpleNamespace(root=root, mlruns=root / "mlruns"),
         ledger=ledger,
         remote=None,

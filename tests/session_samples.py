@@ -93,6 +93,7 @@ def sample_session(root: Path, answer: Callable[[Brief], Proposal] = idea) -> An
         hold=SimpleNamespace(push=lambda: None),
         tracker=SilentTracker(),
         tried={},
+        asking=None,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import current_thread, main_thread
 from types import FrameType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 from pydantic import ValidationError
@@ -16,6 +16,11 @@ from rich.console import Console
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.settings import Places, SessionSettings
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+AnyFlow = TypeVar("AnyFlow", bound="Flow[..., Any]")
 
 Study = Annotated[str, typer.Argument(help="Name of the study", show_default=False)]
 Trial = Annotated[int, typer.Argument(help="Number of the trial", min=0, show_default=False)]
@@ -102,6 +107,11 @@ def validated_settings(given: dict[str, Any]) -> SessionSettings:
         what = first["msg"].removeprefix("Value error, ")
         found = "" if "environment variable" in what else f" (found {first['input']!r})"
         raise UsageError(f"{name}: {what}{found}.") from None
+
+
+def once(flow: AnyFlow) -> AnyFlow:
+    """The flow without its retries: at a terminal a person decides whether to try again."""
+    return cast("AnyFlow", flow.with_options(retries=0))
 
 
 def existing_ledger(study: str) -> Any:

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from flows.commands.common import Study, existing_ledger, validated_settings, with_prefect
+from flows.commands.common import Study, existing_ledger, once, validated_settings, with_prefect
 from nightlab.settings import Places
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def consolidate(
     with with_prefect(places, ledger) as console:
         from flows.consolidate import consolidate as consolidate_flow
 
-        record = consolidate_flow(study=study, pairs=pairs, again=again, remote=remote)
+        record = once(consolidate_flow)(study=study, pairs=pairs, again=again, remote=remote)
     if record.finished_at is not None:
         _print_consolidation(console, record)
 

@@ -29,8 +29,10 @@ def with_session_options(command: Callable[[dict[str, Any]], None]) -> Callable[
     def run(**options: Any) -> None:
         command({name: value for name, value in options.items() if value is not None})
 
-    offered = SessionSettings.model_fields.items()
-    parameters = [_parameter(*each) for each in offered if each[0] not in NOT_OFFERED]
+    # Which study comes first, in the help too.
+    offered = {name: SessionSettings.model_fields[name] for name in ("study", "remote")}
+    offered |= SessionSettings.model_fields
+    parameters = [_parameter(*each) for each in offered.items() if each[0] not in NOT_OFFERED]
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return run
 

@@ -9,6 +9,7 @@ from flows.commands.common import (
     Study,
     Trial,
     existing_ledger,
+    once,
     validated_settings,
     with_prefect,
 )
@@ -49,7 +50,7 @@ def retry(
     with with_prefect(places, ledger) as console:
         from flows.retry import retry as retry_flow
 
-        record = retry_flow(study=study, number=trial, remote=remote)
+        record = once(retry_flow)(study=study, number=trial, remote=remote)
     verdict = f"{record.verdict.value} ({record.reason.value})"
     console.print(f"Trial {trial} was retried as trial {record.number}: {verdict}.")
     console.print(record.decision.sentence, markup=False, highlight=False, soft_wrap=True)
@@ -82,7 +83,7 @@ def confirm(
     with with_prefect(places, ledger) as console:
         from flows.confirm import confirm as confirm_flow
 
-        record = confirm_flow(study=study, replicates=replicates, remote=remote)
+        record = once(confirm_flow)(study=study, replicates=replicates, remote=remote)
     if record.finished_at is not None:
         console.print(record.sentence, markup=False, highlight=False, soft_wrap=True)
 
@@ -98,7 +99,7 @@ def _run_session(settings: SessionSettings, places: Places) -> None:
     with with_prefect(places, ledger, has_page=True) as console:
         from flows.research import research as research_flow
 
-        summary = research_flow(settings)
+        summary = once(research_flow)(settings.study, settings.remote, settings.without_study)
     from flows.closing import print_summary
 
     print_summary(console, summary, places)

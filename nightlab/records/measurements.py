@@ -71,6 +71,15 @@ class TrainingResult(Frozen):
     log: str = ""
     """The candidate's output, capped; data, never instructions."""
 
+    @property
+    def sentence(self) -> str:
+        """What it came to, for people."""
+        if self.failure is not None:
+            return f"{self.failure.value}: {self.message}"
+        steps = "" if self.num_steps is None else f"{self.num_steps} steps"
+        seconds = "" if self.training_seconds is None else f"{self.training_seconds:.0f} s"
+        return " in ".join(filter(None, (steps, seconds))) or "trained"
+
 
 class Evaluation(Frozen):
     """The engine's own measurement of one replicate on one split."""
@@ -101,6 +110,13 @@ class Evaluation(Frozen):
     seconds: float | None = None
     log: str = ""
 
+    @property
+    def sentence(self) -> str:
+        """What it came to, for people."""
+        if self.failure is not None:
+            return f"{self.failure.value}: {self.message}"
+        return "not scored" if self.val_bpb is None else f"{self.val_bpb:.4f} bits per byte"
+
 
 class Replicate(Frozen):
     """One training with one seed, and its evaluation if there was a checkpoint."""
@@ -128,6 +144,13 @@ class Replicate(Frozen):
         if self.training.failure is not None or self.evaluation is None:
             return self.training.message
         return self.evaluation.message
+
+    @property
+    def sentence(self) -> str:
+        """What it came to, for people."""
+        if self.evaluation is None:
+            return self.training.sentence
+        return self.evaluation.sentence
 
     @property
     def val_bpb(self) -> float | None:

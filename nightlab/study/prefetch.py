@@ -6,61 +6,71 @@ a kill and the session's end. It was made for the incumbent of that moment; wher
 stands when the trial begins, ``rebase`` carries it over or sets it aside.
 """
 
+import contextvars
 import threading
+from collections.abc import Callable
 
 from nightlab import events
 from nightlab.errors import NightlabError
 from nightlab.ledger import Ledger
 from nightlab.proposers import UnderWay
-from nightlab.records import InFlight
+from nightlab.records import InFlight, Proposal
 from nightlab.study.briefing import brief
 from nightlab.study.session import Session
 from nightlab.study.trial import new_mark
 
+Ask = Callable[[Session, int, InFlight], Proposal]
 
-class Prefetch:
-    """At most one idea at a time, found in a thread of its own."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._thread: threading.Thread | None = None
+def begin_asking(session: Session, number: int, under_way: InFlight, ask: Ask) -> None:
+    """Ask for the idea of trial ``number``, where a model has to be waited for.
 
-    def begin(self, number: int, under_way: InFlight) -> None:
-        """Ask for the idea of trial ``number``, where a model has to be waited for.
+    At most one idea is asked for at a time, in a thread of its own. It does not hold up the
+    end of the process: who interrupts a session does not wait for a model.
 
-        Args:
-            number: the trial after the one that is about to train.
-            under_way: the mark of the one that trains, which no record tells of yet.
-        """
-        if not self._session.proposer.reads or self._thread is not None:
-            return
-        self._thread = threading.Thread(
-            target=self._run, args=(number, under_way), name="nightlab-prefetch", daemon=True
-        )
-        self._thread.start()
+    Args:
+        session: at work.
+        number: the trial after the one that is about to train.
+        under_way: the mark of the one that trains, which no record tells of yet.
+        ask: ``ask_ahead``, or what runs it.
+    """
+    if not session.proposer.reads or session.asking is not None:
+        return
 
-    def wait(self) -> None:
-        """Return once the idea is in its mark, or has failed to come."""
-        if self._thread is not None:
-            self._thread.join()
-            self._thread = None
-
-    def _run(self, number: int, under_way: InFlight) -> None:
-        session = self._session
+    def run() -> None:
         try:
-            # Git's helpers serve one thread each, so this one has its own.
-            ledger = Ledger(session.places.root, session.ledger.study)
-            mark = new_mark(session, number, ledger)
-            title = under_way.proposal.title if under_way.proposal is not None else ""
-            change = ledger.candidate_diff(under_way.parent, under_way.commit)
-            meanwhile = UnderWay(number=under_way.number, title=title, diff=change)
-            told = brief(session, mark, ledger, under_way=meanwhile)
-            with session.tracker.model_calls(number):
-                idea = session.proposer.propose(told)
-            ledger.mark(mark.model_copy(update={"proposal": idea}), is_new=True)
+            ask(session, number, under_way)
         except NightlabError as error:
             # The trial asks again when its turn comes, with the retries that asking has.
             events.publish(events.Notice(text=f"No idea for trial {number} ahead of time: {error}"))
+
+    context = contextvars.copy_context()
+    session.asking = threading.Thread(
+        target=context.run, args=(run,), name="nightlab-prefetch", daemon=True
+    )
+    session.asking.start()
+
+
+def await_idea(session: Session) -> None:
+    """Return once the idea is in its mark, or has failed to come."""
+    if session.asking is not None:
+        session.asking.join()
+        session.asking = None
+
+
+def ask_ahead(session: Session, number: int, under_way: InFlight) -> Proposal:
+    """Ask for the idea of a trial that has not begun, and put it into its mark."""
+    # Git's helpers serve one thread each, so this one has its own.
+    ledger = Ledger(session.places.root, session.ledger.study)
+    mark = new_mark(session, number, ledger)
+    title = under_way.proposal.title if under_way.proposal is not None else ""
+    change = ledger.candidate_diff(under_way.parent, under_way.commit)
+    meanwhile = UnderWay(number=under_way.number, title=title, diff=change)
+    told = brief(session, mark, ledger, under_way=meanwhile)
+    with session.tracker.model_calls(number):
+        idea = session.proposer.propose(told)
+    ledger.mark(mark.model_copy(update={"proposal": idea}), is_new=True)
+    return idea
 
 
 def is_prefetched(mark: InFlight) -> bool:

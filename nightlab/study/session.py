@@ -7,9 +7,11 @@ is downloaded, built or paid for. Leaving releases everything, whatever happened
 import hashlib
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,8 @@ class Session:
     """Start-up that is not charged to a training's budget, as measured of the baseline; None
     before that: what the settings say."""
     corpus: Corpus | None = None
+    asking: threading.Thread | None = None
+    """Where the next trial's idea is asked for, if it is."""
     tried: dict[int, TriedChange] = field(default_factory=dict, repr=False)
     """What finished trials changed, as far as a proposer was told already."""
 
@@ -149,6 +153,27 @@ class Session:
         self.tracker.close()
 
 
+_current: ContextVar[Session] = ContextVar("session")
+
+
+def current_session() -> Session:
+    """The session that is open here: a flow below it is not given it as a parameter.
+
+    Prefect stores and shows parameters, and a session holds keys.
+    """
+    return _current.get()
+
+
+@contextmanager
+def as_current(session: Session) -> Iterator[None]:
+    """Make a session the one that is open while the block runs."""
+    before = _current.set(session)
+    try:
+        yield
+    finally:
+        _current.reset(before)
+
+
 @contextmanager
 def open_session(
     settings: SessionSettings, places: Places, *, identifier: str, api_key: str | None = None
@@ -206,6 +231,7 @@ def open_session(
         )
         stack.callback(session.close)
         session.startup_free_seconds = free_startup(settings, records, session.place)
+        stack.enter_context(as_current(session))
         yield session
 
 

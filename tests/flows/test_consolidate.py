@@ -20,7 +20,8 @@ from typer.testing import CliRunner, Result
 from flows import consolidate as flow_module
 from flows.command_line import app
 from flows.commands import consolidation as command_module
-from flows.consolidate import consolidate, consolidation
+from flows.commands.common import once
+from flows.consolidate import consolidation
 from flows.side_by_side import Outcomes
 from nightlab import events
 from nightlab.errors import UsageError
@@ -37,6 +38,7 @@ from nightlab.ledger import (
 )
 from nightlab.records import Decision, Evidence, Proposal, Reason, Verdict
 from nightlab.study.consolidation import Due, begin_consolidation, finish_consolidation, offer
+from nightlab.study.session import as_current
 from tasks import consolidate as task_module
 from tests.conftest import (
     ROOT,
@@ -91,8 +93,8 @@ def test_it_trains_side_by_side_tells_each_round_and_says_what_came_out(
     trainer = Trainer()
     monkeypatch.setattr(flow_module, "train_code", trainer)
     heard: list[events.Event] = []
-    with events.listening(heard.append):
-        record = consolidation.fn(session, STUDY, MOST_PAIRS)
+    with events.listening(heard.append), as_current(session):
+        record = consolidation.fn(STUDY, MOST_PAIRS)
     begun = [each for each in heard if isinstance(each, events.StepBegun)]
     assert begun[0].title == "incumbent, without trial 1"
     assert {(each.step, each.number) for each in begun} == {("consolidate", 2)}
@@ -117,13 +119,14 @@ def test_a_person_who_asks_it_to_stop_can_go_on_later(
 
     stopping = SimpleNamespace(submit=submit)
     monkeypatch.setattr(flow_module, "train_code", stopping)
-    with hold_session(session.ledger, None, holder=session.identifier):
-        record = consolidation.fn(session, STUDY, MOST_PAIRS)
+    with hold_session(session.ledger, None, holder=session.identifier), as_current(session):
+        record = consolidation.fn(STUDY, MOST_PAIRS)
     assert record.finished_at is None
     assert len(trainer.trained) == 3
     monkeypatch.setattr(flow_module, "train_code", trainer)
     monkeypatch.setattr(flow_module, "stop_asked_since", lambda session, began: False)
-    record = consolidation.fn(session, STUDY, MOST_PAIRS)
+    with as_current(session):
+        record = consolidation.fn(STUDY, MOST_PAIRS)
     assert record.finished_at is not None
     assert len(set(trainer.trained[:3]) & {"incumbent", "without trial 1"}) == 2
 
@@ -144,17 +147,15 @@ def test_the_flow_runs_on_prefect_pushes_what_it_offers_and_knows_it_again(
         return trained(due)
 
     @contextmanager
-    def opened(settings: Any, places: Any, *, identifier: str) -> Iterator[Any]:
-        assert identifier
+    def opened(settings: Any) -> Iterator[Any]:
         assert settings.proposer == "knobs"
         assert settings.remote == "origin"
-        yield session
+        with as_current(session):
+            yield session
 
     steering = SimpleNamespace(end=lambda: None)
     for name, stand_in in {
-        "open_session": opened,
-        "close_killed_runs": lambda session: None,
-        "prepare": lambda session: None,
+        "working_session": opened,
         "push_or_say": lambda session: session.remote.push(),
         "Steering": lambda session: steering,
     }.items():
@@ -162,6 +163,7 @@ def test_the_flow_runs_on_prefect_pushes_what_it_offers_and_knows_it_again(
     monkeypatch.setattr(task_module, "consolidate_once", train)
     monkeypatch.chdir(root)
     with temporary_settings({PREFECT_API_URL: prefect_api["PREFECT_API_URL"]}):
+        consolidate = once(flow_module.consolidate)
         record = consolidate(study=STUDY, remote="origin")
         assert [each.outcome for each in record.changes] == [Outcome.STAYS, Outcome.PASSENGER]
         made = len(trainings)
@@ -216,6 +218,7 @@ def test_the_command_hands_its_options_to_the_flow(
 
     console = Console(width=120)
     monkeypatch.setattr(command_module, "with_prefect", lambda *_: nullcontext(console))
+    monkeypatch.setattr(command_module, "once", lambda flow: flow)
     monkeypatch.setattr(flow_module, "consolidate", stand_in)
     shown = invoke(root, monkeypatch, STUDY, *options)
     assert shown.exit_code == 0, shown.output

@@ -34,7 +34,7 @@ from nightlab.records import (
 from nightlab.sandbox.endable import EndableSandbox
 from nightlab.study.confirmation import Due
 from nightlab.study.measurement import Training
-from nightlab.study.session import study_seeds
+from nightlab.study.session import as_current, study_seeds
 from nightlab.study.trial import baseline_proposal
 from tests.session_samples import PLACE, STUDY, sample_session
 
@@ -48,7 +48,7 @@ DEEPER = Proposal(
 def session(tmp_path: Path, prefect_api: dict[str, str]) -> Iterator[Any]:
     made = sample_session(tmp_path / "clone")
     made.lanes = 2
-    with temporary_settings({PREFECT_API_URL: prefect_api["PREFECT_API_URL"]}):
+    with temporary_settings({PREFECT_API_URL: prefect_api["PREFECT_API_URL"]}), as_current(made):
         yield made
 
 
@@ -89,7 +89,7 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Callable[[Machine], Machine]:
 
 
 def run(session: Any, number: int, proposal: Proposal) -> TrialRecord:
-    state = trial(session, STUDY, number, proposal, return_state=True)
+    state = trial(STUDY, number, proposal, return_state=True)
     return record_of(session, number, state)
 
 
@@ -217,7 +217,7 @@ def test_a_trial_that_was_cut_off_goes_on_with_what_is_missing(
 
     monkeypatch.setattr(tasks.train, "train_once", train)
     with pytest.raises(KeyboardInterrupt):
-        trial(session, STUDY, 1, DEEPER)
+        trial(STUDY, 1, DEEPER)
     (mark,) = session.ledger.marks()
     first = study_seeds(session.settings)[0]
     assert [each.seed for each in mark.replicates] == [first]
@@ -264,7 +264,7 @@ def test_a_confirmation_has_both_codes_of_a_pair_side_by_side(
     monkeypatch.setattr(tasks.confirm, "confirm_once", once)
     told: list[Any] = []
     with events.listening(told.append):
-        record = confirmation(session, STUDY, 3, until_sure=until_sure)
+        record = confirmation(STUDY, 3, until_sure=until_sure)
     assert record.holds
     assert record.gain_bpb == pytest.approx(0.1)
     assert len(record.baseline_replicates) == len(record.incumbent_replicates) == len(said)
@@ -298,9 +298,9 @@ def test_a_session_ends_a_confirmation_early_only_where_nobody_asked_for_more(
     asked = confirmed_as_better(monkeypatch)
     # Cut off after two pairs of ten that a person asked for.
     monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: len(asked) >= 4)
-    assert confirmation(session, STUDY, 10).finished_at is None
+    assert confirmation(STUDY, 10).finished_at is None
     monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: False)
-    record = confirmation(session, STUDY, 3, until_sure=True)
+    record = confirmation(STUDY, 3, until_sure=True)
     assert len(record.baseline_replicates) == record.wanted == 10
 
 
@@ -317,9 +317,9 @@ def test_a_confirmation_that_was_sure_when_it_was_cut_off_trains_nothing_more(
 
     monkeypatch.setattr(confirm_flow, "push_or_say", killed)
     with pytest.raises(KeyboardInterrupt):
-        confirmation(session, STUDY, 3, until_sure=True)
+        confirmation(STUDY, 3, until_sure=True)
     monkeypatch.setattr(confirm_flow, "push_or_say", lambda session: None)
-    record = confirmation(session, STUDY, 3, until_sure=True)
+    record = confirmation(STUDY, 3, until_sure=True)
     assert record.holds
     assert len(asked) == 4
 
@@ -340,10 +340,10 @@ def test_a_confirmation_that_is_asked_to_stop_goes_on_later(
 
     monkeypatch.setattr(tasks.confirm, "confirm_once", once)
     monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: bool(asked))
-    left = confirmation(session, STUDY, 2)
+    left = confirmation(STUDY, 2)
     assert (left.finished_at, len(asked)) == (None, 2)
     monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: False)
-    finished = confirmation(session, STUDY, 2)
+    finished = confirmation(STUDY, 2)
     assert finished.finished_at is not None
     assert len(asked) == 4
     assert finished.holds is False
@@ -389,7 +389,7 @@ def test_an_interrupt_does_not_wait_for_the_trainings_to_end(
     began = time.monotonic()
     try:
         with pytest.raises(KeyboardInterrupt):
-            trial(session, STUDY, 1, DEEPER)
+            trial(STUDY, 1, DEEPER)
     finally:
         signal.signal(signal.SIGINT, before)
     thread.join()

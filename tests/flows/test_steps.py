@@ -19,7 +19,8 @@ from nightlab.records import (
     Reason,
     Verdict,
 )
-from nightlab.study.prefetch import Prefetch
+from nightlab.study import prefetch
+from nightlab.study.prefetch import begin_asking
 from nightlab.study.step_clock import StepClock
 from nightlab.study.trial import begin_trial, current_mark
 from tests.session_samples import finish_trial, hold_answers, lose_an_answer, sample_session
@@ -40,9 +41,9 @@ def test_an_idea_under_way_is_waited_for_where_its_trial_fails(
     session = sample_session(tmp_path / "clone", answer)
     finish_trial(session, Proposal(title="baseline", proposer="baseline"), Verdict.KEEP)
 
-    def fail(session: Any, number: int, *, prefetch: Prefetch | None = None) -> None:
-        assert prefetch is not None
-        prefetch.begin(number + 1, begin_trial(session, number))
+    def fail(session: Any, number: int, *, ask_ahead: bool) -> None:
+        assert ask_ahead
+        begin_asking(session, number + 1, begin_trial(session, number), prefetch.ask_ahead)
         assert asked.wait(timeout=30)
         # The answer comes after the failure.
         released_later.start()
@@ -52,7 +53,7 @@ def test_an_idea_under_way_is_waited_for_where_its_trial_fails(
     monkeypatch.setattr(research, "_run", fail)
     limits = SimpleNamespace(reached=lambda under_way=0: None)
     with pytest.raises(SandboxError):
-        research._run_and_ask_ahead(session, 1, limits, Prefetch(session))
+        research._run_and_ask_ahead(session, 1, limits)
     mark = current_mark(session, 2)
     assert mark is not None
     assert mark.proposal is not None

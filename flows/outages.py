@@ -1,0 +1,125 @@
+"""Prefect's server away: what must be told to it waits, and what only shows things goes without.
+
+Git has every trial and the training needs no server, so a night goes on where it can. What cannot
+be made without the server is a run below the session's own; and the server has to hear how a run
+ended.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import httpx
+from prefect.client.orchestration import get_client
+from prefect.exceptions import PrefectException
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+from nightlab import events
+from nightlab.errors import MachineryError
+
+SECONDS_PER_HOUR = 3600
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+HEALTH_SECONDS = 10.0
+"""Longest wait for one answer about the server's health."""
+
+Result = TypeVar("Result")
+
+
+def through_outages(
+    run: Callable[[], Result],
+    *,
+    hours: float,
+    mend: Callable[[], None],
+    while_waiting: Callable[[], None] | None = None,
+) -> Result:
+    """Run something that Prefect's server has to know of; where the server goes away, again.
+
+    Args:
+        run: what is run. It has to be safe to run again: git says what of it has happened.
+        hours: the longest wait for the server.
+        mend: called once the server is back, before the next try: what the outage left on its
+            pages is put right.
+        while_waiting: called now and then in a wait; what it raises ends the wait.
+
+    Raises:
+        MachineryError: the server was away for longer.
+    """
+    while True:
+        if await_prefect(hours, while_waiting):
+            mend()
+        try:
+            return run()
+        except (httpx.TransportError, httpx.HTTPStatusError, RuntimeError) as error:
+            if not is_outage(error):
+                raise
+            events.publish(events.Notice(text=f"Prefect's server went away ({_short(error)})."))
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether an error says that the server could not be reached, or could not answer.
+
+    The session's own talk with others never raises these types: models', git's and MLflow's
+    failures are Nightlab's errors.
+    """
+    if isinstance(error, httpx.HTTPStatusError):
+        return error.response.is_server_error
+    # Prefect's client says it so where the first connection fails.
+    return isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error)
+
+
+def await_prefect(hours: float, while_waiting: Callable[[], None] | None = None) -> bool:
+    """Return once Prefect's server is well; whether that had to be waited for.
+
+    Raises:
+        MachineryError: it was away for longer than ``hours``.
+    """
+    if _is_well():
+        return False
+    address = PREFECT_API_URL.value() or "its address"
+    events.publish(
+        events.Notice(
+            text=f"Prefect's server at {address} does not answer: the session waits for it, up to "
+            f"{hours:g} h. Nothing is lost: git has the trials."
+        )
+    )
+    deadline = time.monotonic() + hours * SECONDS_PER_HOUR
+    pause = FIRST_PAUSE_SECONDS
+    while time.monotonic() < deadline:
+        if while_waiting is not None:
+            while_waiting()
+        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        if _is_well():
+            events.publish(events.Notice(text="Prefect's server answers again."))
+            return True
+    raise MachineryError(
+        f"Prefect's server at {address} did not answer for {hours:g} h, so the session ends; git "
+        "has all trials. Start the server, then run the same command again "
+        "(--wait-for-prefect-hours waits longer)."
+    )
+
+
+def best_effort(show: Callable[[], Result]) -> Result | None:
+    """Do what only shows things on Prefect's pages; None where its server does not take it."""
+    try:
+        return show()
+    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not is_outage(error):
+            raise
+        return None
+
+
+def _is_well() -> bool:
+    # Its client would try again by itself, for longer than it takes to say that it waits.
+    once = temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0})
+    patience = {"timeout": HEALTH_SECONDS}
+    try:
+        with once, get_client(sync_client=True, httpx_settings=patience) as client:
+            return client.api_healthcheck() is None
+    except (httpx.HTTPError, PrefectException, RuntimeError):
+        return False
+
+
+def _short(error: Exception) -> str:
+    return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
