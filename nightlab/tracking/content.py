@@ -18,6 +18,7 @@ from nightlab.records import (
     CurvePoint,
     Evidence,
     Frozen,
+    Reason,
     Replicate,
     TrialRecord,
     Verdict,
@@ -224,8 +225,9 @@ def _describe_replicate(
         tags[NOTE_TAG] = _storable(message)[:LONGEST_TAG]
     rows = curve_rows(curve, started_ms)
     last = max((row.step for row in rows), default=0)
+    crashed = replicate.failure not in (None, Reason.PRUNED)
     return RunContent(
-        status=FINISHED,
+        status=FAILED if crashed else FINISHED,
         started_ms=started_ms,
         ended_ms=ended_ms,
         final_step=max(last, min(replicate.training.num_steps or 0, LARGEST_STEP)),

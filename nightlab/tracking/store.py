@@ -121,6 +121,23 @@ class Store:
         self._log(run, params={"seed": str(seed)})
         return str(run.info.run_id)
 
+    def set_aside(self, number: int, *, begun: bool) -> None:
+        """Show that nobody is at work on a trial that has not ended.
+
+        Args:
+            number: the trial's.
+            begun: whether it was cut off, and not merely waits to begin.
+        """
+        runs = self.trial(number)
+        for run in runs.replicates.values():
+            if run.info.status == "RUNNING":
+                self.client.set_terminated(run.info.run_id, KILLED)
+        if runs.run is not None and runs.run.info.status == "RUNNING":
+            if begun:
+                self.client.set_terminated(runs.run.info.run_id, KILLED)
+            else:
+                self.client.update_run(runs.run.info.run_id, status="SCHEDULED")
+
     def log_rows(self, run_id: str, rows: Sequence[Measured]) -> None:
         """Add metrics to a run; a row that is there already stays there once."""
         from mlflow.entities import Metric

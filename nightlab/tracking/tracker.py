@@ -71,6 +71,9 @@ class Tracker:
         self._started_ms: dict[int, int] = {}
         self._curves: dict[tuple[int, int, str], _Curve] = {}
         self._given_up: set[int] = set()
+        self._begun: set[int] = set()
+        """Trials that have begun and have not ended."""
+        self._ended: set[int] = set()
         self._traced = False
         self._unwritten: dict[int, TrialContent] = {}
         self._guard = threading.Lock()
@@ -95,6 +98,7 @@ class Tracker:
             )
 
         self._given_up.discard(number)
+        self._begun.add(number)
         self._submit(write, number)
 
     def replicate_started(self, number: int, seed: int, whose: str = "") -> None:
@@ -125,6 +129,8 @@ class Tracker:
     def trial_ended(self, record: TrialRecord, evidence: Evidence, diff: str, source: str) -> None:
         """Complete the trial's runs; what an earlier trial could not write is tried again."""
         content = describe_trial(record, evidence, diff, source)
+        self._begun.discard(record.number)
+        self._ended.add(record.number)
         for key in [key for key in self._curves if key[0] == record.number]:
             del self._curves[key]
 
@@ -194,7 +200,13 @@ class Tracker:
         return in_time and self.away is None
 
     def close(self) -> None:
-        """Write what can be written within seconds, and let go of the rest."""
+        """Write what can be written within seconds, and let go of the rest.
+
+        What is still open goes on in another session: a trial that was cut off is shown as
+        killed, one whose idea is in hand as scheduled.
+        """
+        if self.away is None and self._store is not None:
+            self._submit(self._set_aside)
         self.flush(CLOSE_SECONDS if self.away is None else CLOSE_SECONDS_AWAY)
         self._writer.shutdown(wait=False, cancel_futures=True)
 
@@ -233,6 +245,10 @@ class Tracker:
             )
         if self._traced:
             send_traces()
+
+    def _set_aside(self) -> None:
+        for number in sorted(set(self._runs) - self._ended):
+            self._open().set_aside(number, begun=number in self._begun)
 
     # Between the two.
 

@@ -355,3 +355,24 @@ def test_a_new_store_is_made_without_a_word(tmp_path: Path, study: str) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == "True\n"
     assert done.stderr == ""
+
+
+def test_what_is_open_at_the_end_of_a_session_is_not_shown_as_running(
+    local_uri: str, mlruns: Path, study: str
+) -> None:
+    with tracking(local_uri, mlruns, study) as tracker:
+        begin(tracker, study, 2)
+        end(tracker, study, 2)
+        begin(tracker, study, 3)
+        with tracker.model_calls(4):
+            pass
+        tracker.flush(SECONDS)
+    status = {run.data.tags["nightlab.trial"]: run.info.status for run in runs(local_uri, study)}
+    assert status == {"2": "FINISHED", "3": "KILLED", "4": "SCHEDULED"}
+    cut_off = [run for run in runs(local_uri, study, "replicate") if run.info.status == "KILLED"]
+    assert [run.data.tags["nightlab.trial"] for run in cut_off] == ["3"]
+    with tracking(local_uri, mlruns, study) as tracker:
+        begin(tracker, study, 3)
+        tracker.flush(SECONDS)
+        again = {run.data.tags["nightlab.trial"]: run.info.status for run in runs(local_uri, study)}
+        assert again["3"] == "RUNNING"

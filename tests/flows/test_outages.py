@@ -1,0 +1,174 @@
+"""A real Prefect server that is killed while a session is at work, and started again."""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from prefect import flow
+from prefect.artifacts import create_table_artifact
+from prefect.client.orchestration import get_client
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
+
+import tasks.evaluate
+import tasks.train
+from flows.local_server import server_command
+from flows.opening import _await_listener, with_prefect
+from flows.outages import await_prefect, best_effort, is_outage
+from flows.progress import show_trials
+from flows.trial import record_of, trial
+from nightlab import events
+from nightlab.errors import MachineryError, SandboxError
+from nightlab.records import Edit, Evaluation, Proposal, TrainingResult, TrialRecord, Verdict
+from nightlab.study.session import as_current
+from nightlab.study.trial import baseline_proposal
+from tests.conftest import find_free_port
+from tests.session_samples import STUDY, sample_session
+
+DEEPER = Proposal(
+    title="Deeper", proposer="llm", edits=(Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
+)
+
+
+class Server:
+    """A Prefect server that can be killed and started again with the same database."""
+
+    def __init__(self, home: Path) -> None:
+        self.port = find_free_port()
+        self.address = f"http://127.0.0.1:{self.port}/api"
+        self._environment = {
+            **os.environ,
+            "PREFECT_HOME": str(home),
+            "PREFECT_UI_ENABLED": "false",
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *, wait: bool = True) -> None:
+        self._process = subprocess.Popen(
+            server_command(self.port),
+            env=self._environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        while wait:
+            try:
+                if httpx.get(f"{self.address}/health", timeout=5).is_success:
+                    return
+            except httpx.TransportError:
+                time.sleep(0.2)
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path / "prefect")
+    made.start()
+    # Its client would try again for two minutes by itself.
+    with temporary_settings({PREFECT_API_URL: made.address, PREFECT_CLIENT_MAX_RETRIES: 0}):
+        yield made
+    made.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["while it trains", "between trials", "at the end"])
+def test_a_session_goes_on_once_the_server_is_back_and_every_run_ends_as_it_did(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    session = sample_session(tmp_path / "clone")
+    heard: list[events.Event] = []
+    runs: list[str] = []
+
+    def lose_server() -> None:
+        server.kill()
+
+        def restart(event: events.Event) -> None:
+            if isinstance(event, events.Notice) and "does not answer" in event.text:
+                server.start(wait=False)
+
+        stack.enter_context(events.listening(restart))
+
+    def train(session: Any, training: Any) -> TrainingResult:
+        if moment == "while it trains" and training.number == 1 and not runs[1:]:
+            runs.append("lost")
+            lose_server()
+        return TrainingResult(final_loss=2.0 + training.seed / 2**32)
+
+    def evaluate(session: Any, training: Any) -> Evaluation:
+        score = 2.0 if training.number == 0 or training.whose else 1.8
+        return Evaluation(val_bpb=score, claimed_bpb=training.seed / 2**32)
+
+    @flow(name="night")
+    def night() -> None:
+        runs.append(flow_run.get_id())
+        session.identifier = flow_run.get_id()
+        run(0, baseline_proposal())
+        if moment == "between trials":
+            lose_server()
+        run(1, DEEPER)
+        if moment == "at the end":
+            lose_server()
+        show_trials(STUDY, session.ledger.records(), None)
+        _await_listener(session)
+
+    def run(number: int, proposal: Proposal) -> TrialRecord:
+        def once() -> TrialRecord:
+            if any(record.number == number for record in session.ledger.records()):
+                found: TrialRecord = session.ledger.record(number)
+                return found
+            return record_of(session, number, trial(STUDY, number, proposal, return_state=True))
+
+        return with_prefect(session, once)
+
+    monkeypatch.setattr(tasks.train, "train_once", train)
+    monkeypatch.setattr(tasks.evaluate, "evaluate_once", evaluate)
+    with ExitStack() as stack, as_current(session), events.listening(heard.append):
+        night()
+    verdicts = [record.verdict for record in session.ledger.records()]
+    assert verdicts == [Verdict.KEEP, Verdict.KEEP]
+    with get_client(sync_client=True) as client:
+        states = {run.name: run.state_name for run in client.read_flow_runs()}
+    assert set(states.values()) == {"Completed"}, states
+    assert len(states) == 3
+    said = [each.text for each in heard if isinstance(each, events.Notice)]
+    assert sum("does not answer: the session waits" in text for text in said) == 1
+    assert sum("answers again" in text for text in said) == 1
+
+
+def test_a_server_that_stays_away_ends_the_wait_with_a_sentence(free_port: int) -> None:
+    address = f"http://127.0.0.1:{free_port}/api"
+    with temporary_settings({PREFECT_API_URL: address}):
+        with pytest.raises(MachineryError, match="did not answer for 0 h, so the session ends"):
+            await_prefect(0.0)
+        table = partial(create_table_artifact, table=[{"trial": 0}], key="nobody-there")
+        assert best_effort(table) is None
+
+        def stop() -> None:
+            raise SandboxError("It was asked to stop.")
+
+        with pytest.raises(SandboxError, match="asked to stop"):
+            await_prefect(1.0, stop)
+
+
+def test_only_a_server_that_is_away_is_an_outage() -> None:
+    request = httpx.Request("POST", "http://127.0.0.1/api/flow_runs")
+
+    def answered(status: int) -> Exception:
+        return httpx.HTTPStatusError("", request=request, response=httpx.Response(status))
+
+    assert is_outage(httpx.ConnectError("refused"))
+    assert is_outage(httpx.ReadTimeout("silent"))
+    assert is_outage(answered(503))
+    assert not is_outage(answered(404))
+    assert is_outage(RuntimeError("Failed to reach API at http://127.0.0.1/api"))
+    assert not is_outage(RuntimeError("a session ended without a baseline"))
