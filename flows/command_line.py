@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from flows.commands import comparison, consolidation, machine, sessions, steering, study
-from flows.commands.common import EXIT_MISTAKE
+from flows.commands.common import EXIT_FAILED
 from nightlab.errors import NightlabError
 
 app = typer.Typer(
@@ -48,19 +48,20 @@ def main() -> None:
     try:
         app()
     except NightlabError as error:
-        _fail(str(error))
+        _fail(str(error), error.exit_status)
     except OSError as error:
         _fail(
             f"The system refused ({error}): Nightlab writes to mlruns/ in the clone, to git and to "
-            "its cache folder (NIGHTLAB_CACHE), and reads what it was given."
+            "its cache folder (NIGHTLAB_CACHE), and reads what it was given.",
+            EXIT_FAILED,
         )
 
 
-def _fail(sentence: str) -> NoReturn:
+def _fail(sentence: str, status: int) -> NoReturn:
     Console(stderr=True).print(
         f"nightlab: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True
     )
-    raise SystemExit(EXIT_MISTAKE)
+    raise SystemExit(status)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 A crash of the candidate is a *result* and never raised; what is raised here is either
 a person's mistake or a failure of the machinery. Every message is one sentence: what
-was needed, what was found, and the command or setting that mends it.
+was needed, what was found, and the command or setting that mends it. The command line ends
+with the error's ``exit_status``: 2 for a person's mistake, 1 where the same command may work
+another time or on another machine.
 
     NightlabError
     ├── UsageError              bad input or settings; the person can mend it
@@ -23,13 +25,19 @@ was needed, what was found, and the command or setting that mends it.
             └── BudgetReached   what was given for models does not pay for another call
 """
 
+from typing import ClassVar
+
 
 class NightlabError(Exception):
     """Base of all errors that Nightlab raises; the message is meant for people."""
 
+    exit_status: ClassVar[int] = 1
+
 
 class UsageError(NightlabError):
     """Bad input or settings."""
+
+    exit_status = 2
 
 
 class CorpusError(UsageError):
@@ -43,6 +51,8 @@ class SandboxUnavailable(UsageError):  # noqa: N818 - a state, not an error of t
         why: what was needed and what was found.
         remedy: what mends it, as a clause.
     """
+
+    exit_status = 1
 
     def __init__(self, why: str, remedy: str = "") -> None:
         super().__init__(f"{why}: {remedy}" if remedy else why)
@@ -60,6 +70,8 @@ class GpuUnusable(SandboxUnavailable):
 
 class StudyBusy(UsageError):  # noqa: N818
     """Another session works on the study."""
+
+    exit_status = 1
 
 
 class MachineryError(NightlabError):

@@ -35,6 +35,8 @@ class Preset(Frozen):
     scratch_mb: int
     """Disk space of a candidate's work folder: checkpoints (two stand while one is replaced)
     and compile caches."""
+    needs_gpu: bool = False
+    """Whether a CPU could not make a single step of it within its budget and memory."""
     knobs: dict[str, int | float | bool | str] = Field(default_factory=dict)
     """Constants of train.py that a new study starts with, where they differ."""
     row_memory_mb: float | None = None
@@ -111,6 +113,7 @@ PRESETS: dict[str, Preset] = {
         corpus_megabytes=4_000,
         memory_mb=0,
         scratch_mb=40_000,
+        needs_gpu=True,
         # An estimate, not measured: 128 rows of 2,048 tokens would take about 60 GB.
         row_memory_mb=470,
         # Where the public record stands: karpathy/autoresearch, branch exp/H100/mar8, came from

@@ -83,11 +83,21 @@ def valid_study_name(name: str) -> str:
 StudyName = Annotated[str, AfterValidator(valid_study_name)]
 
 
+def _numbered(schema: dict[str, Any]) -> None:
+    """Give the fields their order on Prefect's form: PostgreSQL gives them back by length."""
+    for position, field in enumerate(schema.get("properties", {}).values()):
+        field["position"] = position
+
+
 class Settings(BaseModel):
     """Everything that a person may set for a session of any study, and nothing secret."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        json_schema_extra=_numbered,
     )
 
     preset: Literal["quick", "laptop", "h100"] = Field(

@@ -153,6 +153,7 @@ def _record(
         decision=Decision(verdict=verdict, reason=reason, sentence="So it is."),
         val_bpb=1.9 if verdict is Verdict.KEEP else None,
         cost=proposal.cost,
+        settings=session.settings.model_dump(mode="json"),
         confinement=Confinement(rung="none"),
         started_at=utc_now(),
         finished_at=utc_now(),

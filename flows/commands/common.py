@@ -26,7 +26,8 @@ Study = Annotated[str, typer.Argument(help="Name of the study", show_default=Fal
 Trial = Annotated[int, typer.Argument(help="Number of the trial", min=0, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs")]
 
-EXIT_MISTAKE = 1
+EXIT_FAILED = 1
+"""A person's mistake ends with 2, as typer's own refusals do (``NightlabError.exit_status``)."""
 EXIT_INTERRUPTED = 130
 
 

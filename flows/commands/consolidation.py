@@ -35,6 +35,7 @@ def consolidate(
     seeds. The study and its branch stay as they are.
     """
     from nightlab.ledger import Ledger, refuse_if_busy
+    from nightlab.study.checks import check_last_settings
     from nightlab.study.consolidation import latest_consolidation, offer
     from nightlab.study.consolidation_codes import check_consolidatable
 
@@ -51,6 +52,7 @@ def consolidate(
             _print_consolidation(console, known)
             _say(console, problem or "")
             return
+    check_last_settings(ledger, remote, places)
     refuse_if_busy(ledger)
     with with_prefect(places, ledger) as console:
         from flows.consolidate import consolidate as consolidate_flow

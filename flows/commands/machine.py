@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from flows.commands.common import EXIT_MISTAKE, AsJson, print_json
+from flows.commands.common import EXIT_FAILED, AsJson, print_json
 from nightlab.settings import Places
 
 
@@ -36,7 +36,7 @@ def doctor(
     else:
         print_findings(console, findings)
     if not healthy(findings):
-        raise typer.Exit(EXIT_MISTAKE)
+        raise typer.Exit(EXIT_FAILED)
 
 
 def local_model(

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.commands.common import (
-    EXIT_MISTAKE,
+    EXIT_FAILED,
     Study,
     Trial,
     existing_ledger,
@@ -39,14 +39,17 @@ def retry(
     ] = None,
 ) -> None:
     """Retry a failed trial as a new one, with the same proposal and settings."""
-    from nightlab.ledger import Ledger
+    from nightlab.ledger import Ledger, refuse_if_busy
     from nightlab.records import Verdict
+    from nightlab.study.checks import check_last_settings
     from nightlab.study.trial import check_retryable
 
     places, study = Places.find(), validated_settings({"study": study}).study
     if remote is None:
         check_retryable(existing_ledger(study).record(trial))
     ledger = Ledger(places.root, study)
+    check_last_settings(ledger, remote, places)
+    refuse_if_busy(ledger)
     with with_prefect(places, ledger) as console:
         from flows.retry import retry as retry_flow
 
@@ -55,7 +58,7 @@ def retry(
     console.print(f"Trial {trial} was retried as trial {record.number}: {verdict}.")
     console.print(record.decision.sentence, markup=False, highlight=False, soft_wrap=True)
     if record.verdict is Verdict.FAILED:
-        raise typer.Exit(EXIT_MISTAKE)
+        raise typer.Exit(EXIT_FAILED)
 
 
 def confirm(
@@ -73,12 +76,14 @@ def confirm(
 ) -> None:
     """Retrain baseline and incumbent with fresh seeds, and score both on the holdout split."""
     from nightlab.ledger import Ledger, refuse_if_busy
+    from nightlab.study.checks import check_last_settings
     from nightlab.study.confirmation import check_confirmable
 
     places, study = Places.find(), validated_settings({"study": study}).study
     if remote is None:
         check_confirmable(study, existing_ledger(study).records())
     ledger = Ledger(places.root, study)
+    check_last_settings(ledger, remote, places)
     refuse_if_busy(ledger)
     with with_prefect(places, ledger) as console:
         from flows.confirm import confirm as confirm_flow
@@ -91,9 +96,11 @@ def confirm(
 def _run_session(settings: SessionSettings, places: Places) -> None:
     from nightlab.ledger import Ledger, refuse_if_busy
     from nightlab.proposers import choose_proposer
+    from nightlab.study.checks import check_settings
 
     ledger = Ledger(places.root, settings.study)
     # What can be told now is told now, not after Prefect has started.
+    check_settings(settings, places)
     choose_proposer(settings)
     refuse_if_busy(ledger)
     with with_prefect(places, ledger, has_page=True) as console:

@@ -7,7 +7,7 @@ train  ->  tokenizer  ->  uint16 files and a manifest with a fingerprint
 
 from nightlab.corpus.folder import Corpus, Manifest, SplitSize, open_corpus
 from nightlab.corpus.prepare import prepare_corpus
-from nightlab.corpus.sources import CorpusRequest
+from nightlab.corpus.sources import CorpusRequest, text_at_most
 
 __all__ = [
     "Corpus",
@@ -16,4 +16,5 @@ __all__ = [
     "SplitSize",
     "open_corpus",
     "prepare_corpus",
+    "text_at_most",
 ]

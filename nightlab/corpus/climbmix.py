@@ -49,6 +49,9 @@ class ClimbmixSource:
         """Return one line for each shard that ``texts`` has read from, with its hash."""
         return tuple(self._taken)
 
+    def sizes(self) -> None:
+        """Nobody knows before the shards are there; there are more than any cap takes in."""
+
     def texts(self, progress: Progress) -> Generator[str, None, None]:
         """Fetch shard after shard and yield its texts, for as long as more are asked for."""
         folder = self._shards / hashlib.sha256(self.identity().encode()).hexdigest()[:16]

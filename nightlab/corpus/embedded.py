@@ -77,6 +77,11 @@ class EmbeddedSource:
             lines.append(f"{distribution.name}=={distribution.version} files {digest}")
         return tuple(lines)
 
+    def sizes(self) -> Generator[int, None, None]:
+        """Give the size of every source file, as its distribution lists it."""
+        for distribution in map(_installed, self.distributions):
+            yield from (file.size or 0 for file in _source_files(distribution))
+
     def texts(self, progress: Progress) -> Generator[str, None, None]:
         """Yield the text of every source file, in an order that mixes the distributions.
 

@@ -51,6 +51,13 @@ class FolderSource:
             summary.update(self._name(path) + f" {digest}\n".encode())
         return f"{len(files)} files, names and contents sha256 {summary.hexdigest()}"
 
+    def sizes(self) -> Iterator[int] | None:
+        """Give the size of every file; of Parquet, which is compressed, only reading tells."""
+        files = self._files()
+        if any(path.suffix.lower() == ".parquet" for path in files):
+            return None
+        return (path.stat().st_size for path in files)
+
     def texts(self, progress: Progress) -> Generator[str, None, None]:
         """Yield the files' texts, in an order that mixes the sub-folders (hash of the name)."""
 

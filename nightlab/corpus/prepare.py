@@ -33,7 +33,7 @@ from nightlab.corpus.folder import (
     fingerprint,
     open_corpus,
 )
-from nightlab.corpus.sources import CorpusRequest, Source, find_source
+from nightlab.corpus.sources import BYTES_PER_TOKEN, CorpusRequest, Source, find_source
 from nightlab.corpus.splits import SPLITS, Division, divide
 from nightlab.corpus.tokenizer import (
     TRAINING_BYTES,
@@ -47,8 +47,6 @@ from nightlab.errors import CorpusError, MachineryError
 
 _BUILDING = ".building"
 _LOCK = ".lock"
-_BYTES_PER_TOKEN = 6.0
-"""Assumed at first; ample for every text and vocabulary seen (2.9 to 4.9)."""
 _TEXT_FILE = "documents.txt"
 _BLOCK_BYTES = 1_000_000
 
@@ -154,7 +152,7 @@ def _deal(documents: Documents, request: CorpusRequest, progress: Progress) -> _
     which is what val leaves: where the assumed length of a token was too short, the
     documents are dealt again with twice as much text, until that no longer suffices.
     """
-    bytes_per_token = _BYTES_PER_TOKEN
+    bytes_per_token = BYTES_PER_TOKEN
     while True:
         division = divide(documents, int(request.split_tokens * bytes_per_token), progress)
         progress("learning the tokenizer", None)

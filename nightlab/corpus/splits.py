@@ -87,9 +87,9 @@ def divide(documents: Documents, quota_bytes: int, progress: Progress) -> Divisi
 def _too_little(needed_bytes: int, found_bytes: int, *, cap_reached: bool) -> CorpusError:
     """Say how much text was needed and found, and what mends it."""
     remedy = (
-        "raise the cap on the corpus (megabytes)"
+        "the cap on the corpus is reached, so take a smaller --preset"
         if cap_reached
-        else "give more text, or evaluate on fewer tokens (evaluation_tokens)"
+        else "give more text, or take another --corpus or a smaller --preset"
     )
     return CorpusError(
         f"the splits need at least {needed_bytes / 1e6:.2f} MB of text without repeats, "

@@ -160,14 +160,8 @@ def detect_device(
         UsageError: torch is missing, there is no such device here, or there is a GPU and
             torch cannot use it.
     """
+    check_device_name(wanted)
     kind, _, number = wanted.partition(":")
-    if kind not in ("auto", "cpu", "cuda") or (
-        number and not (kind == "cuda" and number.isdigit())
-    ):
-        raise UsageError(
-            f"A device is 'auto', 'cpu', 'cuda' or 'cuda:N', and {wanted!r} was asked for: "
-            "set --device to one of them."
-        )
     cores = len(os.sched_getaffinity(0))
     found = _ask_torch(wanted, threads or 1)
     if kind != "cpu" and found.problem and (found.gpus or has_gpu(machine)):
@@ -202,6 +196,21 @@ def detect_device(
         bus_address=gpu.bus_address,
         driver_folders=found.driver_folders,
     )
+
+
+def check_device_name(wanted: str) -> None:
+    """Refuse what cannot be a device anywhere.
+
+    Raises:
+        UsageError: it is none of the four forms.
+    """
+    kind, colon, number = wanted.partition(":")
+    is_numbered = kind == "cuda" and number.isascii() and number.isdigit()
+    if kind not in ("auto", "cpu", "cuda") or (colon and not is_numbered):
+        raise UsageError(
+            f"A device is 'auto', 'cpu', 'cuda' or 'cuda:N', and {wanted!r} was asked for: "
+            "set --device to one of them."
+        )
 
 
 def _ask_torch(wanted: str, threads: int) -> _Found:

@@ -21,6 +21,15 @@ def has_gpu(machine: Path = MACHINE) -> bool:
     return bool(device_nodes(machine)) or any((machine / "proc/driver/nvidia/gpus").glob("*"))
 
 
+def may_have_gpu(machine: Path = MACHINE) -> bool:
+    """Whether asking torch for a GPU can be worth the seconds that it takes.
+
+    Windows' subsystem for Linux and AMD's driver show theirs under names of their own.
+    """
+    others = (machine / "dev" / name for name in ("dxg", "kfd"))
+    return has_gpu(machine) or any(other.exists() for other in others)
+
+
 def device_nodes(machine: Path = MACHINE) -> dict[int, str]:
     """The device nodes of GPUs, by minor number."""
     names = (path.name.removeprefix("nvidia") for path in (machine / "dev").glob("nvidia[0-9]*"))

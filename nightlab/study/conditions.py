@@ -46,18 +46,22 @@ def continue_settings(
                 "so scores could not be compared: leave the setting out, or name another study "
                 "with --study."
             )
-    if "seed" in given and settings.seed != begun.seed:
-        events.publish(
-            events.Notice(
-                text=f"Study {settings.study!r} keeps its seed, {begun.seed}: "
-                "all its codes are trained on the same seeds."
-            )
-        )
     # Every code of a study is trained on the same seeds, whatever session trains it.
     inherited = {name: getattr(begun, name) for name in (*MEASURE, "seed")}
     if "device" not in given:
         inherited["device"] = begun.device
     return settings.model_copy(update=inherited)
+
+
+def say_kept_seed(given: SessionSettings, continued: SessionSettings) -> None:
+    """Say that a study goes on with the seed that it was begun with, and not the one given."""
+    if "seed" in given.model_fields_set and given.seed != continued.seed:
+        events.publish(
+            events.Notice(
+                text=f"Study {given.study!r} keeps its seed, {continued.seed}: "
+                "all its codes are trained on the same seeds."
+            )
+        )
 
 
 def check_device(device: Device, baseline: TrialRecord | None) -> None:

@@ -20,29 +20,31 @@ import filelock
 
 from nightlab import __version__, events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
-from nightlab.errors import LedgerError, UsageError
+from nightlab.errors import UsageError
 from nightlab.judging.case import learnt_from, noise_of
 from nightlab.judging.decision import MOST_PAIRS
 from nightlab.judging.scores import find_baseline
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
-from nightlab.proposers.program import read_program
 from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
+from nightlab.study.checks import check_settings, first_file
 from nightlab.study.conditions import (
     begun_with,
     check_device,
     continue_settings,
     free_startup,
     require_compiler,
+    say_kept_seed,
     say_new_engine,
     say_new_rule,
     say_unknown_peak,
 )
+from nightlab.study.fit import check_fit, request_of
 from nightlab.study.work_folder import work_folder
 from nightlab.tracking import Tracker
 from nightlab.training.token_file import TokenFile
@@ -122,14 +124,7 @@ class Session:
 
     def corpus_request(self) -> CorpusRequest:
         """What the session asks of its corpus."""
-        sizes = self.settings.sizes
-        return CorpusRequest(
-            source=self.settings.corpus,
-            vocab_size=sizes.vocab_size,
-            megabytes=sizes.corpus_megabytes,
-            sequence_length=sizes.sequence_length,
-            evaluation_tokens=sizes.evaluation_tokens,
-        )
+        return request_of(self.settings.sizes, self.settings.corpus)
 
     def use_corpus(self, folder: Path) -> None:
         """Open a prepared corpus.
@@ -185,6 +180,7 @@ def open_session(
         StudyBusy: another session holds the study.
         RemoteError: the study's git remote cannot be read.
     """
+    check_settings(settings, places)
     ledger = Ledger(places.root, settings.study)
     remote = Remote(places.root, settings.remote, settings.study) if settings.remote else None
     with ExitStack() as stack:
@@ -192,12 +188,13 @@ def open_session(
         if remote is not None:
             remote.fetch()
         records = ledger.records()
-        settings = continue_settings(settings, begun_with(records, ledger.marks()))
+        given, settings = settings, continue_settings(settings, begun_with(records, ledger.marks()))
+        say_kept_seed(given, settings)
         spending = Spending(settings)
         spending.count_earlier(earlier_costs(records, ledger.marks(), identifier))
         chosen = choose_proposer(settings, api_key=api_key, spending=spending)
-        read_program(settings, places)
         device = detect_device(settings.device)
+        check_fit(settings, places.cache, device)
         check_device(device, find_baseline(records))
         say_unknown_peak(device)
         require_compiler(settings)
@@ -251,13 +248,7 @@ def begin_study(session: Session) -> str:
     ledger = session.ledger
     if ledger.exists():
         return ledger.incumbent()
-    try:
-        source = ledger.source("HEAD", TRAINER_FILE)
-    except LedgerError as error:
-        raise UsageError(
-            f"A study begins from the committed {TRAINER_FILE}, and git has none at HEAD: commit "
-            "it first."
-        ) from error
+    source = first_file(ledger)
     if (session.places.root / TRAINER_FILE).read_text(encoding="utf-8") != source:
         events.publish(
             events.Notice(

@@ -13,6 +13,7 @@ from nightlab.study.conditions import (
     check_device,
     continue_settings,
     require_compiler,
+    say_kept_seed,
     say_new_engine,
     say_new_rule,
     say_unknown_peak,
@@ -117,8 +118,12 @@ def test_a_study_keeps_its_seed_whatever_a_session_is_given(given: dict[str, int
     record = baseline(seed=42)
     heard: list[events.Event] = []
     with events.listening(heard.append):
-        assert continue_settings(SessionSettings(study="s", **given), record).seed == 42
-        new = continue_settings(SessionSettings(study="s", **given), None)
+        settings = SessionSettings(study="s", **given)
+        continued = continue_settings(settings, record)
+        assert continued.seed == 42
+        say_kept_seed(settings, continued)
+        new = continue_settings(settings, None)
+        say_kept_seed(settings, new)
     assert new.seed == given.get("seed", 0)
     told = [each.text for each in heard if isinstance(each, events.Notice)]
     assert ["keeps its seed, 42" in text for text in told] == [True] * len(given)
