@@ -98,7 +98,7 @@ def test_a_study_goes_on_with_what_it_was_begun_with(
     assert records[2].budget_seconds == 6
 
     refused = run_nightlab(begun, shared_cache, *again, "--budget-seconds", "9", extra=prefect_api)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "was begun with budget_seconds 6" in refused.stderr
     assert "Traceback" not in refused.stderr + refused.stdout
 
@@ -290,7 +290,7 @@ def test_a_model_that_refuses_three_times_alike_ends_the_session_with_its_senten
             extra=prefect_api,
         )
         assert len(endpoint.requests) == 3
-    assert said.returncode == 1
+    assert said.returncode == 2
     assert "nightlab: " in said.stderr
     assert "401" in said.stderr
     assert "Traceback" not in said.stdout + said.stderr

@@ -105,7 +105,7 @@ def test_a_session_hears_ideas_and_stops_when_it_is_asked_to(
     assert ledger.marks() == ()
 
     too_late = run_nightlab(clone, shared_cache, "stop", "night")
-    assert too_late.returncode == 1
+    assert too_late.returncode == 2
     assert "No session of study 'night' runs in this clone" in too_late.stderr
     (version,) = json.loads(
         expect_success(run_nightlab(clone, shared_cache, "program", "night", "--json"))
@@ -142,7 +142,7 @@ def test_a_mistake_is_told_in_one_sentence(
 ) -> None:
     begin_study(clone)
     done = run_nightlab(clone, shared_cache, *arguments)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""

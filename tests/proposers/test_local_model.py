@@ -81,7 +81,7 @@ def test_a_prompt_that_it_cannot_hold_is_known_as_such(address: str) -> None:
 def test_a_port_that_is_taken_is_told_in_one_sentence(address: str, tmp_path: Path) -> None:
     port = address.removesuffix("/v1").rpartition(":")[2]
     done = run_nightlab(ROOT, tmp_path, "local-model", "--port", port)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr
 

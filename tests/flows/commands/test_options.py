@@ -119,7 +119,7 @@ def test_a_wrong_value_is_refused_in_one_sentence(
     tmp_path: Path, arguments: tuple[str, ...], sentence: str
 ) -> None:
     done = in_terminal(tmp_path, "--study", "night", *arguments)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr.startswith("nightlab: ")
     assert sentence in done.stderr
     assert len(done.stderr.splitlines()) == 1
