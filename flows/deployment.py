@@ -33,13 +33,14 @@ def describe_clone() -> dict[str, str]:
             "then deploy again."
         )
     return {
-        "repository": _without_password(repository.remote("origin").url),
+        "repository": without_password(repository.remote("origin").url),
         "branch": branch,
         "timezone": tzlocal.get_localzone_name(),
     }
 
 
-def _without_password(address: str) -> str:
+def without_password(address: str) -> str:
+    """An address as it may be stored and shown."""
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
         return address

@@ -64,7 +64,7 @@ def examine(places: Places, model: str | None = None, api_base: str | None = Non
         *_model_checks(model, api_base),
         ("disk", lambda: _disk(places)),
     ]
-    return [_tried(name, check) for name, check in checks]
+    return [tried(name, check) for name, check in checks]
 
 
 def healthy(findings: list[Finding]) -> bool:
@@ -109,7 +109,8 @@ def escape_table(escapes: tuple[Escape, ...]) -> Table:
     return table
 
 
-def _tried(name: str, check: Callable[[], Finding]) -> Finding:
+def tried(name: str, check: Callable[[], Finding]) -> Finding:
+    """What a check finds, or the sentence that it raises as what is bad."""
     try:
         return check()
     except NightlabError as error:

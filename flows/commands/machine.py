@@ -1,13 +1,16 @@
 """Commands about this machine: its pages, its health."""
 
 import signal
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from flows.commands.common import EXIT_FAILED, AsJson, print_json
 from nightlab.settings import Places
+
+if TYPE_CHECKING:
+    from nightlab.doctor import Finding
 
 
 def ui(
@@ -24,19 +27,38 @@ def doctor(
     as_json: AsJson = False,
     model: Annotated[str | None, typer.Option(help="Model to try")] = None,
     api_base: Annotated[str | None, typer.Option(help="Address of the model's endpoint")] = None,
+    fleet: Annotated[
+        bool,
+        typer.Option(
+            "--fleet", help="Try what nights on other machines need, and not this machine"
+        ),
+    ] = False,
 ) -> None:
     """Try out everything Nightlab needs, and say how to fix what does not work."""
     from nightlab.doctor import examine, healthy, print_findings
 
     console = Console()
+    places = Places.find()
     with console.status("Trying everything …"):
-        findings = examine(Places.find(), model=model, api_base=api_base)
+        if fleet:
+            findings = _examine_fleet(places)
+        else:
+            findings = examine(places, model=model, api_base=api_base)
     if as_json:
         print_json([finding.model_dump(mode="json") for finding in findings])
     else:
         print_findings(console, findings)
     if not healthy(findings):
         raise typer.Exit(EXIT_FAILED)
+
+
+def _examine_fleet(places: Places) -> "list[Finding]":
+    from flows.local_server import configure_prefect
+
+    configure_prefect(places.cache, console=False)  # before Prefect is imported
+    from flows.fleet import examine_fleet
+
+    return examine_fleet(places)
 
 
 def local_model(

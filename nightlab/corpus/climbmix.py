@@ -12,7 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from nightlab.corpus.documents import Progress
-from nightlab.corpus.download import fetch
+from nightlab.corpus.download import ask, fetch
 from nightlab.corpus.files import open_parquet, parquet_texts
 from nightlab.errors import CorpusError
 
@@ -38,6 +38,8 @@ class ClimbmixSource:
                 f"{mirror!r}: set {SETTING}."
             )
         self._mirror = mirror.rstrip("/") if mirror else None
+        # Studies of before name a mirror's whole address of the data set.
+        self._hub = self._mirror.removesuffix(f"/{_PLACE}") if self._mirror else None
         self._shards = shards
         self._taken: list[str] = []
 
@@ -52,22 +54,28 @@ class ClimbmixSource:
     def sizes(self) -> None:
         """Nobody knows before the shards are there; there are more than any cap takes in."""
 
+    def try_hub(self) -> None:
+        """Ask the hub whether it has the first shard, and fetch nothing.
+
+        Raises:
+            CorpusError: it does not answer, or has none.
+        """
+        ask(REPOSITORY, _name(0), endpoint=self._hub, setting=SETTING)
+
     def texts(self, progress: Progress) -> Generator[str, None, None]:
         """Fetch shard after shard and yield its texts, for as long as more are asked for."""
         folder = self._shards / hashlib.sha256(self.identity().encode()).hexdigest()[:16]
         folder.mkdir(parents=True, exist_ok=True)
-        # Studies of before name a mirror's whole address of the data set.
-        hub = self._mirror.removesuffix(f"/{_PLACE}") if self._mirror else None
-        base = f"{hub}/{_PLACE}" if hub else _ADDRESS
+        base = f"{self._hub}/{_PLACE}" if self._hub else _ADDRESS
         number = 0
         while True:
-            name = f"shard_{number:05d}.parquet"
+            name = _name(number)
             with FileLock(folder / "shards.lock"):
                 digest = fetch(
                     REPOSITORY,
                     name,
                     folder,
-                    endpoint=hub,
+                    endpoint=self._hub,
                     check=lambda path: open_parquet(path).close(),
                     setting=SETTING,
                     progress=progress,
@@ -75,3 +83,7 @@ class ClimbmixSource:
             self._taken.append(f"{base}/{name} sha256 {digest}")
             yield from parquet_texts(folder / name)
             number += 1
+
+
+def _name(number: int) -> str:
+    return f"shard_{number:05d}.parquet"

@@ -19,6 +19,7 @@ from nightlab.corpus.documents import Progress
 from nightlab.errors import CorpusError
 
 _ATTEMPTS = 3
+_ASK_SECONDS = 20
 
 
 def fetch(
@@ -88,6 +89,30 @@ def fetch(
                 ) from error
         progress(f"fetching {name} failed ({reason}); again", None)
         time.sleep(attempt)
+
+
+def ask(repository: str, name: str, *, endpoint: str | None, setting: str) -> None:
+    """Ask once whether the hub has a data set's file.
+
+    Args:
+        repository: as for ``fetch``.
+        name: the file's.
+        endpoint: the hub's address.
+        setting: what a person can change.
+
+    Raises:
+        CorpusError: it does not answer, or has none.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    address = hf_hub_url(repository, name, repo_type="dataset", endpoint=endpoint)
+    try:
+        get_hf_file_metadata(address, token=False, timeout=_ASK_SECONDS)
+    except (OSError, httpx.HTTPError, httpx.InvalidURL) as error:
+        reason, _ = _judged(error)
+        raise CorpusError(
+            f"the corpus needs {address}, and it cannot be had ({reason}): set {setting}."
+        ) from error
 
 
 class _Bar:

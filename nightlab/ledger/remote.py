@@ -161,6 +161,23 @@ class Remote:
                 "sends it."
             )
 
+    def try_push(self) -> None:
+        """Ask whether the remote would take a push, and change nothing there.
+
+        Raises:
+            RemoteError: it did not answer, or would refuse.
+        """
+        result = self._exchange(
+            "push", "--quiet", "--no-verify", "--dry-run", self.name, f"+HEAD:{self.refs.branch}"
+        )
+        if result.timed_out:
+            raise self._silent(result)
+        if result.status != 0:
+            raise RemoteError(
+                f"Git remote {self.name!r} answers and takes no push ({result.complaint}): give "
+                "this user the right to write there, or name another remote."
+            )
+
     def push_consolidated(self, commit: str, replaceable: Collection[str]) -> bool:
         """Push the branch that a consolidation offers; say whether it stands there now.
 

@@ -82,12 +82,13 @@ def check_remote_is_named(study: str, remote: str | None) -> None:
 
 def say_local_tracking(study: str, remote: str | None, places: Places) -> None:
     """Say that nobody at another machine will see a deployment's run in MLflow."""
-    if places.tracking_is_local:
-        where = "lies in a clone that is thrown away after the run"
-    elif urlsplit(places.tracking_uri).scheme in ("sqlite", "file", ""):
-        where = "is a file of this machine alone"
-    else:
+    if not is_of_this_machine(places.tracking_uri):
         return
+    where = (
+        "lies in a clone that is thrown away after the run"
+        if places.tracking_is_local
+        else "is a file of this machine alone"
+    )
     events.publish(
         events.Notice(
             text=f"MLflow's store {where}: start the worker with NIGHTLAB_TRACKING_URI="
@@ -95,3 +96,8 @@ def say_local_tracking(study: str, remote: str | None, places: Places) -> None:
             f"from {remote} shows this session there."
         )
     )
+
+
+def is_of_this_machine(tracking_uri: str) -> bool:
+    """Whether MLflow's store is files, and neither a server nor a database."""
+    return urlsplit(tracking_uri).scheme in ("sqlite", "file", "")

@@ -8,6 +8,7 @@ import pytest
 from nightlab.corpus.climbmix import REPOSITORY, ClimbmixSource
 from nightlab.corpus.documents import stay_silent
 from nightlab.errors import CorpusError
+from tests.conftest import find_free_port
 from tests.corpus.conftest import Fault, FileServer
 
 FIRST = f"/datasets/{REPOSITORY}/resolve/main/shard_00000.parquet"
@@ -92,3 +93,21 @@ def test_the_corpora_of_the_version_before_are_found_again(tmp_path: Path) -> No
     assert ClimbmixSource(None, tmp_path).identity() == (
         "https://huggingface.co/datasets/karpathy/climbmix-400b-shuffle/resolve/main"
     )
+
+
+def test_a_hub_is_asked_for_its_first_shard_and_nothing_is_fetched(
+    file_server: FileServer, tmp_path: Path, shard: Shard
+) -> None:
+    climbmix = source(file_server, tmp_path)
+    with pytest.raises(CorpusError, match=r"cannot be had \(.*404.*climbmix:URL"):
+        climbmix.try_hub()
+    file_server.files[FIRST] = shard(0, 10)
+    climbmix.try_hub()
+    assert {asked.method for asked in file_server.requests} == {"HEAD"}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_hub_that_does_not_answer_is_said_with_its_address(tmp_path: Path) -> None:
+    address = f"http://127.0.0.1:{find_free_port()}"
+    with pytest.raises(CorpusError, match=f"{address}/datasets/.* cannot be had"):
+        ClimbmixSource(address, tmp_path).try_hub()

@@ -4,9 +4,11 @@ import pytest
 from pydantic import ValidationError
 
 from nightlab.corpus.climbmix import ClimbmixSource
+from nightlab.corpus.documents import collect, stay_silent
 from nightlab.corpus.embedded import EmbeddedSource
 from nightlab.corpus.files import FolderSource
-from nightlab.corpus.sources import CorpusRequest, find_source
+from nightlab.corpus.sources import BYTES_PER_TOKEN, CorpusRequest, find_source, text_at_most
+from nightlab.corpus.splits import divide
 from nightlab.errors import CorpusError
 
 
@@ -54,3 +56,32 @@ def test_vocabularies_that_do_not_fit_are_refused(vocab_size: int) -> None:
 def test_split_tokens_leave_room_for_the_last_target_of_each_row() -> None:
     assert request(evaluation_tokens=640).split_tokens == 10 * 65
     assert request(evaluation_tokens=641).split_tokens == 11 * 65
+
+
+def test_how_much_text_there_is_at_most_is_known_without_reading_it(tmp_path: Path) -> None:
+    folder = tmp_path / "texts"
+    (folder / "sub").mkdir(parents=True)
+    (folder / "a.md").write_bytes(b"a" * 300)
+    (folder / "sub" / "b").write_bytes(b"b" * 200)
+    (folder / ".hidden").write_bytes(b"c" * 100)
+    asked = request(f"path:{folder}")
+    assert asked.needed_bytes > 500
+    assert text_at_most(asked, tmp_path) == 500
+    (folder / "large.txt").write_bytes(b"d" * asked.needed_bytes)
+    found = text_at_most(asked, tmp_path)
+    assert found is not None
+    assert found >= asked.needed_bytes
+    (folder / "large.txt").write_bytes(b"d" * 2 * 10**6)
+    assert text_at_most(asked, tmp_path) == 10**6, "no more than the cap is taken in"
+    (folder / "c.parquet").touch()
+    assert text_at_most(asked, tmp_path) is None
+    assert text_at_most(request("climbmix"), tmp_path) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["texts"]
+
+
+def test_what_a_request_needs_is_what_dealing_the_documents_asks_for(tmp_path: Path) -> None:
+    asked = request(evaluation_tokens=6400)
+    documents = collect(["a b c"], tmp_path / "text", 10**6)
+    quota = int(asked.split_tokens * BYTES_PER_TOKEN)
+    with pytest.raises(CorpusError, match=rf"at least {asked.needed_bytes / 1e6:.2f} MB"):
+        divide(documents, quota, stay_silent)

@@ -1,0 +1,181 @@
+"""``nightlab doctor --fleet`` on real parts: each is broken, named, and mended as it says."""
+
+import json
+import re
+import shlex
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from prefect.settings import PREFECT_API_URL, temporary_settings
+
+from flows.fleet import examine_fleet
+from nightlab.settings import Places
+from tests.conftest import ROOT, find_free_port, git, nightlab_command
+from tests.flows.conftest import run_prefect, worker
+
+Findings = dict[str, dict[str, str]]
+"""By name; of several with one name, the last."""
+
+AS_ADA = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
+
+RESEARCH = ("deployment research/nightly", "deployment research/on-demand")
+DEPLOYMENTS = (
+    *RESEARCH,
+    *(f"deployment {flow}/on-demand" for flow in ("retry", "confirm", "consolidate")),
+)
+
+
+def doctor(clone: Path, environment: dict[str, str]) -> tuple[int, Findings]:
+    """Run the command as a user would; give its status and what it found."""
+    done = subprocess.run(
+        nightlab_command("doctor", "--fleet", "--json"),
+        cwd=clone,
+        # Nobody answers there: that the corpus cannot be had from here is said and no fault.
+        env={**environment, "HF_ENDPOINT": f"http://127.0.0.1:{find_free_port()}"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, {each["name"]: each for each in json.loads(done.stdout)}
+
+
+def commands_of(finding: dict[str, str]) -> list[str]:
+    return re.findall(r"`([^`]+)`", finding["remedy"])
+
+
+def mend(finding: dict[str, str], environment: dict[str, str], clone: Path) -> None:
+    """Run the first command that a finding names."""
+    assert finding["outcome"] == "bad", finding
+    program, *arguments = shlex.split(commands_of(finding)[0])
+    assert program == "prefect"
+    run_prefect(environment, clone, *arguments)
+
+
+@pytest.mark.slow
+def test_what_is_missing_is_found_and_mended_by_the_commands_that_are_named(
+    hub: Path, server: dict[str, str], tmp_path: Path
+) -> None:
+    status, found = doctor(hub, server)
+    assert status == 1
+    assert found["remote"]["outcome"] == found["prefect"]["outcome"] == "good"
+    assert "worker" not in found, "there is no pool to look into yet"
+    assert [found[name]["outcome"] for name in DEPLOYMENTS] == ["bad"] * len(DEPLOYMENTS)
+    assert found["tracking"]["outcome"] == "optional"
+
+    mend(found["work pool"], server, hub)
+    mend(found[RESEARCH[0]], server, hub)
+    status, found = doctor(hub, server)
+    assert status == 1
+    assert [found[name]["outcome"] for name in DEPLOYMENTS] == ["good"] * len(DEPLOYMENTS)
+    assert found[RESEARCH[0]]["found"] == "starts by its schedule"
+    assert commands_of(found["worker"]) == ["prefect worker start --pool gpu --limit 1"]
+    assert found["corpus"]["name"] == "corpus"
+
+    with worker(server, tmp_path):
+        await_worker(server["PREFECT_API_URL"])
+        status, found = doctor(hub, server)
+        assert {each["outcome"] for each in found.values()} == {"good", "optional"}
+        assert status == 0
+    status, found = doctor(hub, server)
+    assert "is paused" in found["work pool"]["found"]
+    mend(found["work pool"], server, hub)
+
+    change(server, "research/nightly", {"study": "s", "remote": "origin", "settings": {"hour": 7}})
+    change(server, "confirm/on-demand", {"study": "s", "remote": "backup"})
+    _, found = doctor(hub, server)
+    assert "hour" in found[RESEARCH[0]]["found"]
+    assert "'backup'" in found["deployment confirm/on-demand"]["found"]
+    mend(found[RESEARCH[0]], server, hub)
+    _, found = doctor(hub, server)
+    assert [found[name]["outcome"] for name in DEPLOYMENTS] == ["good"] * len(DEPLOYMENTS)
+
+    settings = {"preset": "h100", "corpus": "embedded"}
+    change(server, "research/nightly", {"study": "s", "remote": "origin", "settings": settings})
+    _, found = doctor(hub, server)
+    assert any("needs 503.57 MB of text" in each["found"] for each in found.values())
+
+
+def await_worker(api: str) -> None:
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline:
+        workers = httpx.post(f"{api}/work_pools/gpu/workers/filter", json={}, timeout=30).json()
+        if any(each["status"] == "ONLINE" for each in workers):
+            return
+        time.sleep(0.5)
+    pytest.fail("no worker came online")
+
+
+def change(environment: dict[str, str], name: str, parameters: dict[str, object]) -> None:
+    """Give a deployment other parameters, as somebody does on Prefect's page."""
+    api = environment["PREFECT_API_URL"]
+    known = httpx.get(f"{api}/deployments/name/{name}", timeout=30).json()
+    changes = {"parameters": parameters, "enforce_parameter_schema": False}
+    httpx.patch(f"{api}/deployments/{known['id']}", json=changes, timeout=30).raise_for_status()
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Places]:
+    """The places of a small clone with a bare origin, and no server; the test stands in it."""
+    hub = tmp_path / "clone"
+    (hub / "trainer").mkdir(parents=True)
+    (hub / "trainer" / "train.py").touch()
+    (hub / "prefect.yaml").write_bytes((ROOT / "prefect.yaml").read_bytes())
+    git(hub, "init", "-q", "-b", "main")
+    git(hub, "add", ".")
+    git(hub, *AS_ADA, "commit", "-qm", "Begin")
+    git(tmp_path, "init", "-q", "--bare", "hub.git")
+    git(hub, "remote", "add", "origin", (tmp_path / "hub.git").as_uri())
+    git(hub, "push", "-q", "origin", "main")
+    monkeypatch.chdir(hub)
+    with temporary_settings(restore_defaults={PREFECT_API_URL}):
+        yield Places.find(hub, {"NIGHTLAB_CACHE": str(tmp_path / "cache")})
+
+
+def found_here(places: Places) -> dict[str, tuple[str, str]]:
+    return {each.name: (each.outcome.value, each.found) for each in examine_fleet(places)}
+
+
+def test_without_a_server_the_rest_is_still_tried(alone: Places) -> None:
+    found = found_here(alone)
+    assert list(found) == ["remote", "prefect", "tracking"]
+    assert found["prefect"] == ("bad", "no server is configured")
+    assert found["remote"][0] == "good"
+    assert found["tracking"][0] == "optional"
+
+
+def test_a_remote_that_lacks_the_code_or_takes_no_push_is_said(
+    alone: Places, tmp_path: Path
+) -> None:
+    git(alone.root, *AS_ADA, "commit", "-qm", "New", "--allow-empty")
+    assert found_here(alone)["remote"][0] == "optional"
+    assert "another commit there" in found_here(alone)["remote"][1]
+    git(alone.root, "switch", "-qc", "unpushed")
+    assert found_here(alone)["remote"][0] == "bad"
+    git(alone.root, "config", "remote.origin.pushurl", (tmp_path / "gone.git").as_uri())
+    assert "takes no push" in found_here(alone)["remote"][1]
+    git(alone.root, "remote", "set-url", "origin", (tmp_path / "gone.git").as_uri())
+    assert found_here(alone)["remote"][0] == "bad"
+    git(alone.root, "remote", "remove", "origin")
+    assert "git remote add origin ADDRESS" in found_here(alone)["remote"][1]
+    assert "doctor" not in git(tmp_path / "hub.git", "for-each-ref")
+
+
+def test_servers_that_do_not_answer_are_named_without_their_passwords(
+    alone: Places,
+) -> None:
+    host = f"127.0.0.1:{find_free_port()}"
+    places = alone.model_copy(update={"tracking_uri": f"http://me:hidden@{host}"})
+    with temporary_settings({PREFECT_API_URL: f"http://me:hidden@{host}/api"}):
+        found = found_here(places)
+    for name, variable in (("prefect", "PREFECT_API_URL"), ("tracking", "NIGHTLAB_TRACKING_URI")):
+        outcome, said = found[name]
+        assert outcome == "bad"
+        assert host in said
+        assert f"start it, or correct {variable}" in said
+        assert "hidden" not in said
