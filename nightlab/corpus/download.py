@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Self, cast
 
-import httpx
-
 from nightlab.corpus.documents import Progress
 from nightlab.errors import CorpusError
 
@@ -50,6 +48,7 @@ def fetch(
         CorpusError: the server refuses, or all attempts failed.
         OSError: the folder cannot be written to, or the disk is full.
     """
+    import httpx
     from huggingface_hub import constants, hf_hub_download, hf_hub_url
     from huggingface_hub._local_folder import read_download_metadata
 
@@ -103,6 +102,7 @@ def ask(repository: str, name: str, *, endpoint: str | None, setting: str) -> No
     Raises:
         CorpusError: it does not answer, or has none.
     """
+    import httpx
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     address = hf_hub_url(repository, name, repo_type="dataset", endpoint=endpoint)
@@ -155,6 +155,7 @@ def _judged(error: Exception) -> tuple[str, bool]:
 
     Advice is left out, and the address that the library was led to, which is signed.
     """
+    import httpx
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     may_mend = not isinstance(error, LocalEntryNotFoundError | httpx.InvalidURL)
