@@ -6,11 +6,11 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
+from flows.opening import RETRIES, RETRY_DELAY_SECONDS, fetched_study, with_prefect, working_session
 from flows.pushing import push_or_say
 from flows.side_by_side import outcomes_of
 from nightlab import events
-from nightlab.ledger import ConfirmationRecord, Ledger, Remote, confirmations
+from nightlab.ledger import ConfirmationRecord, confirmations
 from nightlab.records import utc_now
 from nightlab.report import log_report, write_report
 from nightlab.settings import Places, SessionSettings, StudyName, recorded_settings
@@ -93,10 +93,9 @@ def confirm(
         remote: git remote to fetch the study from and push it to.
     """
     places = Places.find()
-    if remote is not None:
-        Remote(places.root, remote, study).fetch()
-    records = Ledger(places.root, study).records()
-    check_confirmable(study, records)
+    with fetched_study(study, remote, places) as ledger:
+        records = ledger.records()
+        check_confirmable(study, records)
     settings = recorded_settings(records[-1].settings)
     # No model is asked for anything here, so none has to be reachable.
     without_ideas = {"proposer": "knobs", "model": None, "command": None}

@@ -6,13 +6,13 @@ from typing import Annotated
 from prefect import flow
 from pydantic import Field
 
-from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
+from flows.opening import RETRIES, RETRY_DELAY_SECONDS, fetched_study, with_prefect, working_session
 from flows.pushing import push_or_say
 from flows.side_by_side import outcomes_of
 from nightlab import events
 from nightlab.errors import RemoteError
 from nightlab.judging.consolidating import FEWEST_PAIRS, MOST_PAIRS
-from nightlab.ledger import ConsolidationRecord, Ledger, Remote, offered_commits
+from nightlab.ledger import ConsolidationRecord, Ledger, offered_commits
 from nightlab.records import utc_now
 from nightlab.settings import Places, StudyName, recorded_settings
 from nightlab.study.consolidation import (
@@ -88,11 +88,9 @@ def consolidate(
         remote: git remote to fetch the study from and push it to.
     """
     places = Places.find()
-    if remote is not None:
-        Remote(places.root, remote, study).fetch()
-    ledger = Ledger(places.root, study)
-    records = ledger.records()
-    check_consolidatable(study, records)
+    with fetched_study(study, remote, places) as ledger:
+        records = ledger.records()
+        check_consolidatable(study, records)
     known = latest_consolidation(ledger)
     if known is not None and known.finished_at is not None and not again:
         _offer_or_say(ledger, known)

@@ -10,11 +10,13 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRunPolicy
 from prefect.runtime import flow_run
 
+from flows.deployed import require_remote, say_what_stays_here
 from flows.keys import read_api_key
 from flows.open_runs import close_killed_runs, close_runs_below
 from flows.outages import await_prefect, through_outages
 from flows.progress import session_progress
 from nightlab.errors import NightlabError, UsageError
+from nightlab.ledger import Ledger, Remote
 from nightlab.settings import Places, SessionSettings
 from nightlab.study.session import Session, open_session
 from tasks.prepare import prepare
@@ -32,14 +34,19 @@ def working_session(settings: SessionSettings) -> Iterator[Session]:
 
     It ends once Prefect's server can hear how. A person's mistake is not tried again: the
     next try would find it as it is.
+
+    Raises:
+        UsageError: settings that cannot work here, or a deployment's run without a remote.
     """
     identifier = flow_run.get_id() or ""
-    try:
+    with _mistakes_are_final():
+        require_remote(settings.study, settings.remote)
         key = read_api_key(settings.api_key_secret)
         with (
             open_session(settings, Places.find(), identifier=identifier, api_key=key) as session,
             session_progress(session),
         ):
+            say_what_stays_here(session)
             close_killed_runs(session)
             close_runs_below(session)
             prepare(session)
@@ -49,8 +56,30 @@ def working_session(settings: SessionSettings) -> Iterator[Session]:
                 _await_listener(session)
                 raise
             _await_listener(session)
+
+
+@contextmanager
+def fetched_study(study: str, remote: str | None, places: Places) -> Iterator[Ledger]:
+    """Look into a study that a run is to go on with, as it stands at the remote.
+
+    Raises:
+        UsageError: no such remote, or none for a deployment's run.
+        RemoteError: it did not answer.
+    """
+    with _mistakes_are_final():
+        require_remote(study, remote)
+        if remote is not None:
+            Remote(places.root, remote, study).fetch()
+        yield Ledger(places.root, study)
+
+
+@contextmanager
+def _mistakes_are_final() -> Iterator[None]:
+    """Have a run end with a person's mistake, whatever retries its flow has."""
+    try:
+        yield
     except UsageError:
-        _try_no_more(identifier)
+        _try_no_more(flow_run.get_id() or "")
         raise
 
 
@@ -70,7 +99,6 @@ def _await_listener(session: Session) -> None:
 
 
 def _try_no_more(identifier: str) -> None:
-    """Have Prefect let a run fail at once, whatever retries its flow has."""
     if not identifier:
         return
     with get_client(sync_client=True) as client:

@@ -4,11 +4,10 @@ from functools import partial
 
 from prefect import flow
 
-from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
+from flows.opening import RETRIES, RETRY_DELAY_SECONDS, fetched_study, with_prefect, working_session
 from flows.progress import show_trials
 from flows.pushing import push_or_say
 from flows.trial import record_of, trial
-from nightlab.ledger import Ledger, Remote
 from nightlab.records import TrialRecord
 from nightlab.settings import Places, StudyName, recorded_settings
 from nightlab.study.trial import check_retryable, number_of_retry, retry_proposal
@@ -32,10 +31,9 @@ def retry(study: StudyName, number: int, remote: str | None = None) -> TrialReco
         remote: git remote to fetch the study from and push it to.
     """
     places = Places.find()
-    if remote is not None:
-        Remote(places.root, remote, study).fetch()
-    earlier = Ledger(places.root, study).record(number)
-    check_retryable(earlier)
+    with fetched_study(study, remote, places) as ledger:
+        earlier = ledger.record(number)
+        check_retryable(earlier)
     settings = recorded_settings(earlier.settings)
     settings = settings.model_copy(update={"remote": remote or settings.remote, "trials": 1})
     with working_session(settings) as session:

@@ -1,10 +1,10 @@
 """Deployments on a real server with a real worker, and a schedule that must really fire."""
 
-import subprocess
-import sys
+import json
+import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -14,9 +14,12 @@ from flows.deployment import describe_clone
 from nightlab.errors import UsageError
 from nightlab.ledger import Ledger
 from nightlab.records import Reason
-from tests.conftest import git, make_clone, nightlab_environment, prefect_server
+from nightlab.sandbox.driver import may_have_gpu
+from tests.conftest import git
+from tests.flows.conftest import run_prefect, worker
 
-PREFECT = str(Path(sys.executable).parent / "prefect")
+SHORT = {"budget_seconds": 6, "startup_free_seconds": 60}
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
 def test_a_password_in_the_remotes_address_does_not_reach_the_deployment(
@@ -40,72 +43,119 @@ def test_a_clone_without_origin_cannot_be_deployed(
         describe_clone()
 
 
-@pytest.fixture
-def hub(tmp_path: Path) -> Path:
-    """A bare repository with the present code on its branch main."""
-    clone = make_clone(tmp_path / "clone")
-    git(tmp_path, "init", "-q", "--bare", "hub.git")
-    git(clone, "remote", "add", "origin", (tmp_path / "hub.git").as_uri())
-    git(clone, "push", "-q", "origin", "main")
-    return clone
-
-
-@pytest.fixture
-def server(tmp_path: Path, shared_cache: Path, free_port: int) -> Iterator[dict[str, str]]:
-    """The environment of a client of a Prefect server that runs for one test."""
-    api = f"http://127.0.0.1:{free_port}/api"
-    environment = nightlab_environment(
-        shared_cache,
-        {
-            "PREFECT_HOME": str(tmp_path / "prefect"),
-            "PREFECT_API_URL": api,
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-            "DO_NOT_TRACK": "1",
-            "PREFECT_CLI_PROMPT": "false",
-            "NIGHTLAB_TRACKING_URI": f"sqlite:///{tmp_path / 'mlflow.db'}",
-            "TZ": "Europe/Berlin",
-        },
-    )
-    own = {name: value for name, value in environment.items() if name != "PREFECT_API_URL"}
-    command = [PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(free_port)]
-    with prefect_server(command, own, api):
-        yield environment
-
-
 @pytest.mark.slow
 def test_the_nightly_schedule_fires_and_its_session_reaches_the_remote(
     hub: Path, server: dict[str, str], tmp_path: Path
 ) -> None:
     _every_minute(hub / "prefect.yaml")
-    _prefect(server, hub, "work-pool", "create", "gpu", "--type", "process")
-    _prefect(server, hub, "deploy", "--all")
-    inspected = _prefect(server, hub, "deployment", "inspect", "research/nightly")
+    run_prefect(server, hub, "work-pool", "create", "gpu", "--type", "process")
+    run_prefect(server, hub, "deploy", "--all")
+    inspected = run_prefect(server, hub, "deployment", "inspect", "research/nightly")
     assert "Europe/Berlin" in inspected
-    worker = subprocess.Popen(
-        [PREFECT, "worker", "start", "--pool", "gpu", "--limit", "1"],
-        cwd=tmp_path,
-        env=server,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
+    with worker(server, tmp_path):
         completed = _await_completed(server["PREFECT_API_URL"], deadline_seconds=300)
-    finally:
-        _prefect(server, hub, "work-pool", "pause", "gpu")  # No run at the next minute.
-        _end(worker)
     assert completed["auto_scheduled"]
     records = Ledger(tmp_path / "hub.git", "nightly").records()
     assert records[0].reason is Reason.BASELINE
     assert git(tmp_path / "hub.git", "rev-parse", "nightlab/nightly").strip() == records[0].commit
 
 
-def _end(worker: "subprocess.Popen[bytes]") -> None:
-    worker.terminate()
-    try:
-        worker.wait(timeout=30)
-    except subprocess.TimeoutExpired:  # Seen now and then: Prefect's worker lost the signal.
-        worker.kill()
-        worker.wait()
+@pytest.fixture
+def fleet(hub: Path, server: dict[str, str]) -> dict[str, str]:
+    """The file as it is shipped, deployed; the environment of a client."""
+    run_prefect(server, hub, "work-pool", "create", "gpu", "--type", "process")
+    run_prefect(server, hub, "deploy", "--all")
+    return server
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(may_have_gpu(), reason="the night that is shipped would run")
+def test_each_deployment_as_shipped_starts_and_says_in_a_sentence_what_does_not_fit(
+    fleet: dict[str, str], hub: Path, tmp_path: Path
+) -> None:
+    with worker(fleet, tmp_path):
+        no_gpu = _ended(fleet, _start(fleet, hub, "research/nightly"))
+        no_remote = _ended(fleet, _start(fleet, hub, "research/nightly", "--param", "remote=null"))
+        without_study = [
+            _ended(fleet, _start(fleet, hub, f"{name}/on-demand"))
+            for name in ("retry", "confirm", "consolidate")
+        ]
+        demanded = _start(fleet, hub, "research/on-demand")
+        _await_log(fleet, demanded, "Trial 0: ")
+        _cancel(fleet, demanded)
+    assert _sentence(no_gpu) == (
+        "The preset h100 needs a GPU and finds none: run it on a machine with a GPU, or take "
+        "--preset laptop."
+    )
+    assert "no remote is named that study 'nightly' could be pushed to" in _sentence(no_remote)
+    assert "--param remote=origin" in _sentence(no_remote)
+    for run in without_study:
+        assert "'on-demand'" in _sentence(run)
+    assert Ledger(tmp_path / "hub.git", "nightly").records() == ()
+
+
+@pytest.mark.slow
+def test_settings_of_one_run_leave_its_study_and_remote_alone(
+    fleet: dict[str, str], hub: Path, tmp_path: Path
+) -> None:
+    """One parameter on the command line once replaced the remote with it, and lost the study."""
+    given = f"settings={json.dumps({'preset': 'quick', 'trials': 0, **SHORT})}"
+    with worker(fleet, tmp_path):
+        run = _ended(fleet, _start(fleet, hub, "research/on-demand", "--param", given))
+    assert run["state_type"] == "COMPLETED", run["state"]["message"]
+    records = Ledger(tmp_path / "hub.git", "on-demand").records()
+    assert [record.reason for record in records] == [Reason.BASELINE]
+    assert records[0].budget_seconds == SHORT["budget_seconds"]
+    assert "MLflow's store is a file of this machine alone" in _log(fleet, run["id"])
+
+
+def _start(environment: dict[str, str], folder: Path, name: str, *options: str) -> str:
+    """Start a deployment as a user would; give the run's id."""
+    said = run_prefect(environment, folder, "deployment", "run", name, *options)
+    found = re.search(r"UUID: *([0-9a-f-]{36})", said)
+    assert found is not None, said
+    return found[1]
+
+
+def _ended(environment: dict[str, str], run: str) -> dict[str, Any]:
+    deadline = time.monotonic() + 300
+    address = f"{environment['PREFECT_API_URL']}/flow_runs/{run}"
+    while time.monotonic() < deadline:
+        found: dict[str, Any] = httpx.get(address, timeout=30).json()
+        if found["state_type"] in ENDED:
+            return found
+        time.sleep(1)
+    pytest.fail(f"the run has not ended: {found['state']}")
+
+
+def _sentence(run: dict[str, Any]) -> str:
+    """What a run that failed says."""
+    assert run["state_type"] == "FAILED", run["state"]
+    _, separator, sentence = run["state"]["message"].partition("UsageError: ")
+    assert separator, run["state"]["message"]
+    assert "\n" not in sentence
+    return str(sentence)
+
+
+def _log(environment: dict[str, str], run: str) -> str:
+    query = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
+    address = f"{environment['PREFECT_API_URL']}/logs/filter"
+    return "\n".join(each["message"] for each in httpx.post(address, json=query).json())
+
+
+def _await_log(environment: dict[str, str], run: str, text: str) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
+        if text in _log(environment, run):
+            return
+        time.sleep(1)
+    pytest.fail(_log(environment, run))
+
+
+def _cancel(environment: dict[str, str], run: str) -> None:
+    address = f"{environment['PREFECT_API_URL']}/flow_runs/{run}/set_state"
+    httpx.post(address, json={"state": {"type": "CANCELLING"}}, timeout=30).raise_for_status()
+    assert _ended(environment, run)["state_type"] == "CANCELLED"
 
 
 def _every_minute(path: Path) -> None:
@@ -113,23 +163,8 @@ def _every_minute(path: Path) -> None:
     nightly = document["deployments"][0]
     assert nightly["name"] == "nightly"
     nightly["schedules"][0]["cron"] = "* * * * *"
-    short = {"budget_seconds": 6, "startup_free_seconds": 60}
-    nightly["parameters"]["settings"].update(preset="quick", trials=0, **short)
+    nightly["parameters"]["settings"] = {"preset": "quick", "trials": 0, **SHORT}
     path.write_text(yaml.safe_dump(document))
-
-
-def _prefect(environment: dict[str, str], folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [PREFECT, "--no-prompt", *arguments],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def _await_completed(api: str, deadline_seconds: float) -> dict[str, object]:
