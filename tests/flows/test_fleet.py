@@ -1,9 +1,12 @@
 """``nightlab doctor --fleet`` on real parts: each is broken, named, and mended as it says."""
 
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,9 +60,39 @@ def mend(finding: dict[str, str], environment: dict[str, str], clone: Path) -> N
     run_prefect(environment, clone, *arguments)
 
 
+@pytest.fixture
+def mlflow_address(tmp_path: Path) -> Iterator[str]:
+    """A real MLflow server, perhaps still starting."""
+    port = find_free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
+    command += ["--backend-store-uri", f"sqlite:///{tmp_path / 'served.db'}"]
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    yield f"http://127.0.0.1:{port}"
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(timeout=30)
+
+
+def await_answer(address: str) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(address, timeout=5).is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.5)
+    pytest.fail(f"nobody answers at {address}")
+
+
 @pytest.mark.slow
 def test_what_is_missing_is_found_and_mended_by_the_commands_that_are_named(
-    hub: Path, server: dict[str, str], tmp_path: Path
+    hub: Path, mlflow_address: str, server: dict[str, str], tmp_path: Path
 ) -> None:
     status, found = doctor(hub, server)
     assert status == 1
@@ -77,9 +110,12 @@ def test_what_is_missing_is_found_and_mended_by_the_commands_that_are_named(
     assert commands_of(found["worker"]) == ["prefect worker start --pool gpu --limit 1"]
     assert found["corpus"]["name"] == "corpus"
 
+    await_answer(f"{mlflow_address}/health")
     with worker(server, tmp_path):
         await_worker(server["PREFECT_API_URL"])
-        status, found = doctor(hub, server)
+        status, found = doctor(hub, {**server, "NIGHTLAB_TRACKING_URI": mlflow_address})
+        assert found["tracking"]["outcome"] == "good"
+        assert mlflow_address in found["tracking"]["found"]
         assert {each["outcome"] for each in found.values()} == {"good", "optional"}
         assert status == 0
     status, found = doctor(hub, server)
