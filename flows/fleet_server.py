@@ -167,7 +167,8 @@ def _schedule(declared: Declared, found: DeploymentResponse, name: str) -> Findi
             found=f"its remote is {remote!r}, and a worker's clone has 'origin' alone",
             remedy=f"`remote: origin` among its parameters in prefect.yaml, then {DEPLOY}",
         )
-    if found.parameter_openapi_schema != parameter_schema(declared.flow).model_dump_for_openapi():
+    here = parameter_schema(declared.flow).model_dump_for_openapi()
+    if _filled(found.parameter_openapi_schema) != _filled(here):
         return Finding(
             name=name,
             outcome=Outcome.OPTIONAL,
@@ -195,6 +196,11 @@ def with_version(name: str, address: str, there: str, here: str) -> Finding:
         found=f"{address} answers, version {there}",
         remedy="" if is_same else f"start it from a clone's .venv, which has version {here}",
     )
+
+
+def _filled(schema: dict[str, Any] | None) -> dict[str, Any]:
+    """A form without its empty parts, which the server leaves out."""
+    return {name: part for name, part in (schema or {}).items() if part}
 
 
 @contextmanager

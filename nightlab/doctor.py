@@ -80,6 +80,9 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
         Outcome.BAD: Text("bad", style="red"),
     }
     table = Table(box=None, padding=(0, 1), show_header=False)
+    for _ in ("name", "outcome"):
+        table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for finding in findings:
         said = Text(finding.found)
         if finding.remedy:
