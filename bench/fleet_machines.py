@@ -121,7 +121,7 @@ class Fleet:
         if self._postgres is not None:
             database = self._postgres.address("asyncpg", "prefect")
             prefect["PREFECT_API_DATABASE_CONNECTION_URL"] = database
-            mlflow = self._postgres.address("psycopg", "mlflow")
+            mlflow = self._postgres.address("psycopg2", "mlflow")
         at = ["--host", "127.0.0.1", "--port"]
         self.prefect = Service(
             [str(BIN / "prefect"), "server", "start", *at, str(prefect_port)],
