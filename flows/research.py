@@ -32,7 +32,7 @@ from nightlab.study.prefetch import await_idea, is_prefetched
 from nightlab.study.session import Session, begin_study
 from nightlab.study.steering import Steering
 from nightlab.study.trial import baseline_proposal, keep_unanswered
-from tasks.finished import finished
+from tasks.finished import finished, result_of
 from tasks.report import report
 
 DEFAULTS = Settings()
@@ -210,7 +210,7 @@ def _pause_or_stop(session: Session) -> None:
 
 def _summary(session: Session, stopped: str) -> SessionSummary:
     session.tracker.flush(timeout_seconds=60)
-    files = report(session)
+    files = result_of(report(session))
     records = session.ledger.records()
     baseline, incumbent = find_baseline(records), standing_record(records)
     if baseline is None or incumbent is None:

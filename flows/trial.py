@@ -35,6 +35,7 @@ from nightlab.study.trial import (
     with_unanswered,
 )
 from tasks.evaluate import evaluate
+from tasks.finished import result_of
 from tasks.preflight import preflight, repair
 from tasks.propose import propose, propose_ahead
 from tasks.record import record
@@ -103,7 +104,7 @@ def _proposed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
     if not is_applied(mark):
         with clock("propose"):
             _say(mark, "propose", session.proposer.name)
-            idea = mark.proposal or propose(session, mark)
+            idea = mark.proposal or result_of(propose(session, mark))
             mark = apply_proposal(session, mark, idea)
         push_or_say(session)
     track_start(session, mark)
@@ -116,7 +117,7 @@ def _rehearsed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
         if preflight_due(session, mark):
             with clock("preflight"):
                 _say(mark, "preflight")
-                mark = note_preflight(session, mark, preflight(session, mark))
+                mark = note_preflight(session, mark, result_of(preflight(session, mark)))
         if not is_repairable(mark):
             return mark
         with clock("propose"):

@@ -116,7 +116,7 @@ def test_what_is_missing_is_found_and_mended_by_the_commands_that_are_named(
         status, found = doctor(hub, {**server, "NIGHTLAB_TRACKING_URI": mlflow_address})
         assert found["tracking"]["outcome"] == "good"
         assert mlflow_address in found["tracking"]["found"]
-        assert {each["outcome"] for each in found.values()} == {"good", "optional"}
+        assert {each["outcome"] for each in found.values()} <= {"good", "optional"}
         assert status == 0
     status, found = doctor(hub, server)
     assert "is paused" in found["work pool"]["found"]
