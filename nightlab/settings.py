@@ -334,6 +334,8 @@ class Places(Frozen):
     """MLflow's store; a file in mlruns/ unless an address is set."""
     mlruns: Path
     """Reports, and MLflow's store where it is local."""
+    locks: Path | None = None
+    """Locks of devices, where a folder for them is named: see nightlab/sandbox/lane_lock.py."""
 
     @classmethod
     def find(cls, root: Path | None = None, env: Mapping[str, str] | None = None) -> "Places":
@@ -352,7 +354,7 @@ class Places(Frozen):
                 "Nightlab runs inside a git clone of itself (a folder with .git and "
                 f"{TRAINER_FILE}), and found none at {start} or above: cd into your clone."
             )
-        cache = environment.get("NIGHTLAB_CACHE")
+        cache, locks = environment.get("NIGHTLAB_CACHE"), environment.get("NIGHTLAB_LOCKS")
         mlruns = folder / "mlruns"
         local = f"sqlite:///{mlruns / 'mlflow.db'}"
         tracking = environment.get("NIGHTLAB_TRACKING_URI") or environment.get(
@@ -363,6 +365,7 @@ class Places(Frozen):
             cache=Path(cache).expanduser() if cache else platformdirs.user_cache_path("nightlab"),
             tracking_uri=tracking or local,
             mlruns=mlruns,
+            locks=Path(locks).expanduser() if locks else None,
         )
 
     @property

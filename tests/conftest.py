@@ -82,6 +82,8 @@ def nightlab_environment(cache: Path, extra: Mapping[str, str] | None = None) ->
     return {
         **kept,
         "NIGHTLAB_CACHE": str(cache),
+        # Not those of the machine, on which other tests train at the same time.
+        "NIGHTLAB_LOCKS": str(cache / "locks"),
         "PREFECT_HOME": str(cache / "prefect"),
         "MLFLOW_DISABLE_TELEMETRY": "true",
         **(extra or {}),

@@ -39,6 +39,7 @@ CARDS = (
 
 # What the engine's look at torch calls, and nothing more.
 _TORCH = """
+import os
 import time
 from types import SimpleNamespace as Namespace
 
@@ -51,16 +52,42 @@ class DeferredCudaCallError(Exception):
     pass
 
 
+# The GPUs that CUDA_VISIBLE_DEVICES shows, by the driver's rules: a list of numbers or of
+# identifiers, as it begins, that ends at what is none of them; one that is named twice spoils it.
+def seen():
+    here = {gpus!r}
+    identifiers = [
+        ("MIG-" if " MIG " in name else "GPU-") + f"0000-{{index}}"
+        for index, (name, _) in enumerate(here)
+    ]
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is None:
+        return list(range(len(here)))
+    by_number = not asked.startswith(("GPU-", "MIG-"))
+    names = [str(index) for index in range(len(here))] if by_number else identifiers
+    found = []
+    for word in asked.split(","):
+        if word.strip() not in names:
+            break
+        index = names.index(word.strip())
+        if index in found:
+            return []
+        found.append(index)
+    return found
+
+
 def init():
     if {cuda!r} is None:
         raise AssertionError("Torch not compiled with CUDA enabled")
     if {start!r}:
         raise RuntimeError({start!r})
+    if {gpus!r} and not seen():
+        raise RuntimeError("No CUDA GPUs are available")
 
 
 def properties(index):
-    name, memory_mb = {gpus!r}[index]
-    return Namespace(name=name, total_memory=memory_mb * 2**20, uuid=f"0000-{{index}}")
+    name, memory_mb = {gpus!r}[seen()[index]]
+    return Namespace(name=name, total_memory=memory_mb * 2**20, uuid=f"0000-{{seen()[index]}}")
 
 
 def ones(*size, device=None, dtype=None):
@@ -80,7 +107,7 @@ def set_num_threads(count):
 cuda = Namespace(
     DeferredCudaCallError=DeferredCudaCallError,
     init=init,
-    device_count=lambda: len({gpus!r}),
+    device_count=lambda: len(seen()),
     get_device_properties=properties,
     set_device=lambda index: None,
     is_bf16_supported=lambda including_emulation: {has_bfloat16!r},

@@ -107,6 +107,8 @@ def test_the_environment_moves_the_cache_and_the_tracking_server(tmp_path: Path)
     assert places.cache == tmp_path / "c"
     assert places.tracking_uri == "http://m:5000"
     assert not places.tracking_is_local
+    assert places.locks is None
+    assert Places.find(root, env={"NIGHTLAB_LOCKS": "~/l"}).locks == Path.home() / "l"
     assert Places.find(root, env={"MLFLOW_TRACKING_URI": "http://m:1"}).tracking_uri == "http://m:1"
 
 

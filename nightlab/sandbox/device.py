@@ -13,8 +13,9 @@ from typing import Literal
 from pydantic import ValidationError
 
 from nightlab.errors import UsageError
+from nightlab.events import Notice, publish
 from nightlab.records import Frozen
-from nightlab.sandbox.driver import MACHINE, has_gpu, why_unusable
+from nightlab.sandbox.driver import MACHINE, VISIBLE, are_hidden, has_gpu, why_unusable
 from nightlab.sandbox.peaks import peak_flops
 
 PROBE_SECONDS = 120
@@ -121,6 +122,11 @@ class Device(Frozen):
         """What names the GPU to its driver and tools: its identifier, else its number."""
         return self.uuid or self.name.partition(":")[2]
 
+    @property
+    def identity(self) -> str:
+        """What it is called on this machine, whoever asks and whatever GPUs are visible to them."""
+        return self.uuid or self.name
+
 
 class _Gpu(Frozen):
     name: str
@@ -152,7 +158,8 @@ def detect_device(
     """Find the device that was asked for.
 
     Args:
-        wanted: ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        wanted: ``auto`` (the first GPU, else the CPU), ``cpu``, ``cuda`` or ``cuda:N``: the GPU
+            that comes N-th, from 0, of those that ``CUDA_VISIBLE_DEVICES`` shows.
         threads: for torch; by default 1 on a CPU, and beside a GPU one for each core.
         machine: the root of the files that tell of the machine's GPUs.
 
@@ -164,7 +171,11 @@ def detect_device(
     kind, _, number = wanted.partition(":")
     cores = len(os.sched_getaffinity(0))
     found = _ask_torch(wanted, threads or 1)
-    if kind != "cpu" and found.problem and (found.gpus or has_gpu(machine)):
+    hidden = kind == "auto" and are_hidden() and not found.gpus and has_gpu(machine)
+    if hidden:
+        text = f"{VISIBLE} is {os.environ[VISIBLE]!r} and hides every GPU: training on the CPU."
+        publish(Notice(text=text))
+    elif kind != "cpu" and found.problem and (found.gpus or has_gpu(machine)):
         raise UsageError(
             why_unusable(
                 found.problem, torch_version=str(found.torch), cuda=found.cuda, machine=machine
@@ -181,8 +192,8 @@ def detect_device(
     if index >= len(found.gpus):
         raise UsageError(
             f"The device {wanted!r} was asked for, and torch {found.torch} sees "
-            f"{len(found.gpus)} CUDA devices: check `nvidia-smi` and that torch is a CUDA build, "
-            "or use --device cpu."
+            f"{len(found.gpus)} CUDA devices{_shown_by()}: check `nvidia-smi` and that torch is a "
+            "CUDA build, or use --device cpu."
         )
     gpu = found.gpus[index]
     return Device(
@@ -211,6 +222,12 @@ def check_device_name(wanted: str) -> None:
             f"A device is 'auto', 'cpu', 'cuda' or 'cuda:N', and {wanted!r} was asked for: "
             "set --device to one of them."
         )
+
+
+def _shown_by() -> str:
+    """What limits the GPUs that are seen, as a clause."""
+    visible = os.environ.get(VISIBLE)
+    return "" if visible is None else f" (with {VISIBLE}={visible!r}, whose first is cuda:0)"
 
 
 def _ask_torch(wanted: str, threads: int) -> _Found:

@@ -6,6 +6,9 @@ from pathlib import Path
 
 MACHINE = Path("/")
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Names the GPUs that programs see, by number or identifier: the driver's own variable."""
+
 # The oldest driver that runs programs made for a major version of CUDA: NVIDIA, "CUDA
 # Compatibility", minor version compatibility.
 _OLDEST_DRIVER = {11: 450, 12: 525, 13: 580}
@@ -28,6 +31,16 @@ def may_have_gpu(machine: Path = MACHINE) -> bool:
     """
     others = (machine / "dev" / name for name in ("dxg", "kfd"))
     return has_gpu(machine) or any(other.exists() for other in others)
+
+
+def are_hidden() -> bool:
+    """Whether every GPU is hidden on purpose: by an empty list, or one that begins with -1.
+
+    Where the list begins with anything else that is no GPU, or names one twice, the driver shows
+    none either, and that is a mistake.
+    """
+    first = os.environ.get(VISIBLE, "0").partition(",")[0].strip()
+    return not first or re.fullmatch(r"-\d+", first) is not None
 
 
 def device_nodes(machine: Path = MACHINE) -> dict[int, str]:
@@ -112,7 +125,7 @@ def _fitting(driver: int | None) -> str:
 
 
 def _remedy(problem: str, cuda: str, machine: Path) -> str:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    visible = os.environ.get(VISIBLE)
     if "no kernel image" in problem:
         other, _ = _OLD if int(cuda.partition(".")[0]) > 12 else _NEW
         return f"run `make setup TORCH={other}`, the build for other generations of cards"
@@ -121,5 +134,8 @@ def _remedy(problem: str, cuda: str, machine: Path) -> str:
     if not device_nodes(machine):
         return "give this container the GPU, as by `docker run --gpus all`"
     if visible is not None and "No CUDA GPUs" in problem:
-        return f"unset CUDA_VISIBLE_DEVICES, which is {visible!r}"
+        return (
+            f"unset {VISIBLE}, which is {visible!r}, or have it name GPUs that `nvidia-smi -L` "
+            "lists, each once"
+        )
     return "check what `nvidia-smi` says"

@@ -8,15 +8,12 @@ import hashlib
 import os
 import platform
 import threading
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from nightlab import __version__, events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
@@ -31,6 +28,7 @@ from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.sandbox.endable import EndableSandbox
+from nightlab.sandbox.lane_lock import lane_lock, lock_folder
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
 from nightlab.study.checks import check_settings, first_file
 from nightlab.study.conditions import (
@@ -55,7 +53,6 @@ MOST_LANES = 2
 """A trial has no use for more: a candidate and its twin, or two pairs of which one may be for
 nothing. Always the same number, since trainings side by side share caches, and a core alone is
 faster: pairs are to be trained alike."""
-LANE_POLL_SECONDS = 0.2
 
 ENGINE_FILES = ("nightlab", "trainer/runtime.py", "trainer/score.py")
 
@@ -80,6 +77,8 @@ class Session:
     engine_version: str
     work: Path
     """A folder for checkpoints between training and evaluation; removed at the end."""
+    locks: Path
+    """Where the devices of this machine are locked."""
     startup_free_seconds: float | None = None
     """Start-up that is not charged to a training's budget, as measured of the baseline; None
     before that: what the settings say."""
@@ -198,7 +197,9 @@ def open_session(
         check_device(device, find_baseline(records))
         say_unknown_peak(device)
         require_compiler(settings)
-        with device_lock(places, device) if device.kind == "cuda" else nullcontext():
+        locks = lock_folder(places)
+        # What tries a GPU would disturb who trains on it.
+        with lane_lock(locks, device) if device.kind == "cuda" else nullcontext():
             sandbox = choose_sandbox(
                 settings.trust_candidate,
                 require_rung=settings.require_rung,
@@ -225,6 +226,7 @@ def open_session(
             spending=spending,
             engine_version=version,
             work=work,
+            locks=locks,
         )
         stack.callback(session.close)
         session.startup_free_seconds = free_startup(settings, records, session.place)
@@ -321,54 +323,10 @@ def engine_version(root: Path) -> str:
 
 @contextmanager
 def device_turn(session: Session) -> Iterator[None]:
-    """Hold a lane: one training at a time on each GPU or core, whoever starts it on this machine.
-
-    Lock files rather than Prefect's slots: a device belongs to one machine, and the kernel
-    frees the lock at once when its holder is killed.
-    """
+    """Hold a lane of the session's device: see nightlab/sandbox/lane_lock.py."""
     waiting = session.sandbox.require_open
-    with device_lock(session.places, session.device, session.lanes, waiting):
+    with lane_lock(session.locks, session.device, session.lanes, waiting):
         yield
-
-
-@contextmanager
-def device_lock(
-    places: Places, device: Device, lanes: int = 1, while_waiting: Callable[[], None] | None = None
-) -> Iterator[None]:
-    """The same before there is a session: what tries a GPU would disturb who trains on it.
-
-    Args:
-        places: where the lock files are.
-        device: whose lane is asked for.
-        lanes: how many it has.
-        while_waiting: called now and then; what it raises ends the wait.
-    """
-    folder = places.cache / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    name = device.name.replace(":", "-")
-    locks = [filelock.FileLock(folder / f"device-{name}-{lane}.lock") for lane in range(lanes)]
-    lock = _first_free(locks)
-    if lock is None:
-        events.publish(events.Notice(text=f"Waiting for {device.name}: it is in use."))
-    while lock is None:
-        time.sleep(LANE_POLL_SECONDS)
-        if while_waiting is not None:
-            while_waiting()
-        lock = _first_free(locks)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _first_free(locks: list[filelock.FileLock]) -> filelock.FileLock | None:
-    for lock in locks:
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            continue
-        return lock
-    return None
 
 
 def flat_settings(settings: SessionSettings) -> Mapping[str, Any]:

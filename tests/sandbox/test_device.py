@@ -2,6 +2,7 @@ import os
 
 import pytest
 
+from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.sandbox.device import Device, detect_device
 from tests.machine_samples import CARDS, write_machine, write_torch
@@ -127,3 +128,93 @@ def test_without_a_gpu_the_cpu_is_taken_without_a_word(torch_folder, tmp_path):
     assert detect_device(machine=machine).name == "cpu"
     with pytest.raises(UsageError, match="sees 0 CUDA devices"):
         detect_device("cuda", machine=machine)
+
+
+@pytest.fixture
+def three_gpus(torch_folder, tmp_path):
+    """A machine with three of them; the files of its driver."""
+    write_torch(torch_folder, *[("NVIDIA H100 80GB HBM3", 81_079)] * 3)
+    return write_machine(tmp_path / "machine", {k: f"GPU-0000-{k}" for k in range(3)}, "580.65.06")
+
+
+@pytest.mark.parametrize(
+    ("visible", "wanted", "identity"),
+    [
+        (None, "cuda:1", "GPU-0000-1"),
+        ("1", "auto", "GPU-0000-1"),
+        ("1", "cuda", "GPU-0000-1"),
+        ("2,0", "cuda:0", "GPU-0000-2"),
+        ("2,0", "cuda:1", "GPU-0000-0"),
+        (" 2 , 1", "cuda:1", "GPU-0000-1"),
+        ("GPU-0000-2", "auto", "GPU-0000-2"),
+        ("GPU-0000-2,GPU-0000-1", "cuda:1", "GPU-0000-1"),
+        ("1,-1,2", "auto", "GPU-0000-1"),
+        ("1,9,2", "auto", "GPU-0000-1"),
+        ("GPU-0000-1,1", "auto", "GPU-0000-1"),
+    ],
+)
+def test_a_number_counts_the_gpus_that_are_visible(
+    three_gpus, monkeypatch, visible, wanted, identity
+):
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = detect_device(wanted, machine=three_gpus)
+    assert found.identity == found.selector == identity
+
+
+def test_a_visible_part_of_a_gpu_is_known_by_its_own_identifier(
+    torch_folder, tmp_path, monkeypatch
+):
+    write_torch(torch_folder, *[("NVIDIA H100 80GB HBM3 MIG 1g.10gb", 9_856)] * 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-0000-1")
+    assert detect_device(machine=write_machine(tmp_path / "machine")).identity == "MIG-0000-1"
+
+
+@pytest.mark.parametrize("visible", ["1", "2,-1", "GPU-0000-1"])
+def test_a_number_beyond_those_is_refused_by_the_variables_name(three_gpus, monkeypatch, visible):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    sentence = (
+        rf"sees 1 CUDA devices \(with CUDA_VISIBLE_DEVICES='{visible}', whose first is cuda:0"
+    )
+    with pytest.raises(UsageError, match=sentence):
+        detect_device("cuda:1", machine=three_gpus)
+
+
+@pytest.mark.parametrize("visible", ["", "-1,0"])
+def test_gpus_that_are_hidden_on_purpose_are_left_alone_and_it_is_said(
+    three_gpus, monkeypatch, visible
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    heard = []
+    with events.listening(heard.append):
+        assert detect_device(machine=three_gpus).name == "cpu"
+    assert [each.text for each in heard] == [
+        f"CUDA_VISIBLE_DEVICES is {visible!r} and hides every GPU: training on the CPU."
+    ]
+    with pytest.raises(UsageError, match="unset CUDA_VISIBLE_DEVICES, which is"):
+        detect_device("cuda", machine=three_gpus)
+
+
+@pytest.mark.parametrize(
+    "visible", ["0,0", "9", "GPU-0000-7", "NoDevFiles", "GPU-0000-1,GPU-0000-1"]
+)
+def test_a_list_that_shows_none_by_mistake_is_no_reason_to_train_on_the_cpu(
+    three_gpus, monkeypatch, visible
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(
+        UsageError, match=rf"which is '{visible}', or have it name GPUs that .*once"
+    ):
+        detect_device(machine=three_gpus)
+
+
+def test_hiding_what_is_not_there_is_not_worth_a_word(torch_folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    write_torch(torch_folder, start="Found no NVIDIA driver on your system.")
+    heard = []
+    with events.listening(heard.append):
+        machine = write_machine(tmp_path / "machine")
+        assert detect_device(machine=machine).name == "cpu"
+    assert heard == []

@@ -2,7 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.sandbox.driver import driver_version, has_gpu, minor_number, why_unusable
+from nightlab.sandbox.driver import (
+    are_hidden,
+    driver_version,
+    has_gpu,
+    minor_number,
+    why_unusable,
+)
 from tests.machine_samples import write_machine
 
 UUIDS = {0: "GPU-aaaa", 1: "GPU-bbbb"}
@@ -91,3 +97,27 @@ def test_gpus_that_were_hidden_are_said_to_be(
         (machine / "dev" / f"nvidia{minor}").unlink()
     said = why_unusable(problem, torch_version="2", cuda="13.0", machine=machine)
     assert "--gpus all" in said
+
+
+@pytest.mark.parametrize(
+    ("visible", "hidden"),
+    [
+        (None, False),
+        ("", True),
+        (" ", True),
+        ("-1", True),
+        (" -1 , 0", True),
+        ("0", False),
+        ("0,-1", False),
+        ("-", False),
+        ("NoDevFiles", False),
+        ("GPU-aaaa", False),
+    ],
+)
+def test_an_empty_list_or_minus_one_hides_all_on_purpose(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, hidden: bool
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert are_hidden() == hidden

@@ -474,7 +474,7 @@ class TestOnce:
     def study(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         made = session(begun(), work=tmp_path, lanes=2)
         made.device = Device(name="cpu", description="test", threads=1)
-        made.places = SimpleNamespace(cache=tmp_path)
+        made.locks = tmp_path
         made.ready_corpus = SimpleNamespace(vocab_size=64)
         made.sandbox = EndableSandbox(SimpleNamespace())
         made.heard = []

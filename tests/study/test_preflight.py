@@ -78,7 +78,7 @@ def dry_run(sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
             device=Device(name=device, description="test", threads=1),
             ledger=SimpleNamespace(source=lambda commit: source),
             ready_corpus=SimpleNamespace(vocab_size=64),
-            places=SimpleNamespace(cache=tmp_path),
+            locks=tmp_path,
             sandbox=sandbox,
             work=tmp_path,
             lanes=1,
