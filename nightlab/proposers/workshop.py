@@ -8,14 +8,13 @@ settings can name programs), and no link is followed.
 
 import os
 import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightlab.proposers.texts import one_line
-from nightlab.sandbox.scratch import remove_tree
+from nightlab.sandbox.owned_folder import temporary_folder
 from nightlab.settings import TRAINER_FILE
 from nightlab.source.candidate import MAX_SOURCE_BYTES
 
@@ -134,8 +133,7 @@ def open_workshop(texts: Mapping[str, str]) -> Iterator[Workshop]:
     """
     import git
 
-    folder = Path(tempfile.mkdtemp(prefix="nightlab-command-"))
-    try:
+    with temporary_folder("command") as folder:
         files = {name: text.encode("utf-8", "replace") for name, text in texts.items()}
         for name, data in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -145,5 +143,3 @@ def open_workshop(texts: Mapping[str, str]) -> Iterator[Workshop]:
             repository.index.add(list(files))
             repository.index.commit("The incumbent", author=author, committer=author)
         yield Workshop(folder=folder, files=files)
-    finally:
-        remove_tree(folder)

@@ -13,7 +13,6 @@ import json
 import os
 import secrets
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +27,7 @@ from nightlab.errors import SandboxError, SandboxUnavailable
 from nightlab.records import Escape
 from nightlab.sandbox.attempts.program import MARK
 from nightlab.sandbox.job import Layout
+from nightlab.sandbox.owned_folder import temporary_folder
 from nightlab.sandbox.protocol import Channel, Deadline
 
 SECONDS = 60.0
@@ -88,8 +88,7 @@ class Bait:
     @classmethod
     def _lay(cls, stack: contextlib.ExitStack) -> Self:
         token = secrets.token_hex(16)
-        folder = Path(tempfile.mkdtemp(prefix="nightlab-bait-"))
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder = stack.enter_context(temporary_folder("bait"))
         folder.chmod(0o777)
         for name, mode in (("readable", 0o444), ("writable", 0o666), ("owned", 0o600)):
             (folder / name).write_text(token, encoding="utf-8")

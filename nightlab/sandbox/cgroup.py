@@ -23,6 +23,7 @@ from pathlib import Path
 
 from nightlab.errors import SandboxError
 from nightlab.sandbox.environment import Limits
+from nightlab.sandbox.process_tree import stat_fields
 
 ENDING_SECONDS = 10.0
 _PREFIX = "nightlab-"
@@ -205,7 +206,8 @@ def _own_path() -> str | None:
 
 
 def _new_path(parent: Path) -> Path:
-    return parent / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    pid = os.getpid()
+    return parent / f"{_PREFIX}{pid}-{_started(pid)}-{secrets.token_hex(4)}"
 
 
 def _may_use(parent: Path) -> bool:
@@ -224,8 +226,14 @@ def _may_use(parent: Path) -> bool:
 
 def _sweep(parent: Path) -> None:
     for path in parent.glob(f"{_PREFIX}*"):
-        engine = path.name.removeprefix(_PREFIX).partition("-")[0]
-        if engine.isdigit() and not os.path.exists(f"/proc/{engine}"):
+        engine, _, rest = path.name.removeprefix(_PREFIX).partition("-")
+        if engine.isdigit() and _started(int(engine)) != rest.partition("-")[0]:
             # One that still has processes stays: its engine may live in another container.
             with suppress(OSError):
                 path.rmdir()
+
+
+def _started(pid: int) -> str:
+    """When a process began, in ticks since the machine's: its id is used again after its end."""
+    fields = stat_fields(pid)
+    return fields[19].decode() if fields else "never"

@@ -4,31 +4,27 @@ Every job has a folder of its own, with copies of all that it may read, so that 
 outside depends on its permissions::
 
     nightlab-jobs-UID/            the engine's alone; as root 0711, so that it can be crossed
-      .lock                       held while folders are made and swept
       xxxxxxxx/                   a random name; as root 0710 and the job's group's
         .alive                    locked by the engine for as long as the job lives
         trainer/  candidate/  weights/      what the job may read
         work/                     the only place that it may write to
           tmp/                    temporary files, where the sandbox has no other place
 
-The kernel frees a lock when its holder dies, however it dies. So a folder whose
-``.alive`` is not locked was left by a kill, and the next start sweeps it away.
+A folder that a kill left is swept away at the next start: see owned_folder.py.
 """
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from nightlab.errors import SandboxError
 from nightlab.sandbox.device import Device
+from nightlab.sandbox.owned_folder import claim, sweep
 from nightlab.sandbox.scratch import remove_tree
 
 CHECKPOINT = "checkpoint.pt"
@@ -113,12 +109,8 @@ class JobFolder:
         """
         try:
             root = _jobs_root(crossed=owner is not None)
-            with _locked(root):
-                _sweep(root)
-                path = Path(tempfile.mkdtemp(dir=root))
-                lock = os.open(path / ".alive", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            folder = cls(path, lock)
+            sweep(root)
+            folder = cls(*claim(root))
             folder._fill(job, owner)
         except OSError as error:
             raise SandboxError(
@@ -259,33 +251,3 @@ def _jobs_root(*, crossed: bool) -> Path:
     if crossed:
         root.chmod(0o711)
     return root
-
-
-@contextmanager
-def _locked(root: Path) -> Iterator[None]:
-    lock = os.open(root / ".lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(lock)
-
-
-def _sweep(root: Path) -> None:
-    for path in root.iterdir():
-        if path.is_dir() and not _is_alive(path):
-            remove_tree(path)
-
-
-def _is_alive(path: Path) -> bool:
-    try:
-        lock = os.open(path / ".alive", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(lock)
-    return False

@@ -29,6 +29,7 @@ from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.sandbox.endable import EndableSandbox
 from nightlab.sandbox.lane_lock import lane_lock, lock_folder
+from nightlab.sandbox.owned_folder import sweep_temporary
 from nightlab.settings import TRAINER_FILE, Places, SessionSettings
 from nightlab.study.checks import check_settings, first_file
 from nightlab.study.conditions import (
@@ -210,7 +211,8 @@ def open_session(
         version = engine_version(places.root)
         say_new_engine(version, records)
         say_new_rule(records)
-        work = stack.enter_context(work_folder(places.cache, settings.study, hold.note.clone))
+        sweep_temporary()
+        work = stack.enter_context(work_folder(places.cache, settings.study))
         session = Session(
             identifier=identifier,
             settings=settings,

@@ -74,16 +74,20 @@ def test_a_cgroups_kill_ends_what_left_its_session_and_forks_on(made):
 def test_what_a_killed_engine_left_is_removed(places):
     with subprocess.Popen(["true"]) as ended:
         pass
-    left = places.parent / f"nightlab-{ended.pid}-00000000"
-    left.mkdir()
-    ours = places.parent / f"nightlab-{os.getpid()}-00000000"
-    ours.mkdir()
+    ours = places.create(LIMITS)
+    left = [
+        places.parent / f"nightlab-{name}-00000000"
+        # The second is of an earlier process that had our id, the last of an earlier version.
+        for name in (f"{ended.pid}-12345", f"{os.getpid()}-12345", ended.pid)
+    ]
+    for path in left:
+        path.mkdir()
     try:
         Cgroups.find()
-        assert not left.exists()
-        assert ours.exists()
+        assert not any(path.exists() for path in left)
+        assert ours.path.exists()
     finally:
-        ours.rmdir()
+        ours.remove()
 
 
 def test_a_cgroup_that_stays_full_is_told(places, monkeypatch):
