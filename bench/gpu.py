@@ -35,7 +35,7 @@ from nightlab import __version__
 from nightlab.errors import NightlabError, UsageError
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.settings import SessionSettings
-from nightlab.study.session import first_source
+from nightlab.study.beginning import first_source
 
 EXIT_MISTAKE = 2
 NAME_CHARACTERS = 90

@@ -25,11 +25,12 @@ from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.conclusion import gain_sentence
 from nightlab.report.study import read_study
 from nightlab.settings import SessionSettings, Settings, StudyName
+from nightlab.study.beginning import begin_study
 from nightlab.study.confirmation import confirmation_due
 from nightlab.study.limits import Limits
 from nightlab.study.patience import after_failures
 from nightlab.study.prefetch import await_idea, is_prefetched
-from nightlab.study.session import Session, begin_study
+from nightlab.study.session import Session
 from nightlab.study.steering import Steering
 from nightlab.study.trial import baseline_proposal, keep_unanswered
 from tasks.finished import finished, result_of

@@ -37,6 +37,10 @@ TOKEN_BUDGET_CAP = 3.0
 set: it is there to end what hangs, not to judge what happens to be slow today."""
 
 
+MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
+"""What a study is measured with: another value would make its scores incomparable."""
+
+
 def address_problem(text: str) -> str | None:
     """What in an address must not be stored, as a clause; None where nothing is."""
     parts = urlsplit(text.removeprefix("climbmix:"))
@@ -49,19 +53,38 @@ def address_problem(text: str) -> str | None:
 
 
 def recorded_settings(values: Mapping[str, Any]) -> "SessionSettings":
-    """The settings that a record names.
+    """The settings that a record names, whichever version wrote it.
+
+    What this version does not know is kept, as extra fields; a value that it does not accept is
+    left at its default. See ``unread_settings``, which names both.
 
     Raises:
-        UsageError: a newer Nightlab wrote it, with settings that this one does not know.
+        UsageError: such a value is one that scores rest on.
     """
-    try:
-        return SessionSettings.model_validate(values)
-    except ValidationError as error:
-        names = ", ".join(str(each["loc"][0]) for each in error.errors() if each["loc"])
-        raise UsageError(
-            f"Study {values.get('study')!r} was recorded by another version of Nightlab, whose "
-            f"settings this one does not understand ({names}): update this clone."
-        ) from None
+    accepted = dict(values)
+    while True:
+        try:
+            return SessionSettings.model_validate(accepted, extra="allow")
+        except ValidationError as error:
+            refused = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
+            measured = ", ".join(
+                f"{name} {values.get(name)!r}" for name in MEASURE if name in refused
+            )
+            if measured or not refused & accepted.keys():
+                raise UsageError(
+                    f"Study {values.get('study')!r} was recorded by another version of Nightlab, "
+                    f"and this one does not know how it was measured ({measured or error}): update "
+                    "this clone, or name another study with --study."
+                ) from None
+            accepted = {name: value for name, value in accepted.items() if name not in refused}
+
+
+def unread_settings(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of a record's settings that this version does not know, or not with that value."""
+    read = recorded_settings(values).model_fields_set
+    return tuple(
+        name for name in values if name not in SessionSettings.model_fields or name not in read
+    )
 
 
 def valid_study_name(name: str) -> str:

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from nightlab.errors import UsageError
 from nightlab.presets import PRESETS
-from nightlab.settings import Places, SessionSettings, recorded_settings
+from nightlab.settings import Places, SessionSettings
 
 
 def make_clone(folder: Path) -> Path:
@@ -130,13 +130,6 @@ def test_an_address_with_a_secret_is_refused_and_not_repeated(setting: dict[str,
 def test_a_time_that_no_system_call_can_wait_is_refused(name: str) -> None:
     with pytest.raises(ValidationError, match="less than or equal to 1000000"):
         SessionSettings(**{name: 3_000_000})
-
-
-def test_settings_of_a_newer_version_are_told_in_a_sentence() -> None:
-    begun = SessionSettings(study="night", trials=3)
-    assert recorded_settings(begun.model_dump(mode="json")) == begun
-    with pytest.raises(UsageError, match=r"Study 'night' .*\(tomorrow\): update this clone"):
-        recorded_settings({**begun.model_dump(mode="json"), "tomorrow": 1})
 
 
 def test_pairs_of_a_shorter_budget_are_expected_to_lie_further_apart():

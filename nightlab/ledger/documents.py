@@ -65,7 +65,7 @@ def _finite(value: object) -> object:
 
 
 def from_json(model: type[Model], content: bytes, where: str) -> Model:
-    """Read a model from JSON.
+    """Read a model from JSON; fields of other versions are kept.
 
     Args:
         model: the class to read.
@@ -73,7 +73,7 @@ def from_json(model: type[Model], content: bytes, where: str) -> Model:
         where: the ref it stood in, for the error.
 
     Raises:
-        LedgerError: it was written by a newer Nightlab, or is not what it should be.
+        LedgerError: it is not what it should be, or what a newer Nightlab made of that.
     """
     try:
         values = json.loads(content)
@@ -83,16 +83,16 @@ def from_json(model: type[Model], content: bytes, where: str) -> Model:
             f"Nightlab; look at it with `git show {where}`."
         ) from error
     version = values.get("schema_version", 1) if isinstance(values, dict) else 1
-    if not isinstance(version, int) or version > SCHEMA_VERSION:
-        raise LedgerError(
-            f"{where} was written by a newer Nightlab (schema {version}; this one reads up to "
-            f"{SCHEMA_VERSION}): update this clone to continue the study."
-        )
     try:
-        return model.model_validate(values)
+        return model.model_validate(values, extra="allow")
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or model.__name__
+        if not isinstance(version, int) or version > SCHEMA_VERSION:
+            raise LedgerError(
+                f"{where} was written by a newer Nightlab (schema {version}; this one writes "
+                f"{SCHEMA_VERSION}), and its {field} is not understood: update this clone."
+            ) from error
         raise LedgerError(
             f"{where} is not a readable {model.__name__}: {field}: {first['msg']}; "
             f"look at it with `git show {where}`."

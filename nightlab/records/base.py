@@ -3,13 +3,22 @@
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 SCHEMA_VERSION = 1
 
 
 class Frozen(BaseModel):
-    """Base of all records: immutable, and strict about unknown fields."""
+    """Base of all records: immutable, and strict about unknown fields.
+
+    Where a reader allows them, as for documents of other versions, they are kept and written again.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,6 +31,11 @@ class Frozen(BaseModel):
         if isinstance(values, dict) and cls.retired:
             return {name: value for name, value in values.items() if name not in cls.retired}
         return values
+
+    @model_serializer(mode="wrap")
+    def _with_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = handler(self)
+        return {**values, **self.model_extra} if self.model_extra else values
 
 
 def utc_now() -> datetime:

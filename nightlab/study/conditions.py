@@ -1,19 +1,17 @@
 """What a study is measured under, so that its scores compare: settings, device, engine."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.judging.scores import find_baseline
-from nightlab.records import InFlight, TrialRecord
+from nightlab.records import SCHEMA_VERSION, InFlight, TrialRecord
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.toolchain import COMPILER, INSTALL_COMPILER, PYTHON_HEADER
-from nightlab.settings import SessionSettings, recorded_settings
+from nightlab.settings import MEASURE, SessionSettings, recorded_settings, unread_settings
 from nightlab.training.clock import free_startup_seconds
-
-# What a study is measured with: another value would make its scores incomparable.
-MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
 
 
 def continue_settings(
@@ -34,6 +32,7 @@ def continue_settings(
     if beginning is None:
         return settings
     begun = recorded_settings(beginning.settings)
+    _say_unread(settings.study, beginning.settings)
     for name in MEASURE:
         was, now = getattr(begun, name), getattr(settings, name)
         if name in given and now is not None and now != was:
@@ -50,7 +49,37 @@ def continue_settings(
     inherited = {name: getattr(begun, name) for name in (*MEASURE, "seed")}
     if "device" not in given:
         inherited["device"] = begun.device
-    return settings.model_copy(update=inherited)
+    # What another version has set besides goes on into the records of this session.
+    unknown = {**(begun.model_extra or {}), **(settings.model_extra or {})}
+    own = settings.model_copy(update=inherited).model_dump(exclude_unset=True)
+    return SessionSettings.model_validate({**unknown, **own}, extra="allow")
+
+
+def _say_unread(study: str, recorded: Mapping[str, Any]) -> None:
+    unread = unread_settings(recorded)
+    if not unread:
+        return
+    events.publish(
+        events.Notice(
+            text=f"Study {study!r} was begun by another version of Nightlab, with settings that "
+            f"this one does not know ({', '.join(unread)}): the study goes on without them."
+        )
+    )
+
+
+def require_known_schema(study: str, documents: Sequence[TrialRecord | InFlight]) -> None:
+    """Refuse to add to a study that a newer Nightlab has added to; reading it does no harm.
+
+    Raises:
+        UsageError: it has, with what mends that.
+    """
+    newest = max((each.schema_version for each in documents), default=SCHEMA_VERSION)
+    if newest > SCHEMA_VERSION:
+        raise UsageError(
+            f"Study {study!r} has records of a newer Nightlab (schema {newest}; this one writes "
+            f"{SCHEMA_VERSION}), so nothing is added to it here: update this clone. `nightlab show "
+            f"{study}`, report, compare and export read it as it is."
+        )
 
 
 def say_kept_seed(given: SessionSettings, continued: SessionSettings) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from nightlab import __version__, events
+from nightlab import __version__
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
 from nightlab.errors import UsageError
 from nightlab.judging.case import learnt_from, noise_of
@@ -23,21 +23,22 @@ from nightlab.judging.decision import MOST_PAIRS
 from nightlab.judging.scores import find_baseline
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
-from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer, set_knobs
+from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer
 from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.sandbox.endable import EndableSandbox
 from nightlab.sandbox.lane_lock import lane_lock, lock_folder
 from nightlab.sandbox.owned_folder import sweep_temporary
-from nightlab.settings import TRAINER_FILE, Places, SessionSettings
-from nightlab.study.checks import check_settings, first_file
+from nightlab.settings import Places, SessionSettings
+from nightlab.study.checks import check_settings
 from nightlab.study.conditions import (
     begun_with,
     check_device,
     continue_settings,
     free_startup,
     require_compiler,
+    require_known_schema,
     say_kept_seed,
     say_new_engine,
     say_new_rule,
@@ -47,8 +48,6 @@ from nightlab.study.fit import check_fit, request_of
 from nightlab.study.work_folder import work_folder
 from nightlab.tracking import Tracker
 from nightlab.training.token_file import TokenFile
-
-PRECISIONS = ("TRAINING_PRECISION", "ORTHOGONAL_PRECISION")
 
 MOST_LANES = 2
 """A trial has no use for more: a candidate and its twin, or two pairs of which one may be for
@@ -187,11 +186,12 @@ def open_session(
         hold = stack.enter_context(hold_session(ledger, remote, holder=identifier))
         if remote is not None:
             remote.fetch()
-        records = ledger.records()
-        given, settings = settings, continue_settings(settings, begun_with(records, ledger.marks()))
+        records, marks = ledger.records(), ledger.marks()
+        require_known_schema(settings.study, (*records, *marks))
+        given, settings = settings, continue_settings(settings, begun_with(records, marks))
         say_kept_seed(given, settings)
         spending = Spending(settings)
-        spending.count_earlier(earlier_costs(records, ledger.marks(), identifier))
+        spending.count_earlier(earlier_costs(records, marks, identifier))
         chosen = choose_proposer(settings, api_key=api_key, spending=spending)
         device = detect_device(settings.device)
         check_fit(settings, places.cache, device)
@@ -247,47 +247,6 @@ def earlier_costs(
     return costs
 
 
-def begin_study(session: Session) -> str:
-    """Make the study's branch where there is none; return the incumbent's commit."""
-    ledger = session.ledger
-    if ledger.exists():
-        return ledger.incumbent()
-    source = first_file(ledger)
-    if (session.places.root / TRAINER_FILE).read_text(encoding="utf-8") != source:
-        events.publish(
-            events.Notice(
-                text=f"{TRAINER_FILE} has changes that are not committed: the study begins from "
-                "the committed file."
-            )
-        )
-    return ledger.create(
-        first_source(source, session.settings, session.device),
-        f"Set the constants of study {ledger.study} for its preset and device",
-    )
-
-
-def first_source(source: str, settings: SessionSettings, device: Device) -> str:
-    """What train.py is for a new study: with its preset's constants, as they fit the device.
-
-    A precision that each training would measure is measured once, here: near the threshold,
-    replicates would differ in it. A study that goes on elsewhere keeps its file: its constants
-    are part of what was tried.
-    """
-    constants = settings.sizes.knobs_on(device.memory_mb)
-    if device.precision is not None:
-        measured = [name for name in PRECISIONS if _says(source, name, "probe")]
-        constants = {**dict.fromkeys(measured, device.precision), **constants}
-    return set_knobs(source, constants)
-
-
-def _says(source: str, name: str, value: str) -> bool:
-    """Whether a top-level constant has a value: then setting it changes nothing."""
-    try:
-        return set_knobs(source, {name: value}) == source
-    except UsageError:  # there is none of this name
-        return False
-
-
 def study_noise_bpb(settings: SessionSettings, records: tuple[TrialRecord, ...]) -> float | None:
     """Standard deviation of a pair's difference in bits per byte; None before there is a score."""
     if find_baseline(records) is None:
@@ -332,6 +291,5 @@ def device_turn(session: Session) -> Iterator[None]:
 
 
 def flat_settings(settings: SessionSettings) -> Mapping[str, Any]:
-    """The settings as plain JSON values."""
-    values: dict[str, Any] = settings.model_dump(mode="json")
-    return values
+    """The settings as plain JSON values, with those that another version has set besides."""
+    return {**settings.model_dump(mode="json"), **(settings.model_extra or {})}
