@@ -132,6 +132,9 @@ def print_trial(
     for replicate in record.replicates:
         if said := audit_sentence(replicate.evaluation):
             console.print(Text(f"seed {replicate.seed}: {said}", style="dim"))
+    for replicate in (*record.replicates, *record.incumbent_replicates):
+        if others := replicate.training.other_work:
+            console.print(Text(f"seed {replicate.seed}: {others.sentence}.", style="yellow"))
     console.print(_facts(record))
     if diff.strip():
         console.print(Syntax(diff, "diff", background_color="default"))

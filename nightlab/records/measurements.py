@@ -36,6 +36,27 @@ class Forecast(Frozen):
     """Whether it ran to its end all the same, so that forecasts go on being checked."""
 
 
+class OtherWork(Frozen):
+    """What else there was on a GPU when a training started on it."""
+
+    processes: int
+    """Others that computed there; 0 where the driver shows none, as in a container."""
+    memory_mb: float | None
+    """What was taken of its memory; None where the driver does not tell."""
+    utilization_percent: float | None = None
+    """For how much of the moment before it computed."""
+
+    @property
+    def sentence(self) -> str:
+        """What there was, for people."""
+        who = {0: "other work", 1: "another process"}.get(
+            self.processes, f"{self.processes} other processes"
+        )
+        share = "part" if self.memory_mb is None else f"{self.memory_mb / 1024:.1f} GB"
+        busy = "" if not self.utilization_percent else f", {self.utilization_percent:.0f} % busy"
+        return f"{who} used {share} of this GPU when the training started{busy}"
+
+
 class TrainingResult(Frozen):
     """One training of a candidate with one seed, seen from the host."""
 
@@ -60,6 +81,8 @@ class TrainingResult(Frozen):
     final_loss: float | None = None
     tokens_per_second: float | None = None
     peak_memory_mb: float | None = None
+    other_work: OtherWork | None = None
+    """What else there was on its GPU; None where there was nothing, and on a CPU."""
     mfu_percent: float | None = None
     exit_code: int | None = None
     curve: tuple[CurvePoint, ...] = ()

@@ -165,16 +165,26 @@ def study_facts(records: tuple[TrialRecord, ...]) -> list[tuple[str, str]]:
             f"{max(r.finished_at for r in records):%Y-%m-%d %H:%M} UTC",
         )
     )
+    shared = [str(record.number) for record in records if _has_company(record)]
+    facts.append(("other work on the GPU", ", ".join(shared) and f"in trials {', '.join(shared)}"))
     chosen = {key: value for key, value in last.settings.items() if value not in (None, "")}
     said = [f"{key} {value}" for key, value in chosen.items() if value is not False]
     facts.append(("settings", ", ".join(said)))
     return [(name, value) for name, value in facts if value]
 
 
+def _has_company(record: TrialRecord) -> bool:
+    trained = (*record.replicates, *record.incumbent_replicates)
+    return any(each.training.other_work is not None for each in trained)
+
+
 def audit_sentences(record: TrialRecord) -> list[str]:
-    """What the audits of a trial found, a sentence a replicate."""
-    said = {each.seed: audit_sentence(each.evaluation) for each in record.replicates}
-    return [f"Seed {seed}: {text}" for seed, text in said.items() if text]
+    """What the audits of a trial found, and what else its GPU did, a sentence a replicate."""
+    said = [(each.seed, audit_sentence(each.evaluation)) for each in record.replicates]
+    for each in (*record.replicates, *record.incumbent_replicates):
+        others = each.training.other_work
+        said.append((each.seed, f"{others.sentence}." if others is not None else ""))
+    return [f"Seed {seed}: {text}" for seed, text in said if text]
 
 
 def diff_lines(diff: str) -> list[DiffLine]:

@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from nightlab.errors import SandboxError
-from nightlab.records import Reason
+from nightlab.records import OtherWork, Reason
 from nightlab.sandbox.cgroup import Cgroup, Cgroups, entering
 from nightlab.sandbox.environment import Limits
 from nightlab.sandbox.failure import Failure
-from nightlab.sandbox.gpu import ComputeProcess, require_vacant, wait_until_released
+from nightlab.sandbox.gpu import other_work, require_vacant, wait_until_released
 from nightlab.sandbox.job import JobFolder, Layout
 from nightlab.sandbox.log import LogReader
 from nightlab.sandbox.processor_time import ProcessorTime
@@ -27,8 +27,8 @@ class OuterProcess(subprocess.Popen[bytes]):
     """The outermost process of a job, with what it was born into."""
 
     cgroup: Cgroup | None = None
-    neighbours: tuple[ComputeProcess, ...] = ()
-    """Processes of others that compute on the job's GPU."""
+    other_work: OtherWork | None = None
+    """What else there was on the job's GPU."""
 
 
 class Spawner:
@@ -54,7 +54,9 @@ class Spawner:
         Raises:
             SandboxError: it cannot be started.
         """
-        neighbours = () if limits.gpu is None else require_vacant(limits.gpu)
+        others = None
+        if limits.gpu is not None:
+            others = other_work(limits.gpu, require_vacant(limits.gpu))
         cgroup = self.cgroups.create(limits)
 
         def start() -> OuterProcess:
@@ -78,7 +80,7 @@ class Spawner:
             if cgroup is not None:
                 cgroup.remove()
             raise SandboxError(f"{command[0]} cannot be started ({error}).") from error
-        process.cgroup, process.neighbours = cgroup, neighbours
+        process.cgroup, process.other_work = cgroup, others
         return process
 
 
@@ -185,9 +187,9 @@ class SandboxedProcess:
         return self._watch.exceeded or self._out_of_cgroup()
 
     @property
-    def neighbours(self) -> tuple[ComputeProcess, ...]:
-        """Processes of others that computed on the job's GPU when it started."""
-        return self._process.neighbours
+    def other_work(self) -> OtherWork | None:
+        """What else there was on the job's GPU when it started."""
+        return self._process.other_work
 
     @property
     def watch(self) -> Watch:

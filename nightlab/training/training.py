@@ -368,6 +368,7 @@ class _Training:
             final_loss=last.loss if last else None,
             tokens_per_second=rate,
             peak_memory_mb=memory,
+            other_work=self._process.other_work,
             mfu_percent=self._mfu_percent(rate),
             exit_code=self._exit_code,
             curve=self._curve.points(),

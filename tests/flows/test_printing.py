@@ -2,11 +2,12 @@
 
 import io
 
+import pytest
 from rich.console import Console
 
 from flows.closing import conclusion_lines
 from flows.printing import print_study, print_trial, trial_table
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import OtherWork, Reason, TrialRecord, Verdict
 from nightlab.report.study import read_study
 from tests.report.samples import FixedStudy, baseline, trial
 from tests.samples import sample_record
@@ -38,6 +39,18 @@ def test_a_trial_is_explained_sentence_first_then_its_pairs_then_what_they_mean(
     )
     places = [text.index(each) for each in expected]
     assert places == sorted(places)
+
+
+@pytest.mark.parametrize("whose", ["replicates", "incumbent_replicates"])
+def test_other_work_on_the_gpu_is_marked_in_a_trial(whose: str) -> None:
+    record = kept()
+    others = OtherWork(processes=1, memory_mb=12_288)
+    (first, *rest), out = record.replicates, console()
+    training = first.training.model_copy(update={"other_work": others})
+    shared = first.model_copy(update={"seed": 7, "training": training})
+    print_trial(out, record.model_copy(update={whose: (shared, *rest)}), "")
+    text = out.export_text()
+    assert text.count("seed 7: another process used 12.0 GB of this GPU when the training") == 1
 
 
 def test_a_record_from_before_pairs_has_dashes_and_its_own_numbers() -> None:

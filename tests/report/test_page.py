@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import pytest
 
 from nightlab.ledger import ConfirmationRecord
-from nightlab.records import Verdict
+from nightlab.records import OtherWork, Verdict
 from nightlab.report.conclusion import certainty_sentences, gain_sentence
 from nightlab.report.page import (
     diff_lines,
@@ -107,6 +107,21 @@ def test_a_verdict_is_explained_by_its_pairs(verdict: Verdict) -> None:
     assert f"Chance that it is better: {96 if gain > 0 else 12}\u00a0%." in page.replace(
         " %", "\u00a0%"
     )
+
+
+def test_other_work_on_the_gpu_is_marked() -> None:
+    kept = trial(2, Verdict.KEEP, (1.9,), difference=-0.1)
+    others = OtherWork(processes=2, memory_mb=4096)
+    (first,) = kept.replicates
+    training = first.training.model_copy(update={"other_work": others})
+    shared = (first.model_copy(update={"training": training}),)
+    quiet = render(FixedStudy(all_records=[baseline(), kept]))
+    assert "other work" not in quiet
+    for whose in ("replicates", "incumbent_replicates"):
+        marked = kept.model_copy(update={whose: shared})
+        page = render(FixedStudy(all_records=[baseline(), trial(1), marked]))
+        assert "Seed 20: 2 other processes used 4.0 GB of this GPU" in page
+        assert "in trials 2<" in page
 
 
 def test_records_from_before_pairs_are_shown_with_what_they_have() -> None:

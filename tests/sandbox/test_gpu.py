@@ -10,21 +10,25 @@ import time
 import pytest
 
 from nightlab.errors import SandboxError
+from nightlab.records import OtherWork, Reason
 from nightlab.sandbox import Job
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.gpu import (
     ComputeProcess,
     compute_processes,
+    other_work,
     require_vacant,
     wait_until_released,
-)
+)from nightlab.training.training import TrainingOrder, train_replicate
 
 GPU = Device(name="cuda:0", description="test", threads=1, uuid="GPU-0001")
 
-# Answers with the contents of a file, counts its calls, and checks how it is asked.
+# Answers with the contents of files, the one of who computes and the other of how the GPU is used;
+# counts its calls.
 STAND_IN = """#!/bin/sh
 echo "$*" >> {folder}/calls
 [ -f {folder}/refusal ] && cat {folder}/refusal && exit 9
+case "$*" in *--query-gpu=*) exec cat {folder}/load;; esac
 exec cat {folder}/answer
 """
 
@@ -36,6 +40,7 @@ def driver(tmp_path, monkeypatch):
     program.write_text(STAND_IN.format(folder=tmp_path))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     (tmp_path / "answer").write_text("")
+    (tmp_path / "load").write_text("3, 0\n")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     return tmp_path
 
@@ -101,10 +106,72 @@ def test_a_job_waits_for_the_gpu_before_and_after(driver, unconfined):
     source = "import time; time.sleep(60)"
     (driver / "answer").write_text("1, 10\n")
     with unconfined.start(Job(program="train", source=source, device=GPU)) as process:
-        assert process.neighbours == (ComputeProcess(pid=1, memory_mb=10),)
+        assert process.other_work == OtherWork(processes=1, memory_mb=10, utilization_percent=0)
         asked = len((driver / "calls").read_text().splitlines())
         process.kill()
         assert len((driver / "calls").read_text().splitlines()) > asked
+
+
+ADA = ComputeProcess(pid=1, memory_mb=12_288)
+BOB = ComputeProcess(pid=2, memory_mb=None)
+
+
+@pytest.mark.parametrize(
+    ("there", "load", "expected"),
+    [
+        ((), "3, 0", None),
+        ((), "1023, 99", None),
+        ((), "1024, 0", (0, 1024, 0)),
+        ((), "12288, 45", (0, 12_288, 45)),
+        ((ADA,), "12800, 100", (1, 12_288, 100)),
+        ((ADA, BOB), "12800, 100", (2, 12_288, 100)),
+        ((BOB,), "700, 3", (1, 700, 3)),
+        ((BOB,), "[N/A], [N/A]", (1, None, None)),
+        ((ADA,), "[N/A], [N/A]", (1, 12_288, None)),
+        ((), "[N/A], [N/A]", None),
+        ((), "", None),
+        ((), "No devices were found", None),
+    ],
+)
+def test_what_else_is_on_a_gpu_is_told_by_its_processes_or_its_memory(
+    driver, there, load, expected
+):
+    (driver / "load").write_text(f"{load}\n")
+    found = other_work("GPU-0001", there)
+    assert found == (
+        None
+        if expected is None
+        else OtherWork(
+            processes=expected[0], memory_mb=expected[1], utilization_percent=expected[2]
+        )
+    )
+    asked = (driver / "calls").read_text()
+    assert "--query-gpu=memory.used,utilization.gpu" in asked
+    assert "-i GPU-0001" in asked
+
+
+def test_a_driver_that_tells_nothing_of_use_is_no_reason_to_fail(driver):
+    (driver / "refusal").write_text("Not supported\n")
+    assert other_work("MIG-0001", ()) is None
+    assert other_work("MIG-0001", (ADA,)) == OtherWork(processes=1, memory_mb=12_288)
+
+
+def test_a_trainings_record_names_it_however_the_training_ends(driver, unconfined, tmp_path):
+    (driver / "answer").write_text("1, 12288\n")
+    order = TrainingOrder(
+        vocab_size=64,
+        sequence_length=8,
+        device=GPU,
+        seed=1,
+        budget_seconds=5.0,
+        startup_seconds=30.0,
+    )
+    told = []
+    result = train_replicate(
+        order, "raise SystemExit(3)", None, unconfined, tmp_path / "w.pt", told.append, told.append
+    )
+    assert result.failure is Reason.EXCEPTION
+    assert result.other_work == OtherWork(processes=1, memory_mb=12_288, utilization_percent=0)
 
 
 @pytest.mark.gpu

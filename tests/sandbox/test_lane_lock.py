@@ -292,7 +292,8 @@ def test_a_lock_that_was_cleaned_away_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "nightlab-GPU-0000-0.lock"
-    real, removed = locks._opened, []
+    real = locks._opened
+    removed: list[Path] = []
 
     def open_and_lose(path: Path) -> int:
         handle = real(path)

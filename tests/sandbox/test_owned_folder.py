@@ -1,5 +1,6 @@
 """Folders that end with their owner, with owners that are really killed."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -111,15 +112,15 @@ def test_folders_of_other_users_are_theirs_to_sweep(tmp_path: Path) -> None:
 def test_a_sweep_between_making_and_locking_takes_only_what_nobody_has(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, swept = owned.fcntl.flock, threading.Event()
+    real, swept = fcntl.flock, threading.Event()
 
     def lock_late(handle: int, how: int) -> None:
-        if not swept.is_set() and not how & owned.fcntl.LOCK_NB:
+        if not swept.is_set() and not how & fcntl.LOCK_NB:
             swept.set()
             sweep(tmp_path)
         real(handle, how)
 
-    monkeypatch.setattr(owned.fcntl, "flock", lock_late)
+    monkeypatch.setattr(fcntl, "flock", lock_late)
     with owned_folder(tmp_path, "night-") as folder:
         assert swept.is_set()
         assert folder.is_dir()
