@@ -19,7 +19,8 @@ from nightlab.sandbox.gpu import (
     other_work,
     require_vacant,
     wait_until_released,
-)from nightlab.training.training import TrainingOrder, train_replicate
+)
+from nightlab.training.training import TrainingOrder, train_replicate
 
 GPU = Device(name="cuda:0", description="test", threads=1, uuid="GPU-0001")
 
