@@ -45,6 +45,7 @@ from nightlab.study.conditions import (
     say_unknown_peak,
 )
 from nightlab.study.fit import check_fit, request_of
+from nightlab.study.left_clones import sweep_left_clones
 from nightlab.study.work_folder import work_folder
 from nightlab.tracking import Tracker
 from nightlab.training.token_file import TokenFile
@@ -186,6 +187,7 @@ def open_session(
         hold = stack.enter_context(hold_session(ledger, remote, holder=identifier))
         if remote is not None:
             remote.fetch()
+            sweep_left_clones(ledger)
         records, marks = ledger.records(), ledger.marks()
         require_known_schema(settings.study, (*records, *marks))
         given, settings = settings, continue_settings(settings, begun_with(records, marks))

@@ -45,6 +45,12 @@ def test_an_old_replicate_loads() -> None:
 
 
 @pytest.mark.parametrize("record", [Decision, Replicate, TrainingResult])
+def test_what_is_no_record_at_all_is_refused_as_such(record: type) -> None:
+    with pytest.raises(ValidationError, match="valid dictionary"):
+        record.model_validate("retired")
+
+
+@pytest.mark.parametrize("record", [Decision, Replicate, TrainingResult])
 def test_other_unknown_fields_are_still_refused(record: type) -> None:
     with pytest.raises(ValidationError, match="unheard_of"):
         record.model_validate({"unheard_of": 1})
