@@ -67,14 +67,13 @@ def recorded_settings(values: Mapping[str, Any]) -> "SessionSettings":
             return SessionSettings.model_validate(accepted, extra="allow")
         except ValidationError as error:
             refused = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
-            measured = ", ".join(
-                f"{name} {values.get(name)!r}" for name in MEASURE if name in refused
-            )
-            if measured or not refused & accepted.keys():
+            bound = [name for name in ("study", "seed", *MEASURE) if name in refused]
+            if bound or not refused & accepted.keys():
+                named = ", ".join(f"{name} {values[name]!r}" for name in bound) or "its settings"
                 raise UsageError(
                     f"Study {values.get('study')!r} was recorded by another version of Nightlab, "
-                    f"and this one does not know how it was measured ({measured or error}): update "
-                    "this clone, or name another study with --study."
+                    f"and this one does not know how it was measured ({named}): update this "
+                    "clone, or name another study with --study."
                 ) from None
             accepted = {name: value for name, value in accepted.items() if name not in refused}
 

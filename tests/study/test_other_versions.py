@@ -194,6 +194,8 @@ def test_a_value_that_is_not_accepted_any_more_is_left_at_its_default(
         ({"preset": "b200"}, "preset 'b200'"),
         ({"budget_seconds": -1}, "budget_seconds -1"),
         ({"budget_tokens": 0, "proposer": "oracle"}, "budget_tokens 0"),
+        ({"seed": -1}, "seed -1"),
+        ({"study": "a/b", "seed": "x", "corpus": 7}, "study 'a/b', seed 'x', corpus 7"),
     ],
 )
 def test_a_measure_that_is_not_known_is_refused(value: dict[str, object], named: str) -> None:
