@@ -5,7 +5,7 @@ from pydantic import ValidationError
 
 from nightlab.errors import UsageError
 from nightlab.presets import PRESETS
-from nightlab.settings import Places, SessionSettings
+from nightlab.settings import Places, SessionSettings, Settings
 
 
 def make_clone(folder: Path) -> Path:
@@ -144,3 +144,18 @@ def test_pairs_of_a_shorter_budget_are_expected_to_lie_further_apart():
     assert expected(budget_seconds=10 * preset.budget_seconds) == preset.pair_noise_bpb
     capped = expected(budget_tokens=5000, budget_seconds=half)
     assert capped == preset.pair_noise_bpb, "a cap alone changes nothing"
+
+
+def test_a_flow_takes_the_study_and_its_remote_apart_from_the_rest() -> None:
+    whole = SessionSettings(study="night", remote="origin", trials=3, prune=False)
+    rest = whole.without_study
+    assert rest == Settings(trials=3, prune=False)
+    assert rest.model_fields_set == {"trials", "prune"}
+    again = SessionSettings.of("night", "origin", rest)
+    assert again == whole
+    assert again.model_fields_set == {"study", "remote", "trials", "prune"}
+
+
+@pytest.mark.parametrize("name", ["a", "A-1_b", "0", "_", "-"])
+def test_a_study_may_be_called_so(name: str) -> None:
+    assert SessionSettings(study=name).study == name
