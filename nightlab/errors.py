@@ -28,10 +28,20 @@ another time or on another machine.
 from typing import ClassVar
 
 
+def printable(text: str) -> str:
+    """The text with bytes of a name that are not UTF-8 written out: no terminal and no database
+    takes what Python makes of them.
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 class NightlabError(Exception):
     """Base of all errors that Nightlab raises; the message is meant for people."""
 
     exit_status: ClassVar[int] = 1
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class UsageError(NightlabError):

@@ -13,7 +13,7 @@ from filelock import FileLock
 
 from nightlab.corpus.documents import Progress
 from nightlab.corpus.download import ask, fetch
-from nightlab.corpus.files import open_parquet, parquet_texts
+from nightlab.corpus.formats import check_parquet, parquet_texts
 from nightlab.errors import CorpusError
 
 REPOSITORY = "karpathy/climbmix-400b-shuffle"
@@ -76,12 +76,12 @@ class ClimbmixSource:
                     name,
                     folder,
                     endpoint=self._hub,
-                    check=lambda path: open_parquet(path).close(),
+                    check=check_parquet,
                     setting=SETTING,
                     progress=progress,
                 )
             self._taken.append(f"{base}/{name} sha256 {digest}")
-            yield from parquet_texts(folder / name)
+            yield from filter(None, parquet_texts(folder / name))
             number += 1
 
 

@@ -1,62 +1,68 @@
-"""Text from files: plain text in UTF-8, JSON lines and Parquet with a column ``text``."""
+"""Text from the files under a folder."""
 
 import hashlib
-import json
 import os
+from collections import Counter
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
+from nightlab import events
 from nightlab.corpus.documents import Progress
-from nightlab.errors import CorpusError
+from nightlab.corpus.formats import (
+    READABLE,
+    Format,
+    ending_of,
+    format_of,
+    is_compressed,
+    texts_of,
+    unreadable,
+)
+from nightlab.errors import CorpusError, printable
 
-if TYPE_CHECKING:
-    from pyarrow.parquet import ParquetFile
-
-TEXT_FIELD = "text"
-_PARQUET_ROWS = 1024
+_LONGEST_LIST = 8
 
 
 @dataclass(frozen=True)  # no slots: a cached property needs a __dict__
 class FolderSource:
     """The files under a folder, read by their ending.
 
-    ``.jsonl``: one JSON object a line, its field ``text``. ``.parquet``: the column
-    ``text``. All others are plain text in UTF-8. Files and folders whose names begin
-    with a dot are passed over.
+    ``.jsonl``, ``.ndjson``: one JSON object a line, its field ``text``. ``.parquet``: the column
+    ``text``. Other data is refused by name; all else is plain text in UTF-8. Links are followed.
+    Files and folders whose names begin with a dot are passed over.
     """
 
     folder: Path
+    passed_over: Counter[str] = field(default_factory=Counter, compare=False, repr=False)
+    """What was left out of the text, by its kind."""
 
     def identity(self) -> str:
         """Return a hash over the names and contents of all files; reads them once, whole."""
         return self._summary
 
     def origins(self) -> tuple[str, ...]:
-        """Return one line for the whole folder, which may hold very many files."""
-        return (self._summary,)
+        """Return a line for the whole folder, which may hold very many files, and what it lacks."""
+        return (self._summary, *(f"{what}: {n}" for what, n in self.passed_over.items()))
 
     @cached_property
     def _summary(self) -> str:
-        files = self._files()
+        files = self._files
         summary = hashlib.sha256()
         for path in files:
             try:
                 with path.open("rb") as file:
                     digest = hashlib.file_digest(file, "sha256").hexdigest()
             except OSError as error:
-                raise _unreadable(path, error) from error
+                raise unreadable(path, error) from error
             summary.update(self._name(path) + f" {digest}\n".encode())
         return f"{len(files)} files, names and contents sha256 {summary.hexdigest()}"
 
     def sizes(self) -> Iterator[int] | None:
-        """Give the size of every file; of Parquet, which is compressed, only reading tells."""
-        files = self._files()
-        if any(path.suffix.lower() == ".parquet" for path in files):
+        """Give the size of every file; of what is compressed, as Parquet is, only reading tells."""
+        if any(format_of(path) is Format.PARQUET or is_compressed(path) for path in self._files):
             return None
-        return (path.stat().st_size for path in files)
+        return (path.stat().st_size for path in self._files)
 
     def texts(self, progress: Progress) -> Generator[str, None, None]:
         """Yield the files' texts, in an order that mixes the sub-folders (hash of the name)."""
@@ -64,134 +70,92 @@ class FolderSource:
         def place(path: Path) -> bytes:
             return hashlib.blake2b(self._name(path), digest_size=16).digest()
 
-        for path in sorted(self._files(), key=place):
-            match path.suffix.lower():
-                case ".parquet":
-                    yield from parquet_texts(path)
-                case ".jsonl":
-                    yield from _jsonl_texts(path)
-                case _:
-                    yield _plain_text(path)
+        formats = {path: format_of(path) for path in self._files}  # refused before any is read
+        events.publish(events.Notice(text=_said_of(self.folder, formats)))
+        for path in sorted(self._files, key=place):
+            for text in texts_of(path):
+                if text is None:
+                    self.passed_over["rows without text"] += 1
+                else:
+                    yield text
+        for what, count in self.passed_over.items():
+            text = f"The corpus passes over {count:,} {what} in {self.folder}."
+            events.publish(events.Notice(text=printable(text)))
 
     def _name(self, path: Path) -> bytes:
         return os.fsencode(path.relative_to(self.folder).as_posix())
 
+    @cached_property
     def _files(self) -> list[Path]:
         if not self.folder.is_dir():
             raise CorpusError(
                 f"the corpus 'path:{self.folder}' needs a folder with text files, and there is "
-                "no such folder: correct --corpus."
+                "no such folder: correct --corpus (a relative one begins at the clone's root)."
             )
-        files = sorted(
-            path
-            for path in self.folder.rglob("*")
-            if path.is_file()
-            and not any(part.startswith(".") for part in path.relative_to(self.folder).parts)
-        )
+        try:
+            files, broken = _walked(self.folder)
+        except OSError as error:
+            raise unreadable(Path(error.filename or self.folder), error) from error
+        self.passed_over.clear()
+        if broken:
+            self.passed_over["links that lead nowhere"] = broken
         if not files:
             raise CorpusError(
-                f"the corpus 'path:{self.folder}' needs text files (.txt .md .py .jsonl .parquet "
-                "or other UTF-8 text), found none: put some there, or correct --corpus."
+                f"the corpus 'path:{self.folder}' needs text files ({READABLE}), found none: put "
+                "some there, or correct --corpus."
             )
-        return files
+        return sorted(files)
 
 
-def open_parquet(path: Path) -> "ParquetFile":
-    """Open a Parquet file, its footer read, its column ``text`` of strings present.
+def _walked(folder: Path) -> tuple[list[Path], int]:
+    """List a folder's files, and count the links that lead nowhere.
 
-    Raises:
-        CorpusError: the file is not Parquet, is cut short, or has no such column.
+    What is really there comes first and links after it, each folder once: so a loop ends, and a
+    link to what the folder holds already adds nothing.
     """
-    import pyarrow
-    from pyarrow.parquet import ParquetFile
-
-    try:
-        file = ParquetFile(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise CorpusError(
-            f"the corpus needs whole Parquet files, and {path} is not one ({error}): "
-            "replace or remove it."
-        ) from error
-    names = file.schema_arrow.names
-    kind = file.schema_arrow.field(TEXT_FIELD).type if names.count(TEXT_FIELD) == 1 else None
-    if kind not in (pyarrow.string(), pyarrow.large_string(), pyarrow.string_view()):
-        file.close()
-        raise CorpusError(
-            f"the corpus needs a column {TEXT_FIELD!r} of strings in {path}, found the columns "
-            f"{', '.join(names) or '(none)'}: rename the column, or remove the file."
-        )
-    return file
+    files: list[Path] = []
+    seen: set[tuple[int, int]] = set()
+    broken = 0
+    waiting = [folder]
+    while waiting:
+        linked: list[Path] = []
+        for path in _entries(waiting.pop(0), seen):
+            if path.is_file():
+                files.append(path)
+            elif path.is_symlink():
+                linked.append(path)
+        for path in sorted(linked):
+            if path.is_dir():
+                waiting.append(path)
+            else:
+                broken += not path.exists()
+    return files, broken
 
 
-def parquet_texts(path: Path) -> Iterator[str]:
-    """Yield the column ``text`` of a Parquet file; empty fields are passed over."""
-    import pyarrow
-
-    with open_parquet(path) as file:
-        try:
-            for batch in file.iter_batches(_PARQUET_ROWS, columns=[TEXT_FIELD]):
-                yield from (text for text in batch.column(0).to_pylist() if text)
-        except (OSError, UnicodeDecodeError, pyarrow.ArrowException) as error:
-            raise CorpusError(
-                f"the corpus needs text in {path}, and a part of it cannot be read ({error}): "
-                "replace or remove the file."
-            ) from error
-
-
-def _plain_text(path: Path) -> str:
-    try:
-        content = path.read_bytes()
-        return content.decode("utf-8").removeprefix("\ufeff")
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"the corpus needs text in UTF-8, and {path} is something else at byte {error.start} "
-            f"(0x{content[error.start]:02x}): convert the file to UTF-8, or move it out of the "
-            "folder."
-        ) from error
+def _entries(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
+    """Yield files and links under a folder, and remember the folders in ``seen``."""
+    status = folder.stat()
+    if (status.st_dev, status.st_ino) in seen:
+        return
+    seen.add((status.st_dev, status.st_ino))
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith("."):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from _entries(path, seen)
+        else:
+            yield path
 
 
-def _jsonl_texts(path: Path) -> Iterator[str]:
-    try:
-        with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield _jsonl_text(path, number, line)
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _jsonl_text(path: Path, number: int, line: bytes) -> str:
-    needed = f"the corpus needs JSON objects with a string field {TEXT_FIELD!r}, one a line"
-    try:
-        found: Any = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{needed}, in UTF-8, and {path} is something else at byte {error.start} of line "
-            f"{number}: correct or remove the line."
-        ) from error
-    except ValueError as error:
-        raise CorpusError(
-            f"{needed}, and line {number} of {path} is not JSON ({error}): correct or remove it."
-        ) from error
-    text = found.get(TEXT_FIELD) if isinstance(found, dict) else None
-    if not isinstance(text, str):
-        raise CorpusError(
-            f"{needed}, and line {number} of {path} has none: correct or remove the line."
-        )
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            f"{needed}, and line {number} of {path} holds half of a surrogate pair "
-            f"(character {error.start} of the field): correct or remove the line."
-        ) from error
-    return text
-
-
-def _unreadable(path: Path, error: OSError) -> CorpusError:
-    return CorpusError(
-        f"the corpus needs to read {path}, and the system refused ({error.strerror}): "
-        "make the file readable, or move it out of the folder."
+def _said_of(folder: Path, formats: dict[Path, Format]) -> str:
+    """Say what is read how: a file that is no text for people is then seen."""
+    endings = Counter(
+        (form, ending_of(path) if form is Format.PLAIN else "") for path, form in formats.items()
     )
+    kinds = [
+        f"{count:,} {ending or 'without an ending' if form is Format.PLAIN else ''} as {form}"
+        for (form, ending), count in endings.most_common(_LONGEST_LIST)
+    ]
+    more = "" if len(endings) <= _LONGEST_LIST else ", and others"
+    listed = ", ".join(" ".join(kind.split()) for kind in kinds)
+    return printable(f"Reading {len(formats):,} files of {folder}: {listed}{more}.")

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import tiktoken
 from filelock import FileLock, Timeout
 
+from nightlab import events
 from nightlab.corpus import overlap
 from nightlab.corpus.documents import Documents, Progress, collect, stay_silent
 from nightlab.corpus.folder import (
@@ -43,7 +44,7 @@ from nightlab.corpus.tokenizer import (
     save_tokenizer,
     train_tokenizer,
 )
-from nightlab.errors import CorpusError, MachineryError
+from nightlab.errors import CorpusError, MachineryError, printable
 
 _BUILDING = ".building"
 _LOCK = ".lock"
@@ -63,9 +64,10 @@ def prepare_corpus(request: CorpusRequest, cache: Path, progress: Progress = sta
         CorpusError: it cannot be built from what was given; nothing of it stays behind.
     """
     source = find_source(request, cache)
+    standing = _standing(request, source, cache / "corpora")
+    if standing is not None:
+        return standing
     folder = cache / "corpora" / _key(request, source)
-    if folder.exists():
-        return open_corpus(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         _sweep(folder.parent)
@@ -78,6 +80,40 @@ def prepare_corpus(request: CorpusRequest, cache: Path, progress: Progress = sta
             "make room or give access there, or set NIGHTLAB_CACHE to another folder."
         ) from error
     return open_corpus(folder)
+
+
+def _standing(request: CorpusRequest, source: Source, corpora: Path) -> Corpus | None:
+    """Return the corpus if it is prepared; a study's own one even if its source has changed since.
+
+    An upgrade of a package changes the embedded text, and a study must not end by that.
+    """
+    earlier = _found(corpora, request.begun_on) if request.begun_on else None
+    try:
+        folder = corpora / _key(request, source)
+        corpus = open_corpus(folder) if folder.exists() else None
+    except CorpusError:
+        if earlier is None:
+            raise
+        corpus = None
+    if earlier is None or (corpus is not None and corpus.fingerprint == request.begun_on):
+        return corpus
+    text = (
+        f"The text of the corpus {request.source!r} is not what it was when the study began (an "
+        "upgrade of packages changes the embedded one): the study goes on with the text that it "
+        "began with, which lies in the cache."
+    )
+    events.publish(events.Notice(text=printable(text)))
+    return earlier
+
+
+def _found(corpora: Path, wanted: str) -> Corpus | None:
+    """Find a prepared corpus by its fingerprint."""
+    for path in sorted(corpora.glob(f"*/{MANIFEST_FILE}")):
+        is_whole = path.parent.suffix != _BUILDING
+        # Of the many corpora that may lie here, only the one that is meant is opened and checked.
+        if is_whole and f'"fingerprint": "{wanted}"' in path.read_text(encoding="utf-8"):
+            return open_corpus(path.parent)
+    return None
 
 
 def _key(request: CorpusRequest, source: Source) -> str:

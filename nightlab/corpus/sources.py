@@ -30,6 +30,10 @@ class CorpusRequest(Frozen):
     sequence_length: int = Field(gt=0)
     evaluation_tokens: int = Field(gt=0)
     """Tokens that one evaluation scores: val and holdout hold at least as many, each."""
+    root: Path | None = Field(None, exclude=True)
+    """Where a relative ``path:DIR`` begins; None for the working directory."""
+    begun_on: str | None = Field(None, exclude=True)
+    """Fingerprint that the study's scores rest on; None for a study that begins."""
 
     @property
     def split_tokens(self) -> int:
@@ -69,7 +73,7 @@ def find_source(request: CorpusRequest, cache: Path) -> Source:
     if request.source == "embedded":
         return EmbeddedSource()
     if kind == "path" and place:
-        return FolderSource(Path(place).expanduser().resolve())
+        return FolderSource(((request.root or Path.cwd()) / _at_home(place)).resolve())
     if request.source == "climbmix" or (kind == "climbmix" and place):
         return ClimbmixSource(place or None, cache / "shards")
     raise CorpusError(
@@ -98,3 +102,13 @@ def text_at_most(request: CorpusRequest, cache: Path) -> int | None:
         if found >= request.needed_bytes:
             break
     return min(found, request.megabytes * 10**6)
+
+
+def _at_home(place: str) -> Path:
+    try:
+        return Path(place).expanduser()
+    except RuntimeError as error:
+        raise CorpusError(
+            f"the corpus 'path:{place}' needs a home folder, and this system knows none: name the "
+            "folder in full."
+        ) from error

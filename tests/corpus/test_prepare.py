@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiktoken
 
+from nightlab import events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus, prepare_corpus
 from nightlab.corpus.climbmix import REPOSITORY
 from nightlab.errors import CorpusError
@@ -87,6 +88,33 @@ def test_other_text_or_another_request_is_another_corpus(
     other_text = prepare_corpus(request(f"path:{text_folder}"), cache)
     assert len({first.fingerprint, other_size.fingerprint, other_text.fingerprint}) == 3
     assert open_corpus(first.folder) == first
+
+
+@pytest.mark.parametrize("change", ["more text", "no folder"])
+def test_a_study_finds_its_text_again_by_the_fingerprint(
+    text_folder: Path, tmp_path: Path, text: Text, change: str
+) -> None:
+    cache, asked = tmp_path / "cache", request(f"path:{text_folder}")
+    first = prepare_corpus(asked, cache)
+    begun = asked.model_copy(update={"begun_on": first.fingerprint})
+    said: list[str] = []
+    with events.listening(lambda event: said.append(getattr(event, "text", ""))):
+        assert prepare_corpus(begun, cache) == first
+        assert said == [], "nothing has changed"
+        if change == "more text":
+            (text_folder / "more.txt").write_text(text(999, 40))
+        else:
+            text_folder.rename(tmp_path / "moved")
+        assert prepare_corpus(begun, cache) == first
+    (sentence,) = said
+    assert "goes on with the text that it began with" in sentence
+    lost = begun.model_copy(update={"begun_on": "f" * 64})
+    if change == "more text":
+        # A study whose text is nowhere is refused by who compares the fingerprints.
+        assert prepare_corpus(lost, cache).fingerprint != first.fingerprint
+    else:
+        with pytest.raises(CorpusError, match="no such folder"):
+            prepare_corpus(lost, cache)
 
 
 def test_the_same_text_has_the_same_fingerprint_elsewhere(

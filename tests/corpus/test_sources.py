@@ -85,3 +85,27 @@ def test_what_a_request_needs_is_what_dealing_the_documents_asks_for(tmp_path: P
     quota = int(asked.split_tokens * BYTES_PER_TOKEN)
     with pytest.raises(CorpusError, match=rf"at least {asked.needed_bytes / 1e6:.2f} MB"):
         divide(documents, quota, stay_silent)
+
+
+def test_a_relative_folder_is_the_same_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, elsewhere = tmp_path / "clone", tmp_path / "elsewhere"
+    for folder in (root / "texts", elsewhere / "texts"):
+        folder.mkdir(parents=True)
+    asked = request("path:texts").model_copy(update={"root": root})
+    for folder in (root, root / "texts", elsewhere):
+        monkeypatch.chdir(folder)
+        source = find_source(asked, tmp_path)
+        assert isinstance(source, FolderSource)
+        assert source.folder == root / "texts"
+    absolute = asked.model_copy(update={"source": f"path:{elsewhere}/texts"})
+    found = find_source(absolute, tmp_path)
+    assert isinstance(found, FolderSource)
+    assert found.folder == elsewhere / "texts"
+    assert asked.model_dump() == request("path:texts").model_dump(), "no part of its name"
+
+
+def test_a_home_that_nobody_knows_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="name the folder in full"):
+        find_source(request("path:~nobody-of-this-name/texts"), tmp_path)
