@@ -4,9 +4,9 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import git
-import tzlocal
 
 from nightlab.errors import UsageError
+from nightlab.machine.clock import zone_name
 
 
 def describe_clone() -> dict[str, str]:
@@ -18,7 +18,8 @@ def describe_clone() -> dict[str, str]:
         workers use git's own credentials.
 
     Raises:
-        UsageError: the clone has no remote that a worker could clone from.
+        UsageError: the clone has no remote that a worker could clone from, or this machine no
+            time zone with a name.
     """
     repository = git.Repo(Path.cwd(), search_parent_directories=True)
     if "origin" not in [remote.name for remote in repository.remotes]:
@@ -35,7 +36,7 @@ def describe_clone() -> dict[str, str]:
     return {
         "repository": without_password(repository.remote("origin").url),
         "branch": branch,
-        "timezone": tzlocal.get_localzone_name(),
+        "timezone": zone_name(),
     }
 
 

@@ -11,8 +11,8 @@ from tests.conftest import ROOT
 
 ROOMS = (
     *("doctor", "study", "report", "tracking", "proposers", "ledger", "evaluation", "training"),
-    *("judging", "sandbox", "source", "corpus", "settings", "presets", "events", "records"),
-    *("redaction", "errors"),
+    *("judging", "sandbox", "source", "corpus", "settings", "presets", "machine", "events"),
+    *("records", "redaction", "errors"),
 )
 """Each imports only from those after it."""
 

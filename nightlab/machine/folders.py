@@ -1,0 +1,31 @@
+"""Folders that must be there and take files."""
+
+import tempfile
+from pathlib import Path
+
+from nightlab.errors import UsageError
+
+PROBE_BYTES = 65_536
+"""More than the system sets aside for a file's name alone: a full disk shows."""
+
+
+def require_writable(folder: Path, purpose: str, remedy: str) -> None:
+    """Make a folder where it is missing, and write in it.
+
+    Args:
+        folder: which one.
+        purpose: who needs it, as the beginning of a sentence: "Nightlab keeps corpora in".
+        remedy: what mends it, as a clause.
+
+    Raises:
+        UsageError: the system refuses; the sentence says why.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=folder, prefix=".writable-") as file:
+            file.write(bytes(PROBE_BYTES))
+            file.flush()
+    except OSError as error:
+        raise UsageError(
+            f"{purpose} {folder}, and writing there failed ({error.strerror}): {remedy}."
+        ) from error
