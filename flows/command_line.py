@@ -4,6 +4,10 @@ Everything heavy (Prefect, MLflow, litellm) is imported by the command that need
 that ``nightlab --help`` answers at once.
 """
 
+import io
+import os
+import sys
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -12,6 +16,8 @@ from rich.console import Console
 from flows.commands import comparison, consolidation, machine, sessions, steering, study
 from flows.commands.common import EXIT_FAILED
 from nightlab.errors import NightlabError
+from nightlab.machine.encoding import require_utf8
+from nightlab.machine.network import keep_loopback_direct
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,7 +51,12 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; turn every known error into one sentence and a status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # of a terminal or pipe that has not every letter
+            stream.reconfigure(errors="backslashreplace")
+    keep_loopback_direct(os.environ)
     try:
+        require_utf8(sys.argv[1:], os.environ, Path.cwd())
         app()
     except NightlabError as error:
         _fail(str(error), error.exit_status)

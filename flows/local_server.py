@@ -7,6 +7,7 @@ the kernel, and drained before it is stopped.
 """
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -19,11 +20,18 @@ from pathlib import Path
 
 import httpx
 
+from flows.prefect_health import require_api, require_database, require_settings
 from nightlab.errors import MachineryError
+from nightlab.machine.folders import require_writable
+from nightlab.machine.network import prepare_network
+from nightlab.tracking.connection import shown_address
 
 START_SECONDS = 120
 DRAIN_SECONDS = 20
 POLL_SECONDS = 0.25
+ERROR_LINE = re.compile(r"[\w.]+(Error|Exception): |\([\w.]+Error\) ")
+LONGEST_LINE = 300
+SERVER_LOG_LEVEL = "WARNING"
 
 
 def configure_prefect(cache: Path, *, console: bool) -> None:
@@ -33,17 +41,22 @@ def configure_prefect(cache: Path, *, console: bool) -> None:
         cache: the user's cache folder for Nightlab; Prefect's database goes there, unless
             the user has a Prefect home or server of their own.
         console: whether Prefect's own log lines may go to the terminal.
+
+    Raises:
+        UsageError: Prefect could not be used here, for a reason that a person can mend.
     """
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_CLI_PROMPT", "false")
     if not console:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    own_home = Path.home() / ".prefect" / "profiles.toml"
-    if "PREFECT_HOME" not in os.environ and not own_home.is_file():
-        home = cache / "prefect"
-        home.mkdir(parents=True, exist_ok=True)
-        os.environ["PREFECT_HOME"] = str(home)
+    prepare_network(os.environ)
+    own_home = Path(os.path.expanduser("~/.prefect"))  # as it is where there is no home folder
+    if "PREFECT_HOME" not in os.environ and not (own_home / "profiles.toml").is_file():
+        os.environ["PREFECT_HOME"] = str(cache / "prefect")
+    home = Path(os.environ.get("PREFECT_HOME") or own_home)
+    require_writable(home, "Prefect keeps its files in", "set PREFECT_HOME to another folder")
+    require_settings()
 
 
 @contextmanager
@@ -54,14 +67,21 @@ def prefect_server(cache: Path) -> Iterator[str]:
         cache: the user's cache folder for Nightlab; what the server says goes to a log there.
 
     Raises:
-        MachineryError: the server does not start; the sentence names its log.
+        UsageError: the address or the database is wrong.
+        MachineryError: the server does not answer or start; the sentence names its log.
     """
-    from prefect.settings import PREFECT_API_URL, temporary_settings
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_SERVER_DATABASE_CONNECTION_URL,
+        temporary_settings,
+    )
 
     configured = PREFECT_API_URL.value()
     if configured:
+        require_api(configured)
         yield configured
         return
+    require_database(PREFECT_SERVER_DATABASE_CONNECTION_URL.value())
     port = _free_port()
     address = f"http://127.0.0.1:{port}/api"
     log = cache / "prefect-server.log"
@@ -126,6 +146,9 @@ def _start(port: int, log: Path) -> "subprocess.Popen[bytes]":
     environment = {
         **os.environ,
         "PREFECT_UI_ENABLED": "false",
+        # The terminal is spared Prefect's log lines, and this log is for nothing else.
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": SERVER_LOG_LEVEL,
+        "PREFECT_SERVER_LOGGING_LEVEL": SERVER_LOG_LEVEL,
     }
     with log.open("wb") as sink:
         return subprocess.Popen(
@@ -145,8 +168,8 @@ def _await_ready(process: "subprocess.Popen[bytes]", address: str, log: Path) ->
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise MachineryError(
-                f"Prefect's local server ended with status {process.returncode} while it started: "
-                f"{log} says why."
+                f"Prefect's local server ended while it started ({_last_error(log)}): {log} has "
+                "the whole of it, and `nightlab doctor` looks for what may be wrong."
             )
         try:
             if httpx.get(f"{address}/health", timeout=5).is_success:
@@ -157,6 +180,13 @@ def _await_ready(process: "subprocess.Popen[bytes]", address: str, log: Path) ->
     raise MachineryError(
         f"Prefect's local server did not answer within {START_SECONDS} seconds: {log} may say why."
     )
+
+
+def _last_error(log: Path) -> str:
+    """The last line of a log that names an error, or its last line."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if ERROR_LINE.match(line)]
+    return (errors or lines or ["it says nothing"])[-1][:LONGEST_LINE]
 
 
 def _drain(address: str, began: datetime) -> None:
@@ -195,3 +225,24 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     return port
+
+
+def prefect_state(cache: Path) -> str:
+    """What a session would find of Prefect, for ``nightlab doctor``.
+
+    Raises:
+        UsageError: it could not begin, for a reason that a person can mend.
+        MachineryError: the configured server does not answer.
+    """
+    configure_prefect(cache, console=False)
+    from prefect.settings import PREFECT_API_URL, PREFECT_SERVER_DATABASE_CONNECTION_URL
+
+    configured = PREFECT_API_URL.value()
+    if configured:
+        require_api(configured)
+        return f"the server at {shown_address(configured)} answers"
+    require_database(PREFECT_SERVER_DATABASE_CONNECTION_URL.value())
+    return (
+        "no server configured: each session starts its own on loopback (for schedules and remote "
+        "workers: `prefect server start` and PREFECT_API_URL)"
+    )

@@ -22,6 +22,7 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
 
     What is configured elsewhere (a tracking server, PREFECT_API_URL) is named, not started.
     """
+    places.require_cache()
     places.mlruns.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_prefect(places.cache, console=False)

@@ -3,18 +3,19 @@
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-import httpx
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from nightlab.errors import NightlabError, UsageError
+from nightlab.machine.clock import zone_name
+from nightlab.machine.folders import require_writable
+from nightlab.machine.network import keep_loopback_direct, network_problems, proxies_in_use
 from nightlab.records import Escape, Frozen
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import detect_device
@@ -23,6 +24,7 @@ from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.probe import PROMISES
 from nightlab.sandbox.toolchain import COMPILER, INSTALL_COMPILER, PYTHON_HEADER
 from nightlab.settings import TRAINER_FILE, Places
+from nightlab.tracking.connection import shown_address
 
 DISK_NEEDED_GB = 5
 MODEL_SECONDS = 30
@@ -52,15 +54,31 @@ class Finding(Frozen):
     """For the sandbox: what was tried in it."""
 
 
-def examine(places: Places, model: str | None = None, api_base: str | None = None) -> list[Finding]:
-    """Try git, the sandbox, the device, MLflow, Prefect, the model and the disk."""
+def examine(
+    places: Places,
+    model: str | None = None,
+    api_base: str | None = None,
+    prefect: Callable[[], str] | None = None,
+) -> list[Finding]:
+    """Try git, folders, network, sandbox, device, MLflow, Prefect, the model and the disk.
+
+    Args:
+        places: of this machine.
+        model: which one to try; None for the environment's.
+        api_base: where it is reached.
+        prefect: tries Prefect, which only flows know, and says what it found; None for not to.
+    """
+    keep_loopback_direct(os.environ)
     checks: list[Check] = [
         ("git", lambda: _git(places)),
+        ("cache", lambda: _cache(places)),
+        ("network", _network),
+        ("time zone", _time_zone),
         ("sandbox", _sandbox),
         ("compiler", _compiler),
         ("device", _device),
         ("mlflow", lambda: _mlflow(places)),
-        ("prefect", _prefect),
+        *([("prefect", partial(_prefect, prefect))] if prefect is not None else []),
         *_model_checks(model, api_base),
         ("disk", lambda: _disk(places)),
     ]
@@ -184,36 +202,42 @@ def _device() -> Finding:
 
 def _mlflow(places: Places) -> Finding:
     if places.tracking_is_local:
-        places.mlruns.mkdir(exist_ok=True)
-        try:
-            with tempfile.NamedTemporaryFile(dir=places.mlruns):
-                pass
-        except OSError as error:
-            raise UsageError(
-                f"MLflow's store needs a writable {places.mlruns}, and writing failed ({error}): "
-                "change its owner, or set NIGHTLAB_TRACKING_URI."
-            ) from error
-        return Finding(name="mlflow", outcome=Outcome.GOOD, found=places.tracking_uri)
-    return _answers(
-        "mlflow",
-        f"{places.tracking_uri.rstrip('/')}/health",
-        "start it, or unset NIGHTLAB_TRACKING_URI; trials go on without it, and `nightlab sync "
-        "STUDY` brings it up to date",
+        remedy = "change its owner, or set NIGHTLAB_TRACKING_URI"
+        require_writable(places.mlruns, "MLflow keeps its store in", remedy)
+    path = places.tracking_uri.removeprefix("sqlite:///")
+    if path == places.tracking_uri or Path(path).exists():  # else a session makes it
+        from nightlab.tracking.failures import check_store
+
+        check_store(places.tracking_uri, places.mlruns)
+    found = shown_address(places.tracking_uri)
+    return Finding(name="mlflow", outcome=Outcome.GOOD, found=found)
+
+
+def _prefect(check: Callable[[], str]) -> Finding:
+    return Finding(name="prefect", outcome=Outcome.GOOD, found=check())
+
+
+def _cache(places: Places) -> Finding:
+    places.require_cache()
+    return Finding(name="cache", outcome=Outcome.GOOD, found=str(places.cache))
+
+
+def _network() -> Finding:
+    problems = list(network_problems(os.environ))
+    names = proxies_in_use(os.environ)
+    through = f"{', '.join(names)} for other machines, never for loopback" if names else "no proxy"
+    return Finding(
+        name="network",
+        outcome=Outcome.BAD if problems else Outcome.GOOD,
+        found="\n".join(problems) or through,
     )
 
 
-def _prefect() -> Finding:
-    address = os.environ.get("PREFECT_API_URL")
-    if not address:
-        return Finding(
-            name="prefect",
-            outcome=Outcome.GOOD,
-            found="no server configured: each session starts its own on loopback",
-            remedy="for schedules and remote workers: `prefect server start` and PREFECT_API_URL",
-        )
-    return _answers(
-        "prefect", f"{address.rstrip('/')}/health", "`prefect server start`, or unset it"
-    )
+def _time_zone() -> Finding:
+    try:
+        return Finding(name="time zone", outcome=Outcome.GOOD, found=zone_name())
+    except UsageError as error:  # only schedules need it
+        return Finding(name="time zone", outcome=Outcome.OPTIONAL, found=str(error))
 
 
 def _model_checks(model: str | None, api_base: str | None) -> list[Check]:
@@ -246,8 +270,7 @@ def _model(model: str, api_base: str | None) -> Finding:
 
 
 def _disk(places: Places) -> Finding:
-    places.cache.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(places.cache).free / 1e9
+    free = shutil.disk_usage(_existing(places.cache)).free / 1e9
     enough = free >= DISK_NEEDED_GB
     return Finding(
         name="disk",
@@ -259,25 +282,17 @@ def _disk(places: Places) -> Finding:
     )
 
 
-def _answers(name: str, address: str, remedy: str) -> Finding:
-    try:
-        status = httpx.get(address, timeout=10).status_code
-    except httpx.HTTPError as error:
-        return Finding(
-            name=name, outcome=Outcome.BAD, found=f"no answer at {address}: {error}", remedy=remedy
-        )
-    good = status < 400
-    return Finding(
-        name=name,
-        outcome=Outcome.GOOD if good else Outcome.BAD,
-        found=f"{address} answered {status}",
-        remedy="" if good else remedy,
-    )
+def _existing(folder: Path) -> Path:
+    return next(each for each in (folder, *folder.parents) if each.exists())
 
 
 def _output(command: list[str]) -> str:
+    name = Path(command[0]).name
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     except (OSError, subprocess.SubprocessError) as error:
-        raise UsageError(f"`{Path(command[0]).name}` does not run here ({error}).") from error
+        raise UsageError(f"`{name}` does not run here ({error}).") from error
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split()) or f"status {done.returncode}"
+        raise UsageError(f"`{name}` refuses: {said}")
     return done.stdout.strip()

@@ -23,6 +23,7 @@ from pydantic import (
 )
 
 from nightlab.errors import UsageError
+from nightlab.machine.folders import require_writable
 from nightlab.presets import PRESETS, Preset
 from nightlab.records import Frozen
 
@@ -376,7 +377,8 @@ class Places(Frozen):
                 "Nightlab runs inside a git clone of itself (a folder with .git and "
                 f"{TRAINER_FILE}), and found none at {start} or above: cd into your clone."
             )
-        cache, locks = environment.get("NIGHTLAB_CACHE"), environment.get("NIGHTLAB_LOCKS")
+        cache = Path(environment.get("NIGHTLAB_CACHE") or platformdirs.user_cache_path("nightlab"))
+        locks = environment.get("NIGHTLAB_LOCKS")
         mlruns = folder / "mlruns"
         local = f"sqlite:///{mlruns / 'mlflow.db'}"
         tracking = environment.get("NIGHTLAB_TRACKING_URI") or environment.get(
@@ -384,13 +386,32 @@ class Places(Frozen):
         )
         return cls(
             root=folder,
-            cache=Path(cache).expanduser() if cache else platformdirs.user_cache_path("nightlab"),
+            cache=_at_home(cache),
             tracking_uri=tracking or local,
             mlruns=mlruns,
             locks=Path(locks).expanduser() if locks else None,
         )
 
+    def require_cache(self) -> None:
+        """Make the cache where it is missing, and write in it.
+
+        Raises:
+            UsageError: the system refuses.
+        """
+        remedy = "give access or make room there, or set NIGHTLAB_CACHE to another folder"
+        require_writable(self.cache, "Nightlab keeps corpora and locks in", remedy)
+
     @property
     def tracking_is_local(self) -> bool:
         """Whether MLflow's store is the file in ``mlruns/``."""
         return self.tracking_uri == f"sqlite:///{self.mlruns / 'mlflow.db'}"
+
+
+def _at_home(cache: Path) -> Path:
+    try:
+        return cache.expanduser().absolute()
+    except RuntimeError as error:
+        raise UsageError(
+            "Nightlab keeps corpora and locks in your home folder, and this system knows none for "
+            "you: set HOME, or NIGHTLAB_CACHE to a folder that you can write to."
+        ) from error

@@ -44,6 +44,7 @@ def with_prefect(places: Places, ledger: Any, *, has_page: bool = False) -> Iter
     from flows.printing import make_console
 
     console = make_console()
+    places.require_cache()
     configure_prefect(places.cache, console=False)
     stop = StopRequest()
     signal.signal(signal.SIGINT, stop.ask)

@@ -35,6 +35,7 @@ def doctor(
     ] = False,
 ) -> None:
     """Try out everything Nightlab needs, and say how to fix what does not work."""
+    from flows.local_server import prefect_state
     from nightlab.doctor import examine, healthy, print_findings
 
     console = Console()
@@ -43,7 +44,9 @@ def doctor(
         if fleet:
             findings = _examine_fleet(places)
         else:
-            findings = examine(places, model=model, api_base=api_base)
+            findings = examine(
+                places, model=model, api_base=api_base, prefect=lambda: prefect_state(places.cache)
+            )
     if as_json:
         print_json([finding.model_dump(mode="json") for finding in findings])
     else:

@@ -28,7 +28,7 @@ def check_settings(settings: SessionSettings, places: Places) -> None:
     check_device_name(settings.device)
     read_program(settings, places)
     begun = begun_with(ledger.records(), ledger.marks())
-    check_fit(continue_settings(settings, begun), places.cache)
+    check_fit(continue_settings(settings, begun), places.cache, root=places.root)
 
 
 def check_last_settings(ledger: Ledger, remote: str | None, places: Places) -> None:

@@ -12,19 +12,24 @@ from nightlab.sandbox.driver import MACHINE, may_have_gpu
 from nightlab.settings import SessionSettings
 
 
-def request_of(preset: Preset, corpus: str) -> CorpusRequest:
-    """What a preset asks of a corpus."""
+def request_of(preset: Preset, corpus: str, root: Path | None = None) -> CorpusRequest:
+    """What a preset asks of a corpus; a relative folder of it begins at ``root``."""
     return CorpusRequest(
         source=corpus,
         vocab_size=preset.vocab_size,
         megabytes=preset.corpus_megabytes,
         sequence_length=preset.sequence_length,
         evaluation_tokens=preset.evaluation_tokens,
+        root=root,
     )
 
 
 def check_fit(
-    settings: SessionSettings, cache: Path, device: Device | None = None, machine: Path = MACHINE
+    settings: SessionSettings,
+    cache: Path,
+    device: Device | None = None,
+    machine: Path = MACHINE,
+    root: Path | None = None,
 ) -> None:
     """Refuse a preset that the corpus or the device cannot serve.
 
@@ -33,21 +38,22 @@ def check_fit(
         cache: the cache's folder.
         device: the one to train on; None before torch was asked for it, which takes seconds.
         machine: the root of the files that tell of the machine's GPUs.
+        root: where a relative folder of texts begins; None for the working directory.
 
     Raises:
         UsageError: one sentence on all that does not fit, with what would.
         CorpusError: there is no such corpus.
     """
     corpus = settings.corpus
-    text_bytes = text_at_most(request_of(settings.sizes, corpus), cache)
+    text_bytes = text_at_most(request_of(settings.sizes, corpus, root), cache)
     has_gpu = device.kind == "cuda" if device else _may_get_gpu(settings, machine)
 
     def has_text(preset: Preset) -> bool:
-        return text_bytes is None or text_bytes >= request_of(preset, corpus).needed_bytes
+        return text_bytes is None or text_bytes >= request_of(preset, corpus, root).needed_bytes
 
     lacking, remedies = [], []
     if text_bytes is not None and not has_text(settings.sizes):
-        needed = _megabytes(request_of(settings.sizes, corpus).needed_bytes, math.ceil)
+        needed = _megabytes(request_of(settings.sizes, corpus, root).needed_bytes, math.ceil)
         found = _megabytes(text_bytes, math.floor)
         lacking.append(f"needs {needed} MB of text and {corpus} has {found}")
         own = "put more text there or " if corpus.startswith("path:") else ""

@@ -23,6 +23,7 @@ from nightlab.judging.decision import MOST_PAIRS
 from nightlab.judging.scores import find_baseline
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.ledger import Session as HeldSession
+from nightlab.machine.network import prepare_network
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer
 from nightlab.records import InFlight, ProposalCost, TrialRecord
 from nightlab.sandbox import choose_sandbox
@@ -124,7 +125,10 @@ class Session:
 
     def corpus_request(self) -> CorpusRequest:
         """What the session asks of its corpus."""
-        return request_of(self.settings.sizes, self.settings.corpus)
+        begun = begun_with(self.ledger.records(), self.ledger.marks())
+        asked = request_of(self.settings.sizes, self.settings.corpus, self.places.root)
+        begun_on = (begun.corpus_fingerprint or None) if begun is not None else None
+        return asked.model_copy(update={"begun_on": begun_on})
 
     def use_corpus(self, folder: Path) -> None:
         """Open a prepared corpus.
@@ -180,6 +184,8 @@ def open_session(
         StudyBusy: another session holds the study.
         RemoteError: the study's git remote cannot be read.
     """
+    places.require_cache()
+    prepare_network(os.environ)  # of a worker: the command line has done it
     check_settings(settings, places)
     ledger = Ledger(places.root, settings.study)
     remote = Remote(places.root, settings.remote, settings.study) if settings.remote else None
@@ -196,7 +202,7 @@ def open_session(
         spending.count_earlier(earlier_costs(records, marks, identifier))
         chosen = choose_proposer(settings, api_key=api_key, spending=spending)
         device = detect_device(settings.device)
-        check_fit(settings, places.cache, device)
+        check_fit(settings, places.cache, device, root=places.root)
         check_device(device, find_baseline(records))
         say_unknown_peak(device)
         require_compiler(settings)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from nightlab.errors import NightlabError, TrackingError
+from nightlab.machine.network import prepare_network
 from nightlab.tracking.content import NOTE_TAG, STUDY_TAG
 
 if TYPE_CHECKING:
@@ -48,17 +49,27 @@ def import_mlflow() -> Any:
 
 def failures() -> tuple[type[Exception], ...]:
     """What MLflow's client raises when the server or the store does not do its part."""
+    from alembic.util.exc import CommandError
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
     # What requests raises is an OSError.
-    return (MlflowException, SQLAlchemyError, OSError)
+    return (MlflowException, SQLAlchemyError, CommandError, OSError)
 
 
 def connect(tracking_uri: str, mlruns: Path) -> "MlflowClient":
-    """Open the store; a local one is made when it is not there."""
+    """Open the store; a local one is made when it is not there.
+
+    Raises:
+        UsageError: the environment names a proxy or certificates that cannot be used.
+        TrackingError: the address is none.
+        Exception: whatever ``failures`` lists.
+    """
     mlflow = import_mlflow()
     scheme, _, path = tracking_uri.partition(":///")
+    if scheme != "sqlite":
+        _require_address(tracking_uri)
+        prepare_network(os.environ)
     if scheme == "sqlite":
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         mlruns.mkdir(parents=True, exist_ok=True)
@@ -103,7 +114,10 @@ def study_experiment(client: "MlflowClient", tracking_uri: str, mlruns: Path, st
 
 def shown_address(tracking_uri: str) -> str:
     """The address without a name and password that it may carry."""
-    parts = urlsplit(tracking_uri)
+    try:
+        parts = urlsplit(tracking_uri)
+    except ValueError:
+        return "(no address)"  # and nobody knows where in it a password begins
     if "@" not in parts.netloc:
         return tracking_uri
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
@@ -118,6 +132,16 @@ def cause(error: BaseException) -> str:
     if len(line) > LONGEST_CAUSE:
         line = f"{line[:LONGEST_CAUSE]}…"
     return f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _require_address(tracking_uri: str) -> None:
+    try:
+        urlsplit(tracking_uri)
+    except ValueError as error:
+        raise TrackingError(
+            f"NIGHTLAB_TRACKING_URI needs an address such as http://HOST:5000, and what it has is "
+            f"none ({error}): correct or unset it."
+        ) from error
 
 
 def _artifacts(tracking_uri: str, mlruns: Path) -> str | None:

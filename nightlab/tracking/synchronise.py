@@ -9,9 +9,10 @@ from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.ledger.consolidations import ConsolidationRecord
 from nightlab.records import Evidence, Frozen, TrialRecord
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
-from nightlab.tracking.connection import cause, failures, import_mlflow, shown_address
+from nightlab.tracking.connection import failures, import_mlflow, shown_address
 from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
 from nightlab.tracking.content import describe_trial
+from nightlab.tracking.failures import explain
 from nightlab.tracking.store import Store, TrialRuns
 
 
@@ -89,9 +90,9 @@ def synchronise(
             if consolidation.finished_at is not None:
                 store.write_alone(describe_consolidation(consolidation), CONSOLIDATION_TAG)
     except failures() as error:
+        failure = explain(error, tracking_uri)
         raise TrackingError(
-            f"MLflow needs to answer at {shown_address(tracking_uri)} and did not "
-            f"({cause(error)}): start it, or set NIGHTLAB_TRACKING_URI, then run "
-            f"`nightlab sync {ledger.study}` again; git has everything."
+            f"MLflow at {shown_address(tracking_uri)} {failure.what}: {failure.remedy}; then run "
+            f"`nightlab sync {ledger.study}` again: git has everything."
         ) from error
     return SyncResult(trials=len(records), changed=changed)

@@ -19,7 +19,7 @@ from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.ledger.consolidations import ConsolidationRecord
 from nightlab.records import CurvePoint, Evidence, InFlight, TrialRecord, utc_now
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
-from nightlab.tracking.connection import cause, import_mlflow, shown_address
+from nightlab.tracking.connection import import_mlflow, shown_address
 from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
 from nightlab.tracking.content import (
     CANDIDATE,
@@ -30,6 +30,7 @@ from nightlab.tracking.content import (
     trial_params,
 )
 from nightlab.tracking.curves import curve_rows
+from nightlab.tracking.failures import explain
 from nightlab.tracking.store import Store
 from nightlab.tracking.traces import send_traces, traced, untraced
 
@@ -271,7 +272,9 @@ class Tracker:
         if error is not None:
             if number is not None:
                 self._given_up.add(number)
-            self._say_away(f"failed ({cause(error)})")
+            if self.away is None:
+                failure = explain(error, self._uri)
+                self._say_away(failure.what, failure.remedy)
         with self._settled:
             self._pending.discard(done)
             self._settled.notify_all()
@@ -287,11 +290,12 @@ class Tracker:
         wait([self._submit(write, number)], timeout=RUN_WAIT_SECONDS)
         return self._runs.get(number)
 
-    def _say_away(self, what: str) -> None:
+    def _say_away(self, what: str, remedy: str = "") -> None:
         known = self.away is not None
+        mend = f"{remedy}; then " if remedy else ""
         self.away = (
             f"MLflow at {shown_address(self._uri)} {what}: trials go on and nothing is lost; "
-            f"`nightlab sync {self.study}` brings it up to date from git."
+            f"{mend}`nightlab sync {self.study}` brings it up to date from git."
         )
         if not known:
             events.publish(events.Notice(text=self.away))

@@ -41,14 +41,15 @@ def server() -> Iterator[str]:
 
 
 @pytest.mark.parametrize("exceptions", [{}, {"NO_PROXY": "lab.example"}, {"no_proxy": "a,[::1]"}])
+@pytest.mark.parametrize("kind", ["http", "socks5", "socks5h"])
 def test_no_library_goes_to_loopback_through_a_proxy(
-    server: str, monkeypatch: pytest.MonkeyPatch, exceptions: dict[str, str]
+    server: str, monkeypatch: pytest.MonkeyPatch, exceptions: dict[str, str], kind: str
 ) -> None:
     import requests
 
     for name in (*EITHER, "NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
-    closed = f"http://127.0.0.1:{find_free_port()}"
+    closed = f"{kind}://127.0.0.1:{find_free_port()}"
     for name in EITHER:
         monkeypatch.setenv(name, closed)
     for name, value in exceptions.items():
@@ -106,7 +107,14 @@ def test_a_proxy_that_no_library_could_use_is_named(name: str, value: str, found
 
 @pytest.mark.parametrize(
     "value",
-    ["http://me:secret@127.0.0.1:3128", "127.0.0.1:3128", "proxy.example/", "HTTPS://[::1]:3128"],
+    [
+        "http://me:secret@127.0.0.1:3128",
+        "127.0.0.1:3128",
+        "proxy.example/",
+        "HTTPS://[::1]:3128",
+        "socks5://127.0.0.1:1080",
+        "socks5h://me:secret@proxy.example:1080",
+    ],
 )
 def test_a_proxy_as_people_write_it_is_fine(value: str) -> None:
     environment = dict.fromkeys(EITHER, value)
