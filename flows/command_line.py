@@ -17,6 +17,7 @@ from flows.commands import comparison, consolidation, machine, sessions, steerin
 from flows.commands.common import EXIT_FAILED
 from nightlab.errors import NightlabError
 from nightlab.machine.encoding import require_utf8
+from nightlab.machine.folders import require_home
 from nightlab.machine.network import keep_loopback_direct
 
 app = typer.Typer(
@@ -51,12 +52,8 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; turn every known error into one sentence and a status."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # of a terminal or pipe that has not every letter
-            stream.reconfigure(errors="backslashreplace")
-    keep_loopback_direct(os.environ)
     try:
-        require_utf8(sys.argv[1:], os.environ, Path.cwd())
+        _meet_machine()
         app()
     except NightlabError as error:
         _fail(str(error), error.exit_status)
@@ -66,6 +63,16 @@ def main() -> None:
             "its cache folder (NIGHTLAB_CACHE), and reads what it was given.",
             EXIT_FAILED,
         )
+
+
+def _meet_machine() -> None:
+    """Take the environment as it is found, or refuse what no command could work with."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal may not have every letter
+            stream.reconfigure(errors="backslashreplace")
+    keep_loopback_direct(os.environ)
+    require_utf8(sys.argv[1:], os.environ, Path.cwd())
+    require_home()
 
 
 def _fail(sentence: str, status: int) -> NoReturn:

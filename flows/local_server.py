@@ -22,7 +22,7 @@ import httpx
 
 from flows.prefect_health import require_api, require_database, require_settings
 from nightlab.errors import MachineryError
-from nightlab.machine.folders import require_writable
+from nightlab.machine.folders import at_home, require_writable
 from nightlab.machine.network import prepare_network
 from nightlab.tracking.connection import shown_address
 
@@ -51,10 +51,11 @@ def configure_prefect(cache: Path, *, console: bool) -> None:
     if not console:
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
     prepare_network(os.environ)
-    own_home = Path(os.path.expanduser("~/.prefect"))  # as it is where there is no home folder
-    if "PREFECT_HOME" not in os.environ and not (own_home / "profiles.toml").is_file():
+    own_home = at_home("~/.prefect")
+    has_own = own_home is not None and (own_home / "profiles.toml").is_file()
+    if "PREFECT_HOME" not in os.environ and not has_own:
         os.environ["PREFECT_HOME"] = str(cache / "prefect")
-    home = Path(os.environ.get("PREFECT_HOME") or own_home)
+    home = at_home(os.environ.get("PREFECT_HOME") or "~/.prefect") or cache / "prefect"
     require_writable(home, "Prefect keeps its files in", "set PREFECT_HOME to another folder")
     require_settings()
 

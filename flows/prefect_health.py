@@ -133,8 +133,8 @@ def require_database(address: str) -> None:
 
 
 def _require_profile() -> None:
-    home = Path(os.environ.get("PREFECT_HOME") or "~/.prefect").expanduser()
-    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or home / "profiles.toml")
+    home = os.path.expanduser(os.environ.get("PREFECT_HOME") or "~/.prefect")
+    path = Path(os.environ.get("PREFECT_PROFILES_PATH") or f"{home}/profiles.toml")
     profiles: dict[str, Any] = {}
     if path.exists():
         profiles = _profiles(path)

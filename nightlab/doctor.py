@@ -136,6 +136,8 @@ def tried(name: str, check: Callable[[], Finding]) -> Finding:
         return check()
     except NightlabError as error:
         return Finding(name=name, outcome=Outcome.BAD, found=str(error))
+    except OSError as error:
+        return Finding(name=name, outcome=Outcome.BAD, found=f"the system refused ({error})")
 
 
 def _git(places: Places) -> Finding:

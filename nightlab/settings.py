@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from nightlab.errors import UsageError
-from nightlab.machine.folders import require_writable
+from nightlab.machine.folders import at_home, require_writable
 from nightlab.presets import PRESETS, Preset
 from nightlab.records import Frozen
 
@@ -377,7 +377,12 @@ class Places(Frozen):
                 "Nightlab runs inside a git clone of itself (a folder with .git and "
                 f"{TRAINER_FILE}), and found none at {start} or above: cd into your clone."
             )
-        cache = Path(environment.get("NIGHTLAB_CACHE") or platformdirs.user_cache_path("nightlab"))
+        named = environment.get("NIGHTLAB_CACHE")
+        cache = at_home(named) if named else platformdirs.user_cache_path("nightlab")
+        if cache is None:
+            raise UsageError(
+                f"NIGHTLAB_CACHE is {named!r}, and there is no such user: name the folder in full."
+            )
         locks = environment.get("NIGHTLAB_LOCKS")
         mlruns = folder / "mlruns"
         local = f"sqlite:///{mlruns / 'mlflow.db'}"
@@ -386,7 +391,7 @@ class Places(Frozen):
         )
         return cls(
             root=folder,
-            cache=_at_home(cache),
+            cache=cache.absolute(),
             tracking_uri=tracking or local,
             mlruns=mlruns,
             locks=Path(locks).expanduser() if locks else None,
@@ -405,13 +410,3 @@ class Places(Frozen):
     def tracking_is_local(self) -> bool:
         """Whether MLflow's store is the file in ``mlruns/``."""
         return self.tracking_uri == f"sqlite:///{self.mlruns / 'mlflow.db'}"
-
-
-def _at_home(cache: Path) -> Path:
-    try:
-        return cache.expanduser().absolute()
-    except RuntimeError as error:
-        raise UsageError(
-            "Nightlab keeps corpora and locks in your home folder, and this system knows none for "
-            "you: set HOME, or NIGHTLAB_CACHE to a folder that you can write to."
-        ) from error

@@ -12,6 +12,7 @@ from nightlab.corpus.embedded import EmbeddedSource
 from nightlab.corpus.files import FolderSource
 from nightlab.corpus.splits import QUOTAS_NEEDED
 from nightlab.errors import CorpusError
+from nightlab.machine.folders import at_home
 from nightlab.records import Frozen
 
 BYTES_PER_TOKEN = 6.0
@@ -73,7 +74,13 @@ def find_source(request: CorpusRequest, cache: Path) -> Source:
     if request.source == "embedded":
         return EmbeddedSource()
     if kind == "path" and place:
-        return FolderSource(((request.root or Path.cwd()) / _at_home(place)).resolve())
+        folder = at_home(place)
+        if folder is None:
+            raise CorpusError(
+                f"the corpus 'path:{place}' needs a home folder, and this system knows none of "
+                "that name: name the folder in full."
+            )
+        return FolderSource(((request.root or Path.cwd()) / folder).resolve())
     if request.source == "climbmix" or (kind == "climbmix" and place):
         return ClimbmixSource(place or None, cache / "shards")
     raise CorpusError(
@@ -102,13 +109,3 @@ def text_at_most(request: CorpusRequest, cache: Path) -> int | None:
         if found >= request.needed_bytes:
             break
     return min(found, request.megabytes * 10**6)
-
-
-def _at_home(place: str) -> Path:
-    try:
-        return Path(place).expanduser()
-    except RuntimeError as error:
-        raise CorpusError(
-            f"the corpus 'path:{place}' needs a home folder, and this system knows none: name the "
-            "folder in full."
-        ) from error

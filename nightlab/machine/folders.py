@@ -1,5 +1,6 @@
-"""Folders that must be there and take files."""
+"""Folders that must be there and take files; a user may have no home."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -29,3 +30,22 @@ def require_writable(folder: Path, purpose: str, remedy: str) -> None:
         raise UsageError(
             f"{purpose} {folder}, and writing there failed ({error.strerror}): {remedy}."
         ) from error
+
+
+def require_home() -> None:
+    """Refuse a user without a home, as in a container under a number of one's own.
+
+    Raises:
+        UsageError: neither HOME nor the system's list of users names one.
+    """
+    if at_home("~") is None:
+        raise UsageError(
+            f"MLflow and Prefect need a home folder, and this system knows none for user "
+            f"{os.getuid()}: set HOME to a folder that you can write to."
+        )
+
+
+def at_home(path: str) -> Path | None:
+    """The path with ``~`` resolved; None where that is the home of nobody."""
+    found = os.path.expanduser(path)
+    return None if found.startswith("~") else Path(found)
