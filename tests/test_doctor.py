@@ -1,4 +1,6 @@
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -7,12 +9,14 @@ from rich.console import Console
 
 from nightlab import doctor
 from nightlab.doctor import Finding, Outcome, examine, healthy, print_findings
+from nightlab.errors import MachineryError
+from nightlab.machine.network import CERTIFICATE_FILES, PROXIES
 from nightlab.records import Escape
 from nightlab.sandbox import ladder
 from nightlab.sandbox.attempts.program import ATTEMPTS
 from nightlab.sandbox.bubblewrap import BubblewrapSandbox
 from nightlab.settings import Places
-from tests.conftest import ROOT
+from tests.conftest import ROOT, git
 from tests.scripted_endpoint import Failure, ScriptedEndpoint
 
 WIDTH = 100
@@ -114,3 +118,91 @@ def test_each_of_several_models_is_tried(places: Places) -> None:
     assert [each.outcome for each in found] == [Outcome.GOOD, Outcome.BAD]
     assert found[0].found == "openai/one answered: ready"
     assert "bad key" in found[1].found
+
+
+def found_by(check: Callable[[], Finding]) -> Finding:
+    """What the doctor says of one check, an error of it included."""
+    return doctor._tried("checked", check)
+
+
+def test_a_clone_of_another_owner_comes_with_gits_own_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    git(tmp_path, "init", "-q")
+    for variable in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(variable, os.devnull)
+    places = Places(root=tmp_path, cache=tmp_path, tracking_uri="", mlruns=tmp_path)
+    assert found_by(lambda: doctor._git(places)).outcome is Outcome.GOOD
+    for path in (tmp_path, tmp_path / ".git"):
+        os.chown(path, 12_345, 12_345)
+    finding = found_by(lambda: doctor._git(places))
+    assert finding.outcome is Outcome.BAD
+    assert "safe.directory" in finding.found
+
+
+def test_proxies_and_certificates_have_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*PROXIES, *map(str.lower, PROXIES), *CERTIFICATE_FILES):
+        monkeypatch.delenv(name, raising=False)
+    assert doctor._network().found == "no proxy"
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:3128")
+    finding = doctor._network()
+    assert finding.outcome is Outcome.GOOD
+    assert finding.found == "HTTPS_PROXY for other machines, never for loopback"
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    monkeypatch.setenv("HTTP_PROXY", "gopher://127.0.0.1")
+    finding = doctor._network()
+    assert finding.outcome is Outcome.BAD
+    assert [line.partition(" names")[0] for line in finding.found.splitlines()] == [
+        "SSL_CERT_FILE",
+        "The proxy that HTTP_PROXY",
+    ]
+
+
+def test_a_time_zone_without_a_name_is_needed_by_schedules_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "UTC-3")
+    finding = doctor._time_zone()
+    assert finding.outcome is Outcome.OPTIONAL
+    assert "TZ='UTC-3'" in finding.found
+
+
+def test_a_cache_that_cannot_be_written_and_a_disk_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    inside = tmp_path / "file" / "cache"
+    places = Places(root=tmp_path, cache=inside, tracking_uri="", mlruns=tmp_path)
+    finding = found_by(lambda: doctor._cache(places))
+    assert finding.outcome is Outcome.BAD
+    assert "set NIGHTLAB_CACHE" in finding.found
+    assert str(inside) in doctor._disk(places).found
+
+
+def test_a_damaged_store_is_not_called_good(tmp_path: Path) -> None:
+    mlruns = tmp_path / "mlruns"
+    uri = f"sqlite:///{mlruns / 'mlflow.db'}"
+    places = Places(root=tmp_path, cache=tmp_path, tracking_uri=uri, mlruns=mlruns)
+    assert found_by(lambda: doctor._mlflow(places)).outcome is Outcome.GOOD
+    assert list(mlruns.iterdir()) == [], "a session makes it"
+    (mlruns / "mlflow.db").write_text("no database")
+    finding = found_by(lambda: doctor._mlflow(places))
+    assert finding.outcome is Outcome.BAD
+    assert f"move {mlruns / 'mlflow.db'} away" in finding.found
+
+
+def test_what_flows_say_of_prefect_has_a_line() -> None:
+    def dead() -> str:
+        raise MachineryError("Prefect's server does not answer.")
+
+    assert found_by(lambda: doctor._prefect(lambda: "it answers")).found == "it answers"
+    assert found_by(lambda: doctor._prefect(dead)).outcome is Outcome.BAD
+
+
+def test_a_refusal_of_the_system_does_not_end_the_doctor() -> None:
+    def refused() -> Finding:
+        raise PermissionError(13, "Permission denied", "/home/other")
+
+    finding = found_by(refused)
+    assert finding.outcome is Outcome.BAD
+    assert "/home/other" in finding.found

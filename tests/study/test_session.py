@@ -7,12 +7,14 @@ from nightlab.judging.scores import find_baseline, standing_record
 from nightlab.records import Pair, Reason, Verdict
 from nightlab.settings import SessionSettings
 from nightlab.study.session import (
+    Session,
     engine_version,
     seed_from,
     study_noise_bpb,
     study_seeds,
 )
 from tests.samples import sample_record
+from tests.session_samples import sample_session
 from tests.study.begun import baseline
 from tests.study.trained import begun, finished
 
@@ -63,3 +65,12 @@ def test_the_engines_version_follows_its_code_and_not_the_trainer(tmp_path: Path
     assert engine_version(tmp_path) == first
     (tmp_path / "nightlab" / "a.py").write_text("2")
     assert engine_version(tmp_path) != first
+
+
+def test_the_corpus_is_asked_for_by_what_the_study_began_on(tmp_path: Path) -> None:
+    session = sample_session(tmp_path / "clone")
+    asked = Session.corpus_request(session)
+    assert (asked.root, asked.begun_on) == (tmp_path / "clone", None)
+    record = baseline().model_copy(update={"corpus_fingerprint": "f" * 64})
+    session.ledger = SimpleNamespace(records=lambda: (record,), marks=tuple)
+    assert Session.corpus_request(session).begun_on == "f" * 64
