@@ -13,6 +13,7 @@ from rich.console import Console
 from flows.local_server import configure_prefect, server_command, tied
 from nightlab.errors import MachineryError, UsageError
 from nightlab.settings import Places
+from nightlab.tracking.failures import check_store
 
 START_SECONDS = 120
 
@@ -33,6 +34,8 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
         mlflow_address = places.tracking_uri
         if places.tracking_is_local:
             _refuse_taken(port, "--port")
+            if places.has_store:
+                check_store(places.tracking_uri, places.mlruns)
             server = f"http://127.0.0.1:{port}"
             processes.append(_start(_mlflow_command(places, port), {}))
             _await(server, "MLflow", processes[-1])

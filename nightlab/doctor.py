@@ -15,7 +15,7 @@ from rich.text import Text
 from nightlab.errors import NightlabError, UsageError
 from nightlab.machine.clock import zone_name
 from nightlab.machine.folders import require_writable
-from nightlab.machine.network import keep_loopback_direct, network_problems, proxies_in_use
+from nightlab.machine.network import network_problems, proxies_in_use
 from nightlab.records import Escape, Frozen
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import detect_device
@@ -68,7 +68,6 @@ def examine(
         api_base: where it is reached.
         prefect: tries Prefect, which only flows know, and says what it found; None for not to.
     """
-    keep_loopback_direct(os.environ)
     checks: list[Check] = [
         ("git", lambda: _git(places)),
         ("cache", lambda: _cache(places)),
@@ -206,8 +205,7 @@ def _mlflow(places: Places) -> Finding:
     if places.tracking_is_local:
         remedy = "change its owner, or set NIGHTLAB_TRACKING_URI"
         require_writable(places.mlruns, "MLflow keeps its store in", remedy)
-    path = places.tracking_uri.removeprefix("sqlite:///")
-    if path == places.tracking_uri or Path(path).exists():  # else a session makes it
+    if places.has_store:
         from nightlab.tracking.failures import check_store
 
         check_store(places.tracking_uri, places.mlruns)

@@ -410,3 +410,9 @@ class Places(Frozen):
     def tracking_is_local(self) -> bool:
         """Whether MLflow's store is the file in ``mlruns/``."""
         return self.tracking_uri == f"sqlite:///{self.mlruns / 'mlflow.db'}"
+
+    @property
+    def has_store(self) -> bool:
+        """Whether MLflow's store is there already: a local one is made by the first session."""
+        path = self.tracking_uri.removeprefix("sqlite:///")
+        return path == self.tracking_uri or Path(path).exists()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import nightlab_command, nightlab_environment
+from tests.conftest import find_free_port, nightlab_command, nightlab_environment
 
 LATIN = os.fsencode("caf") + b"\xe9"
 
@@ -82,3 +82,13 @@ def test_a_terminal_without_the_letters_gets_others(root: Path) -> None:
     extra = {"PYTHONIOENCODING": "ascii"}
     line = refused(root, "research", "--study", "night", "--preset", "ночь", extra=extra)
     assert "\\u043d\\u043e\\u0447\\u044c" in line
+
+
+def test_a_store_that_is_damaged_is_not_served(root: Path) -> None:
+    store = root / "mlruns" / "mlflow.db"
+    store.parent.mkdir(exist_ok=True)
+    store.write_text("no database")
+    try:
+        assert f"move {store} away" in refused(root, "ui", "--port", str(find_free_port()))
+    finally:
+        store.unlink()
