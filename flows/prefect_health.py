@@ -4,7 +4,6 @@ Prefect warns about some of this and goes on with other settings than were meant
 a traceback, or in the log of a server that does not start.
 """
 
-import base64
 import importlib.util
 import io
 import os
@@ -67,15 +66,13 @@ def require_api(address: str) -> None:
         MachineryError: the server does not answer.
     """
     shown = shown_address(address)
-    try:
-        answer = httpx.get(
-            f"{address.rstrip('/')}/health", headers=_authorization(), timeout=ASK_SECONDS
-        )
-    except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+    if not _is_address(address):
         raise UsageError(
-            f"PREFECT_API_URL needs an address such as http://HOST:4200/api, and {shown!r} is none "
-            f"({error}): correct or unset it."
-        ) from error
+            f"PREFECT_API_URL needs an address such as http://HOST:4200/api, and {shown!r} is "
+            "none: correct or unset it."
+        )
+    try:
+        answer = _health(address)
     except httpx.HTTPError as error:
         if speaks_http(error):
             raise UsageError(
@@ -86,6 +83,36 @@ def require_api(address: str) -> None:
             "it (`prefect server start`), correct PREFECT_API_URL or its profile, or unset it."
         ) from error
     _require_well(answer, shown)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL:
+        return False
+    return url.scheme in ("http", "https") and bool(url.host)
+
+
+def _health(address: str) -> httpx.Response:
+    """Ask as a session would, with Prefect's own keys and certificates, but once."""
+    from prefect.client.orchestration import get_client
+    from prefect.settings import (
+        PREFECT_API_REQUEST_TIMEOUT,
+        PREFECT_API_URL,
+        PREFECT_CLIENT_MAX_RETRIES,
+        temporary_settings,
+    )
+
+    once = {
+        PREFECT_API_URL: address,
+        PREFECT_API_REQUEST_TIMEOUT: ASK_SECONDS,
+        PREFECT_CLIENT_MAX_RETRIES: 0,
+    }
+    try:
+        with temporary_settings(once), get_client(sync_client=True) as client:
+            return client.request("GET", "/health")
+    except httpx.HTTPStatusError as error:
+        return error.response
 
 
 def _require_well(answer: httpx.Response, shown: str) -> None:
@@ -172,15 +199,3 @@ def _installed(name: str) -> Path:
     if spec is None or spec.origin is None:
         raise UsageError("Prefect is not installed: run `make setup`.")
     return Path(spec.origin).parent / name
-
-
-def _authorization() -> dict[str, str]:
-    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_KEY
-
-    key, pair = PREFECT_API_KEY.value(), PREFECT_API_AUTH_STRING.value()
-    if key:
-        return {"Authorization": f"Bearer {key}"}
-    if pair:
-        encoded = base64.b64encode(pair.encode()).decode()
-        return {"Authorization": f"Basic {encoded}"}
-    return {}

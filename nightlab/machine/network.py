@@ -6,6 +6,7 @@ one of them is wrong: so they are tried once, before anything is started.
 """
 
 import os
+import re
 import ssl
 from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
@@ -25,6 +26,7 @@ CERTIFICATE_FILES = (
     "MLFLOW_TRACKING_SERVER_CERT_PATH",
 )
 CERTIFICATE_FOLDERS = "SSL_CERT_DIR"
+HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 PROXY_EXAMPLE = "http://HOST:PORT"
 PROXY_KINDS = ("http", "https", "socks5", "socks5h")
 PORTS = 65_536
@@ -57,12 +59,7 @@ def network_problems(environment: Mapping[str, str]) -> Iterator[str]:
         # requests takes folders too.
         if value and not (name != "SSL_CERT_FILE" and Path(value).is_dir()):
             yield from _certificate_problem(name, value)
-    for folder in filter(None, environment.get(CERTIFICATE_FOLDERS, "").split(os.pathsep)):
-        if not Path(folder).is_dir():
-            yield (
-                f"{CERTIFICATE_FOLDERS} names {folder!r}, and there is no such folder of "
-                f"certificates: correct it, or `unset {CERTIFICATE_FOLDERS}`."
-            )
+    yield from _folder_problem(environment)
     for name in proxies_in_use(environment):
         yield from _proxy_problem(name, environment[name])
     yield from _exceptions_problem(environment)
@@ -92,6 +89,21 @@ def _certificate_problem(name: str, value: str) -> Iterator[str]:
         f"{name} names {value!r} for certificates, and {found}: correct it, or `unset {name}` to "
         "take those that came with Python's packages."
     )
+
+
+def _folder_problem(environment: Mapping[str, str]) -> Iterator[str]:
+    """Look into the folders of certificates, which OpenSSL asks for by a hash of the subject."""
+    folders = list(filter(None, environment.get(CERTIFICATE_FOLDERS, "").split(os.pathsep)))
+    missing = [folder for folder in folders if not Path(folder).is_dir()]
+    found = f"there is no folder {missing[0]!r}" if missing else ""
+    if not missing and folders and not environment.get("SSL_CERT_FILE"):
+        names = [path.name for folder in folders for path in Path(folder).iterdir()]
+        found = "" if any(map(HASHED.fullmatch, names)) else "it holds none by OpenSSL's names"
+    if found:
+        yield (
+            f"{CERTIFICATE_FOLDERS} names folders of certificates, and {found}: correct it "
+            f"(`openssl rehash`), or `unset {CERTIFICATE_FOLDERS}`."
+        )
 
 
 def _proxy_problem(name: str, value: str) -> Iterator[str]:

@@ -169,3 +169,7 @@ def test_certificates_as_they_should_be_are_fine(certificate: Path, tmp_path: Pa
     assert "SSL_CERT_FILE" in next(network_problems({"SSL_CERT_FILE": str(tmp_path)}))
     folders = {"SSL_CERT_DIR": f"{tmp_path}{os.pathsep}{tmp_path / 'gone'}"}
     assert "gone" in next(network_problems(folders))
+    hashed = {"SSL_CERT_DIR": str(tmp_path)}
+    assert "holds none" in next(network_problems(hashed)), "no https would be verified"
+    certificate.rename(tmp_path / "4bfab552.0")
+    assert list(network_problems(hashed)) == []
