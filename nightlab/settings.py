@@ -256,8 +256,8 @@ class Settings(BaseModel):
     corpus: str = Field(
         "embedded",
         description="Text to train on: embedded (Python code that every installation has), "
-        "path:DIR (a folder of text, JSON lines or Parquet; a relative one begins at the clone's root), "
-        "climbmix, or climbmix:URL for a mirror of it",
+        "path:DIR (a folder of text, JSON lines or Parquet; a relative one begins at the clone's "
+        "root), climbmix, or climbmix:URL for a mirror of it",
     )
     device: str = Field("auto", description="Device to train on: auto, cpu, cuda or cuda:N")
     seed: int = Field(
