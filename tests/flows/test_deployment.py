@@ -43,6 +43,17 @@ def test_a_clone_without_origin_cannot_be_deployed(
         describe_clone()
 
 
+def test_a_schedule_is_not_made_for_utc_where_the_zone_has_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "-q", "-b", "main")
+    git(tmp_path, "remote", "add", "origin", "https://example.org/lab.git")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    with pytest.raises(UsageError, match="TZ=Europe/Berlin"):
+        describe_clone()
+
+
 @pytest.mark.slow
 def test_the_nightly_schedule_fires_and_its_session_reaches_the_remote(
     hub: Path, server: dict[str, str], tmp_path: Path

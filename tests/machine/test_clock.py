@@ -1,30 +1,30 @@
-import os
-import subprocess
-import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
-SCRIPT = """
-import sys
 from nightlab.errors import UsageError
-from nightlab.machine.clock import zone_name
-try:
-    print(zone_name())
-except UsageError as error:
-    sys.exit(str(error))
-"""
+from nightlab.machine.clock import _agrees, zone_name
+
+Set = Callable[[str | None], None]
 
 
-def ask(zone: str) -> "subprocess.CompletedProcess[str]":
-    """In a process of its own: the C library and tzlocal both keep what they read first."""
-    return subprocess.run(
-        [sys.executable, "-c", SCRIPT],
-        env={**os.environ, "TZ": zone},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture
+def set_zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Set]:
+    """Set TZ, or take it away, for Python and the C library."""
+
+    def set_it(zone: str | None) -> None:
+        if zone is None:
+            monkeypatch.delenv("TZ", raising=False)
+        else:
+            monkeypatch.setenv("TZ", zone)
+        time.tzset()
+
+    yield set_it
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.mark.parametrize(
@@ -35,10 +35,12 @@ def ask(zone: str) -> "subprocess.CompletedProcess[str]":
         ("EST5EDT", "EST5EDT"),
         ("UTC", "UTC"),
         ("Etc/GMT-3", "Etc/GMT-3"),
+        ("/usr/share/zoneinfo/Europe/Berlin", "Europe/Berlin"),
     ],
 )
-def test_a_name_is_taken_as_it_is(zone: str, name: str) -> None:
-    assert ask(zone).stdout.strip() == name
+def test_a_name_is_taken_as_it_is(set_zone: Set, zone: str, name: str) -> None:
+    set_zone(zone)
+    assert zone_name() == name
 
 
 @pytest.mark.parametrize(
@@ -56,18 +58,32 @@ def test_a_name_is_taken_as_it_is(zone: str, name: str) -> None:
         "\x01",
     ],
 )
-def test_a_rule_or_nonsense_is_not_taken_for_utc(zone: str) -> None:
-    done = ask(zone)
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert f"TZ={zone!r}" in line
-    assert "TZ=Europe/Berlin" in line
+def test_a_rule_or_nonsense_is_not_taken_for_utc(set_zone: Set, zone: str) -> None:
+    set_zone(zone)
+    with pytest.raises(UsageError) as refusal:
+        zone_name()
+    assert f"TZ={zone!r}" in str(refusal.value)
+    assert "TZ=Europe/Berlin" in str(refusal.value)
 
 
-@pytest.mark.parametrize("zone", ["/usr/share/zoneinfo/Europe/Berlin", ":/etc/localtime", ""])
-def test_a_file_of_the_system_has_a_name(zone: str) -> None:
-    if zone.startswith("/usr") and not os.path.exists(zone):
-        pytest.skip("no time zones in the system's files")
-    expected = "Europe/Berlin" if zone.startswith("/usr") else ask(":/etc/localtime").stdout.strip()
-    if expected:
-        assert ask(zone).stdout.strip() == expected
+@pytest.mark.parametrize("zone", [None, ""])
+def test_without_a_setting_the_systems_zone_counts(set_zone: Set, zone: str | None) -> None:
+    set_zone(None)
+    if not Path("/etc/localtime").exists():
+        pytest.skip("the system has no zone")
+    here = zone_name()
+    assert _agrees(ZoneInfo(here))
+    set_zone(zone)  # an empty TZ is UTC for the C library, whatever the system has
+    if _agrees(ZoneInfo(here)):
+        assert zone_name() == here
+    else:
+        with pytest.raises(UsageError, match="TZ=''"):
+            zone_name()
+
+
+def test_a_zone_agrees_if_its_time_is_the_same_all_year(set_zone: Set) -> None:
+    set_zone("IST-5:30")
+    assert _agrees(ZoneInfo("Asia/Kolkata"))
+    assert not _agrees(ZoneInfo("Etc/UTC"))
+    set_zone("CET-1")
+    assert not _agrees(ZoneInfo("Europe/Berlin")), "which is the same in winter alone"
