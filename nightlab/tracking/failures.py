@@ -15,6 +15,8 @@ ASK_SECONDS = 10
 HEALTHY = "OK"
 """What an MLflow server says at /health."""
 REFUSED = (401, 403)
+NOT_ITS_FAULT = ("is locked", "disk is full", "readonly database", "unable to open")
+"""What SQLite says of a database that is whole."""
 SCHEMA_WORDS = ("database schema", "Can't locate revision")
 
 
@@ -67,10 +69,13 @@ def _of_database(error: BaseException, address: str, anew: str) -> Failure:
             "was made by another version of MLflow than the one installed",
             f"{upgrade}; else {anew}" if anew else upgrade,
         )
-    if anew and any(isinstance(each, DatabaseError) for each in _chain(error)):
+    is_well = any(word in text for word in NOT_ITS_FAULT for text in said)
+    if anew and not is_well and any(isinstance(each, DatabaseError) for each in _chain(error)):
         return Failure(f"cannot be used ({cause(error)})", anew)
     return Failure(
-        f"failed ({cause(error)})", "see that it can be reached, or set NIGHTLAB_TRACKING_URI"
+        f"failed ({cause(error)})",
+        "see that it can be reached and written and is not held by another program, or set "
+        "NIGHTLAB_TRACKING_URI",
     )
 
 

@@ -35,6 +35,7 @@ def parquet(kind: pyarrow.DataType, rows: list[str | None] = ROWS) -> bytes:
         pyarrow.string_view(),
         pyarrow.dictionary(pyarrow.int32(), pyarrow.string()),
         pyarrow.dictionary(pyarrow.int8(), pyarrow.large_string()),
+        pyarrow.dictionary(pyarrow.int32(), pyarrow.binary()),
         pyarrow.binary(),
         pyarrow.large_binary(),
     ],

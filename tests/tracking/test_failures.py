@@ -10,10 +10,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import DatabaseError
 
 from nightlab.errors import TrackingError
 from nightlab.tracking.connection import connect
-from nightlab.tracking.failures import check_store
+from nightlab.tracking.failures import check_store, explain
 from tests.conftest import find_free_port
 
 
@@ -82,6 +83,21 @@ def test_a_damaged_store_is_moved_away(store: Path, damage: Callable[[bytes], by
     store.write_bytes(damage(store.read_bytes()))
     sentence = refused(f"sqlite:///{store}", store.parent)
     assert f"move {store} away: `nightlab sync` makes it anew from git" in sentence
+
+
+def test_a_store_that_cannot_be_reached_now_is_not_moved_away(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for error in (
+        sqlite3.OperationalError("database is locked"),
+        sqlite3.OperationalError("database or disk is full"),
+        sqlite3.OperationalError("attempt to write a readonly database"),
+    ):
+        wrapped = DatabaseError("INSERT", {}, error)
+        failure = explain(wrapped, f"sqlite:///{tmp_path / 'mlflow.db'}")
+        assert "move" not in failure.remedy
+        assert str(error) in failure.what
+    inside = tmp_path / "file" / "mlflow.db"
+    assert "set NIGHTLAB_TRACKING_URI" in refused(f"sqlite:///{inside}", tmp_path)
 
 
 @dataclass(slots=True)
