@@ -1,6 +1,5 @@
 """A session of a study: prepare, baseline, then trial after trial."""
 
-import time
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,6 +16,7 @@ from nightlab.errors import (
     BudgetReached,
     MachineryError,
     NightlabError,
+    SessionOver,
     UsageError,
 )
 from nightlab.judging.scores import find_baseline, standing_record
@@ -107,7 +107,7 @@ def _trials(session: Session, limits: Limits, steering: Steering) -> str:
         while (stopped := limits.reached()) is None:
             _run_and_ask_ahead(session, _next_number(session), limits)
             steering.hear()
-    except BudgetReached as reached:
+    except (BudgetReached, SessionOver) as reached:
         return str(reached)
     return stopped
 
@@ -195,18 +195,14 @@ def _run(
     record = with_prefect(session, run)
     show_trials(ledger.study, ledger.records(), session.tracker.run_url(number))
     push_or_say(session)
-    _pause_or_stop(session)
+    _stop_after_failures(session)
     return record
 
 
-def _pause_or_stop(session: Session) -> None:
+def _stop_after_failures(session: Session) -> None:
     patience = after_failures(session.ledger.records(), session.identifier)
     if patience.stop is not None:
-        raise UsageError(patience.stop)
-    if patience.pause_seconds:
-        text = f"No model answers: the next trial begins in {patience.pause_seconds:.0f} s."
-        events.publish(events.Notice(text=text))
-        time.sleep(patience.pause_seconds)
+        raise (UsageError if patience.fails else SessionOver)(patience.stop)
 
 
 def _summary(session: Session, stopped: str) -> SessionSummary:

@@ -10,7 +10,13 @@ from prefect.states import Completed, Failed
 from flows.pushing import push_or_say
 from flows.side_by_side import Outcomes, outcomes_of
 from nightlab import events
-from nightlab.errors import BudgetReached, EvaluationError, ModelError, SandboxError
+from nightlab.errors import (
+    BudgetReached,
+    EvaluationError,
+    ModelError,
+    SandboxError,
+    SessionOver,
+)
 from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
 from nightlab.study.measurement import Training, add_replicates, next_round, say_pairs, say_twin
 from nightlab.study.prefetch import begin_asking
@@ -34,6 +40,7 @@ from nightlab.study.trial import (
     track_start,
     with_unanswered,
 )
+from nightlab.study.waiting import ModelWait
 from tasks.evaluate import evaluate
 from tasks.finished import result_of
 from tasks.preflight import preflight, repair
@@ -62,7 +69,8 @@ def trial(
         ask_ahead: whether the next trial's idea is asked for while this one trains.
 
     Raises:
-        BudgetReached: no idea can be paid for; the trial waits for a session that can.
+        BudgetReached, SessionOver: no idea can be paid for, or no model answers for long; the
+            trial waits for a session that gets one.
     """
     session = current_session()
     mark = begin_trial(session, number, proposal, retry_of)
@@ -76,7 +84,7 @@ def trial(
         mark = _rehearsed(session, mark, clock)
         mark = _measured(session, mark, clock)
         verdict = decide_trial(session, mark)
-    except BudgetReached:
+    except (BudgetReached, SessionOver):
         put_back(session, number)
         raise
     except (ModelError, SandboxError, EvaluationError) as error:
@@ -104,7 +112,9 @@ def _proposed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
     if not is_applied(mark):
         with clock("propose"):
             _say(mark, "propose", session.proposer.name)
-            idea = mark.proposal or result_of(propose(session, mark))
+            idea = mark.proposal or ModelWait(session).ask(
+                lambda: result_of(propose(session, mark))
+            )
             mark = apply_proposal(session, mark, idea)
         push_or_say(session)
     track_start(session, mark)

@@ -13,6 +13,7 @@ another time or on another machine.
     │   │   ├── LibraryIncomplete   candidates could not use the torch that is installed
     │   │   └── GpuUnusable         a layer between a job and its GPU fails
     │   └── StudyBusy           another session holds the study
+    ├── SessionOver             a session ends as usual, by what the sentence says
     └── MachineryError          our fault, or a service's; another try may succeed
         ├── LedgerError         git refused or the repository is not as it must be
         ├── RemoteError         the study's git remote did not answer
@@ -84,6 +85,10 @@ class StudyBusy(UsageError):  # noqa: N818
     exit_status = 1
 
 
+class SessionOver(NightlabError):  # noqa: N818 - a state, not an error
+    """A session goes no further: what it found is confirmed and reported, and it ends."""
+
+
 class MachineryError(NightlabError):
     """The machinery failed; the trial may be tried again."""
 
@@ -113,7 +118,16 @@ class EvaluationError(MachineryError):
 
 
 class ModelError(MachineryError):
-    """The model's endpoint did not give a usable response; it may on another try."""
+    """The model's endpoint did not give a usable response; it may on another try.
+
+    Attributes:
+        cause: the model and what it did, as a status, by which failures compare: their words may
+            be new each time. Empty where nothing says.
+    """
+
+    def __init__(self, message: str, *, cause: str = "") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class ModelRefused(ModelError):  # noqa: N818

@@ -33,6 +33,9 @@ LONGEST_STUDY_NAME = 100
 LONGEST_SECONDS = 1_000_000
 """Eleven days; the system's waiting calls accept no more than twenty-four."""
 
+WAIT_FOR_MODEL_HOURS = 8.0
+"""A night: how long a session that has no hours of its own waits for a provider that is away."""
+
 TOKEN_BUDGET_CAP = 3.0
 """The wall-clock cap of a token budget, as a multiple of the preset's seconds, where no other is
 set: it is there to end what hangs, not to judge what happens to be slow today."""
@@ -216,10 +219,22 @@ class Settings(BaseModel):
         None, description="Name of a Prefect Secret block that holds the models' key"
     )
     model_timeout_seconds: float = Field(
-        90,
+        600,
         gt=0,
         le=LONGEST_SECONDS,
-        description="Longest wait for one answer from a model, in seconds",
+        description="Longest wait for one whole answer from a model, in seconds; one that stops in "
+        "the middle is given up earlier",
+    )
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = Field(
+        None,
+        description="How long models are to think before they answer: none, minimal, low, medium, "
+        "high or xhigh, as far as the provider knows it (default: the provider's)",
+    )
+    wait_for_model_hours: float | None = Field(
+        None,
+        ge=0,
+        description="How long the session waits for models none of which answers, in hours, before "
+        f"it ends (default: as long as --hours, else {WAIT_FOR_MODEL_HOURS:g})",
     )
     command: str | None = Field(
         None,

@@ -9,6 +9,7 @@ from typing import Any
 from prefect.client.schemas.objects import State, TaskRun
 
 from nightlab.errors import BudgetReached, MachineBusy, MachineryError, ModelRefused
+from nightlab.proposers import EndpointError
 
 MODEL_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 GIT_DELAYS_SECONDS = [0.5, 2.0, 10.0]
@@ -23,7 +24,11 @@ def may_succeed(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
     """Say whether another try can help: the machinery failed, and did not refuse for good."""
     error = state.result(raise_on_failure=False)
     final = ModelRefused | BudgetReached
-    return isinstance(error, MachineryError) and not isinstance(error, final)
+    if not isinstance(error, MachineryError) or isinstance(error, final):
+        return False
+    # Who says when to come back is waited for by the session.
+    asked = error.retry_after_seconds if isinstance(error, EndpointError) else None
+    return (asked or 0.0) <= sum(MODEL_DELAYS_SECONDS)
 
 
 def may_measure(task: Any, run: TaskRun, state: State[Any]) -> bool:

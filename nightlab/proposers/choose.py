@@ -120,6 +120,7 @@ def _models(
             api_base=place,
             api_key=api_key,
             timeout_seconds=settings.model_timeout_seconds,
+            reasoning_effort=settings.reasoning_effort,
         )
         for name, place in read_models(names, address)
     )

@@ -1,13 +1,12 @@
 """One call of a language model through litellm, bounded in time, with errors for people.
 
-What litellm 1.106 does with the failures of an endpoint is measured in the tests. Three
-things about it shape this module: a closed port, a broken connection and a missing key all
-come as a made-up status 500 without headers; its time-out bounds each read and not the
-whole, so that an answer that drips in never ends; and its own retries hide the cause, so
+What goes over the wire, and within what time, is ``nightlab/proposers/wire.py``'s. litellm knows
+the providers, their addresses, keys and prices. Its own retries hide the cause of a failure, so
 they are off: the caller retries.
 """
 
 import contextvars
+import functools
 import math
 import os
 import threading
@@ -17,26 +16,29 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from nightlab import events
 from nightlab.errors import ModelError, ModelRefused
 from nightlab.proposers.endpoint_errors import (
     EndpointError,
-    PromptTooLong,
-    headers_of,
-    remedy,
-    retry_after_seconds,
+    as_model_error,
     said_by,
     unreadable_part,
     was_sent,
 )
 from nightlab.proposers.spending import MILLION, UNKNOWN_PRICE, Price
+from nightlab.proposers.terms import ANSWER_LIMITS, Terms
 from nightlab.redaction import Redaction
 
 Result = TypeVar("Result")
 
 PLACEHOLDER_KEY = "no-key-needed"
 """Sent to an endpoint of one's own where no key is set: clients insist on some key."""
-GRACE_SECONDS = 1.0
-"""What litellm's own time-out is given, since it closes the connection and ours cannot."""
+GRACE_SECONDS = 5.0
+"""How long the wire has to close an overdue connection and litellm to say so; what does not go over
+the wire is left alone after it."""
+IDLE_SECONDS = 120.0
+"""Longest silence in the middle of an answer; before it begins, models may think for as long as the
+whole answer may take."""
 LONGEST_ANSWER_TOKENS = 131_072
 """No model writes more in one answer, so a limit above it is none."""
 USUAL_LONGEST_ANSWER_TOKENS = 32_000
@@ -50,8 +52,6 @@ FREE_PROVIDERS = ("ollama/", "ollama_chat/", "lemonade/", "llamafile/", "lm_stud
 """Where a price of nothing is one. Elsewhere litellm's list has 0 for prices that it lacks: of new
 models of known families, and of those that are priced in steps."""
 EXPLICIT_CACHE_PROVIDERS = ("anthropic/", "claude")
-# For good: another try with the same settings meets the same refusal.
-REFUSALS = frozenset({400, 401, 403, 404, 405, 413, 422})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,14 @@ class Endpoint:
     model: str
     api_base: str | None = None
     api_key: str | None = field(default=None, repr=False)
-    timeout_seconds: float = 90.0
+    timeout_seconds: float = 600.0
+    """For a whole answer."""
+    idle_seconds: float = IDLE_SECONDS
+    """Longest silence once an answer has begun."""
+    reasoning_effort: str | None = None
+    """How long the model is to think; None leaves it to the provider."""
+    terms: Terms = field(default_factory=Terms, repr=False, compare=False)
+    """What its server takes, learnt while it is asked."""
 
     @property
     def redaction(self) -> Redaction:
@@ -129,46 +136,90 @@ class Endpoint:
         return self.model.startswith(FREE_PROVIDERS)
 
     def ask(self, messages: Sequence[dict[str, str]], answer_tokens: int | None = None) -> Reply:
-        """Send a chat and wait for the answer, at most ``timeout_seconds`` (plus a second).
+        """Send a chat and wait for the answer, at most ``timeout_seconds``.
 
-        An answer that comes later is not waited for, though it may still be billed.
+        The connection of an answer that is not waited for is closed, which most servers take as a
+        sign to stop; it may still be billed.
 
         Args:
             messages: of the chat.
             answer_tokens: the longest answer that is paid for; None for the model's own.
 
         Raises:
-            ModelRefused: no other try can help: wrong key, unknown model, bad request.
+            ModelRefused: no other try can help: wrong key, unknown model, bad request, no money.
+            PromptTooLong: the model's context does not hold the prompt.
             EndpointError: anything else that kept the endpoint from answering.
         """
         litellm = import_litellm()
         import openai  # litellm's exceptions are its children.
 
+        from nightlab.proposers import wire
+
+        call = wire.Call(
+            terms=self.terms,
+            total_seconds=self.timeout_seconds,
+            idle_seconds=min(self.idle_seconds, self.timeout_seconds),
+            answer_tokens=answer_tokens,
+            say_dropped=functools.partial(self._say_dropped, is_capped=answer_tokens is not None),
+        )
         began = time.monotonic()
         try:
-            response = _within(
-                self.timeout_seconds + GRACE_SECONDS,
-                lambda: litellm.completion(
-                    model=self.model,
-                    messages=list(messages),
-                    api_base=self.api_base,
-                    api_key=self._key(litellm),
-                    timeout=self.timeout_seconds,
-                    max_retries=0,
-                    drop_params=True,
-                    **_extras(self.model, answer_tokens, litellm),
-                ),
-            )
+            with wire.calling(call):
+                response = _within(
+                    self.timeout_seconds + GRACE_SECONDS,
+                    lambda: litellm.completion(
+                        model=self.model,
+                        messages=list(messages),
+                        api_base=self.api_base,
+                        api_key=self._key(litellm),
+                        timeout=self.timeout_seconds + GRACE_SECONDS,
+                        max_retries=0,
+                        drop_params=True,
+                        **_extras(self.model, answer_tokens, self.reasoning_effort, litellm),
+                    ),
+                )
         # Without their cause: litellm's exceptions carry requests, whose headers carry keys.
-        except (TimeoutError, openai.APITimeoutError):
-            raise EndpointError(
-                f"The {self.where} must answer within {self.timeout_seconds:g} seconds and had not "
-                "finished by then: raise the setting model_timeout_seconds, or use a faster model.",
-                may_be_billed=True,
-            ) from None
+        except (TimeoutError, openai.APITimeoutError) as error:
+            if call.said is not None:
+                raise as_model_error(call.said, self.model, self.where, self.redaction) from None
+            raise self._overdue(call.overdue, error) from None
         except openai.OpenAIError as error:
-            raise self._explain(error, litellm) from None
+            if call.said is not None:
+                raise as_model_error(call.said, self.model, self.where, self.redaction) from None
+            if call.overdue is not None:
+                raise self._overdue(call.overdue, error) from None
+            raise self._explain(error, call.broken, litellm) from None
         return self._read(response, time.monotonic() - began, litellm)
+
+    def _overdue(self, which: str | None, error: Exception) -> EndpointError:
+        """The error of an answer that was not waited for any longer."""
+        if which == "idle":
+            silence = min(self.idle_seconds, self.timeout_seconds)
+            problem = (
+                f"must go on with an answer that it has begun and sent nothing for {silence:g} "
+                "seconds: the connection was closed. Try again later, or use another model."
+            )
+        else:
+            problem = (
+                f"must answer within {self.timeout_seconds:g} seconds and had not finished by "
+                "then: raise the setting model_timeout_seconds, lower --reasoning-effort, or use a "
+                "faster model."
+            )
+        return EndpointError(
+            f"The {self.where} {problem}", may_be_billed=True, cause=f"{self.model} late"
+        )
+
+    def _say_dropped(self, name: str, *, is_capped: bool) -> None:
+        """Say what a person asked for and the endpoint does not take."""
+        if name not in self.terms.dropped or name in self.terms.renamed:
+            return
+        if name == "reasoning_effort":
+            text = "takes no --reasoning-effort of this value: it is asked without."
+        elif name in ANSWER_LIMITS and is_capped:
+            text = "takes no limit on its answer: one that is longer than is paid for is cut off."
+        else:
+            return
+        events.publish(events.Notice(text=f"The {self.where} {text}"))
 
     def _key(self, litellm: Any) -> str | None:
         if self.api_key is None and self.api_base and self._missing_keys(litellm):
@@ -180,27 +231,21 @@ class Endpoint:
         missing = litellm.validate_environment(self.model)["missing_keys"]
         return [name for name in missing if name.endswith("_API_KEY")]
 
-    def _explain(self, error: Exception, litellm: Any) -> ModelError:
-        """Turn an exception of litellm into one of ours, with a sentence for people."""
-        status = getattr(error, "status_code", None)
-        headers = headers_of(error)
+    def _explain(self, error: Exception, broken: str | None, litellm: Any) -> ModelError:
+        """Turn an exception of litellm, where no server spoke, into one of ours.
+
+        Args:
+            error: litellm's.
+            broken: why the connection brought no answer, where there was one.
+            litellm: the module.
+        """
         said = said_by(error, self.redaction)
         missing = self._missing_keys(litellm)
-        if not headers and missing and self.api_key is None and not self.api_base:
+        if broken is None and missing and self.api_key is None and not self.api_base:
             return ModelRefused(
                 f"The {self.where} needs a key and none is set: export {' or '.join(missing)}, or "
-                "name a Prefect Secret block with the setting api_key_secret."
-            )
-        if isinstance(error, litellm.exceptions.ContextWindowExceededError):
-            return PromptTooLong(
-                f"The {self.where} must take the whole prompt and finds it too long ({said}): "
-                "name a model with a longer context with --model, or shorten program.md."
-            )
-        filtered = isinstance(error, litellm.exceptions.ContentPolicyViolationError)
-        if status in REFUSALS and not filtered:
-            return ModelRefused(
-                f"The {self.where} must accept the request and refused it for good (status "
-                f"{status}: {said}): {remedy(status)}"
+                "name a Prefect Secret block with the setting api_key_secret.",
+                cause=f"{self.model} no key",
             )
         unreadable = unreadable_part(error, self.redaction)
         if unreadable is not None:
@@ -209,16 +254,22 @@ class Endpoint:
                 f"({unreadable}): check that --api-base names an endpoint of the OpenAI chat "
                 "protocol.",
                 may_be_billed=True,
+                cause=f"{self.model} unreadable",
             )
-        wait = retry_after_seconds(headers)
-        # A status without headers is litellm's own invention: no server has spoken.
-        found = f"answered status {status}: {said}" if headers else f"failed: {said}"
-        later = "" if wait is None else f", in no less than {wait:g} seconds, as it asks"
+        if broken is None and getattr(error, "status_code", None) in (400, 404, 422):
+            # litellm's own word: it knows no such provider, or a variable that it needs is not set.
+            return ModelRefused(
+                f"The {self.where} cannot be asked ({said}): check --model (with its provider in "
+                "front, as in openai/NAME) and --api-base.",
+                cause=f"{self.model} unknown",
+            )
+        if broken is not None and broken not in said:
+            said = f"{said} ({self.redaction(broken)})"
         return EndpointError(
-            f"The {self.where} must answer and {found}. Try again later{later}; `nightlab doctor` "
+            f"The {self.where} must answer and failed: {said}. Try again later; `nightlab doctor` "
             "tries the endpoint.",
-            retry_after_seconds=wait,
             may_be_billed=was_sent(error),
+            cause=f"{self.model} away",
         )
 
     def _read(self, response: Any, seconds: float, litellm: Any) -> Reply:
@@ -229,6 +280,7 @@ class Endpoint:
                 f"The {self.where} must send a chat completion and sent one without a message: "
                 "check that --api-base names an endpoint of the OpenAI chat protocol.",
                 may_be_billed=True,
+                cause=f"{self.model} no message",
             )
         usage = getattr(response, "usage", None)
         prompt_tokens = _count(getattr(usage, "prompt_tokens", None))
@@ -255,9 +307,15 @@ class Endpoint:
         return float(cost) if math.isfinite(cost) and cost >= 0 else None
 
 
-def _extras(model: str, answer_tokens: int | None, litellm: Any) -> dict[str, Any]:
+def _extras(
+    model: str, answer_tokens: int | None, reasoning_effort: str | None, litellm: Any
+) -> dict[str, Any]:
     """Parameters that not every call has."""
     extras: dict[str, Any] = {}
+    if reasoning_effort is not None:
+        extras["reasoning_effort"] = reasoning_effort
+        # Else litellm leaves it out, without a word, for every model that its list does not have.
+        extras["allowed_openai_params"] = ["reasoning_effort"]
     if answer_tokens is not None and answer_tokens < LONGEST_ANSWER_TOKENS:
         extras["max_tokens"] = max(1, min(answer_tokens, _longest_answer(model, litellm)))
     if model.startswith(EXPLICIT_CACHE_PROVIDERS):
@@ -288,6 +346,16 @@ def import_litellm() -> Any:
     litellm.suppress_debug_info = True
     litellm.telemetry = False
     litellm.disable_hf_tokenizer_download = True
+    if litellm.client_session is None:
+        import httpx
+
+        from nightlab.proposers.wire import Wire
+
+        # The one for the providers that it asks with OpenAI's client, the other for the rest.
+        litellm.sync_transport = Wire()
+        litellm.client_session = httpx.Client(
+            transport=litellm.sync_transport, follow_redirects=True, timeout=None
+        )
     return litellm
 
 

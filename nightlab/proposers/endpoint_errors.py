@@ -1,15 +1,18 @@
-"""What went wrong at a model's endpoint, read from the exceptions of litellm."""
+"""What went wrong at a model's endpoint, for the session and in a sentence for people."""
 
-import email.utils
-import math
 import re
 
 from nightlab.errors import ModelError, ModelRefused
+from nightlab.proposers.meanings import is_filtered, is_out_of_money, is_overflow, is_rate_limit
+from nightlab.proposers.resets import seconds_until_reset
+from nightlab.proposers.said import Said
 from nightlab.proposers.texts import one_line
 from nightlab.records import utc_now
 from nightlab.redaction import Redaction
 
 SHOWN_CHARACTERS = 300
+# For good: another try with the same settings meets the same refusal.
+REFUSALS = frozenset({400, 401, 403, 404, 405, 413, 422})
 _CLASS_NAMES = re.compile(
     r"^(?:(?:litellm\.)?\w+(?:Error|Timeout|Exception)\s*(?::|-)\s*)+(?:LiteLLM:\s*)?"
 )
@@ -33,10 +36,15 @@ class EndpointError(ModelError):
         *,
         retry_after_seconds: float | None = None,
         may_be_billed: bool = False,
+        cause: str = "",
     ) -> None:
-        super().__init__(message)
+        super().__init__(message, cause=cause)
         self.retry_after_seconds = retry_after_seconds
         self.may_be_billed = may_be_billed
+
+
+class NoModelAnswers(EndpointError):
+    """None of a session's models answers just now: the session waits for them."""
 
 
 class PromptTooLong(ModelRefused):
@@ -57,50 +65,73 @@ def was_sent(error: Exception) -> bool:
     return False
 
 
-def headers_of(error: Exception) -> dict[str, str]:
-    """The headers of the server's answer in lower case; none where no server answered."""
-    response = getattr(error, "response", None)
-    for headers in (
-        getattr(error, "litellm_response_headers", None),
-        getattr(response, "headers", None),
-    ):
-        if headers:
-            return {str(name).lower(): str(value) for name, value in headers.items()}
-    return {}
-
-
 def said_by(error: Exception, redaction: Redaction) -> str:
     """The endpoint's own words, without litellm's class names before them."""
     text = _CLASS_NAMES.sub("", str(error), count=1)
     return one_line(redaction(text), SHOWN_CHARACTERS).rstrip(".")
 
 
-def remedy(status: int) -> str:
+def as_model_error(said: Said, model: str, where: str, redaction: Redaction) -> ModelError:
+    """What a server's error means for the session, with a sentence for people.
+
+    Args:
+        said: the error.
+        model: who was asked.
+        where: its name in sentences.
+        redaction: takes keys out of the server's words.
+    """
+    words = one_line(redaction(said.text), SHOWN_CHARACTERS).rstrip(".") or "without a word"
+    found = (
+        f"an error in its answer: {words}" if said.is_inside else f"status {said.status}: {words}"
+    )
+    cause = f"{model} {said.status}"
+    wait = seconds_until_reset(said, utc_now())
+    if is_overflow(said):
+        return PromptTooLong(
+            f"The {where} must take the whole prompt and finds it too long ({found}): name a model "
+            "with a longer context with --model, raise the server's context setting, or shorten "
+            "program.md.",
+            cause=cause,
+        )
+    if is_out_of_money(said, resets=bool(wait)):
+        return ModelRefused(
+            f"The {where} must accept the request and has no money or quota left for it "
+            f"({found}): add credit or raise the limit in the account of this key; waiting does "
+            "not help.",
+            cause=cause,
+        )
+    is_temporary = is_rate_limit(said) or is_filtered(said) or bool(wait)
+    if said.status in REFUSALS and not is_temporary:
+        return ModelRefused(
+            f"The {where} must accept the request and refused it for good ({found}): "
+            f"{_remedy(said)}",
+            cause=cause,
+        )
+    later = "" if wait is None else f", in no less than {wait:g} seconds, as it asks"
+    told = f"sent {found}" if said.is_inside else f"answered {found}"
+    return EndpointError(
+        f"The {where} must answer and {told}. Try again later{later}; `nightlab doctor` tries the "
+        "endpoint.",
+        retry_after_seconds=wait,
+        may_be_billed=said.may_be_billed,
+        cause=cause,
+    )
+
+
+def _remedy(said: Said) -> str:
     """What mends a refusal, as a clause."""
-    if status in (401, 403):
+    if said.status in (401, 403):
         return (
             "set the right key in the provider's environment variable, or in the Prefect Secret "
             "block that api_key_secret names."
         )
-    if status in (404, 405):
-        return "check the names in --model and --api-base."
-    return "check --model (with its provider in front, as in openai/NAME) and --api-base."
-
-
-def retry_after_seconds(headers: dict[str, str]) -> float | None:
-    """Seconds from a Retry-After header, which holds a number or a date."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = email.utils.parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        if moment.tzinfo is None:
-            return None
-        seconds = (moment - utc_now()).total_seconds()
-    return max(0.0, seconds) if math.isfinite(seconds) else None
+    if said.status in (404, 405):
+        # Who answers in the protocol's form has the right address.
+        return f"check the names in --model{'' if said.is_protocol else ' and --api-base'}."
+    return (
+        "its words say what it does not take; --model names the model, with its provider in front "
+        "as in openai/NAME."
+    )
 
 
 def unreadable_part(error: Exception, redaction: Redaction) -> str | None:

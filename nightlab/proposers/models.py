@@ -16,15 +16,21 @@ from nightlab.errors import BudgetReached, ModelError, ModelRefused, UsageError
 from nightlab.proposers.arms import gain_in_noise
 from nightlab.proposers.bandit import ArmRecord, choose_arm
 from nightlab.proposers.endpoint import Endpoint, Reply
-from nightlab.proposers.endpoint_errors import EndpointError, PromptTooLong
+from nightlab.proposers.endpoint_errors import EndpointError, NoModelAnswers, PromptTooLong
 from nightlab.proposers.spending import Price, Spending
 from nightlab.records import TrialRecord, Verdict
 
-LONGEST_WAIT_SECONDS = 600.0
-"""An endpoint that asks for a longer pause counts as failed."""
+LONGEST_WAIT_SECONDS = 60.0
+"""Within a call; who asks for a longer pause is waited for by the session."""
 
 LEAST_COST = 0.1
 """Of a turn, in units of the mean one that was paid."""
+
+MOST_CHARACTERS_PER_TOKEN = 12
+"""No tokenizer gets along with fewer tokens for program text: an endpoint that counted fewer has
+not read all of it."""
+LEAST_CHARACTERS = 4_000
+"""Shorter prompts say nothing about that."""
 
 _WITH_ADDRESS = re.compile(r"(?P<name>[^@]\S*?)@(?P<address>https?://\S+)")
 
@@ -99,6 +105,8 @@ class _Standing:
     """On the monotonic clock."""
     has_refused: bool = False
     """Whether its last word was a refusal: then the others go first."""
+    failure: str = ""
+    """Of which kind its last one was, which was said; empty once it has answered."""
 
 
 @dataclass(slots=True)
@@ -111,6 +119,7 @@ class ModelPool:
     _standing: dict[str, _Standing] = field(default_factory=dict)
     _prices: dict[str, Price] = field(default_factory=dict)
     _has_warned: set[str] = field(default_factory=set)
+    _reads_in_part: set[str] = field(default_factory=set)
 
     @property
     def where(self) -> str:
@@ -143,7 +152,7 @@ class ModelPool:
         Raises:
             BudgetReached: no model's call fits under the caps; none was made.
             ModelRefused: every model refuses these settings.
-            EndpointError: every model that does not refuse has failed.
+            NoModelAnswers: every model that does not refuse has failed.
         """
         failures: list[ModelError] = []
         for endpoint in order:
@@ -156,10 +165,12 @@ class ModelPool:
                     return self._ask_one(endpoint, standing, messages)
             except ModelError as error:
                 failures.append(error)
-                if len(failures) < len(order):
+                is_news = standing.failure != (error.cause or str(error))
+                standing.failure = error.cause or str(error)
+                if len(failures) < len(order) and is_news:
                     text = f"{error} The next model is asked instead."
                     events.publish(events.Notice(text=text))
-        raise self._worst(failures)
+        raise _worst(failures)
 
     def _ask_one(
         self, endpoint: Endpoint, standing: _Standing, messages: Sequence[dict[str, str]]
@@ -179,7 +190,8 @@ class ModelPool:
             if error.may_be_billed:
                 self.spending.add_unanswered(endpoint.model, counted, price)
             raise
-        standing.has_refused = False
+        standing.has_refused, standing.failure = False, ""
+        self._check_that_all_was_read(endpoint, messages, reply.prompt_tokens)
         self.spending.add(
             endpoint.model,
             counted,
@@ -190,15 +202,34 @@ class ModelPool:
         )
         return reply
 
+    def _check_that_all_was_read(
+        self, endpoint: Endpoint, messages: Sequence[dict[str, str]], prompt_tokens: int | None
+    ) -> None:
+        """Say once where a server cut the prompt, as some do without a word."""
+        characters = sum(len(message["content"]) for message in messages)
+        if prompt_tokens is None or characters < LEAST_CHARACTERS:
+            return
+        is_whole = prompt_tokens * MOST_CHARACTERS_PER_TOKEN >= characters
+        if is_whole or endpoint.where in self._reads_in_part:
+            return
+        self._reads_in_part.add(endpoint.where)
+        text = (
+            f"The {endpoint.where} counted {prompt_tokens:,} tokens in a prompt of {characters:,} "
+            "characters, so it read only a part of it: raise its context setting (num_ctx or "
+            "OLLAMA_CONTEXT_LENGTH, --ctx-size, --max-model-len), or name a model with a longer "
+            "context with --model."
+        )
+        events.publish(events.Notice(text=text))
+
     def _wait_as_asked(self, endpoint: Endpoint, standing: _Standing) -> None:
         seconds = standing.not_before - time.monotonic()
         if seconds <= 0:
             return
         if seconds > LONGEST_WAIT_SECONDS:
             raise EndpointError(
-                f"The {endpoint.where} asks to be left alone for {seconds:.0f} more seconds, and "
-                f"a session waits {LONGEST_WAIT_SECONDS:.0f} at most: run the same command later, "
-                "or name a second model with --model NAME,NAME.",
+                f"The {endpoint.where} asks to be left alone for {in_words(seconds)}.",
+                retry_after_seconds=seconds,
+                cause=standing.failure,
             )
         events.publish(
             events.Notice(text=f"Waiting {seconds:.0f} s, as the {endpoint.where} asks.")
@@ -232,14 +263,33 @@ class ModelPool:
             )
         return known
 
-    @staticmethod
-    def _worst(failures: Sequence[ModelError]) -> ModelError:
-        """The failure that says most about what to do.
 
-        One that a shorter prompt may help; else one that may be temporary; else one of caps.
-        """
-        for kind in (PromptTooLong, EndpointError, BudgetReached):
-            for failure in failures:
-                if isinstance(failure, kind):
-                    return failure
-        return failures[-1]
+def _worst(failures: Sequence[ModelError]) -> ModelError:
+    """The failure that says most about what to do.
+
+    One that a shorter prompt may help; else that a model may answer later, by the one that may
+    first; else one of caps; else that all refuse.
+    """
+    for failure in failures:
+        if isinstance(failure, PromptTooLong):
+            return failure
+    silent = [failure for failure in failures if isinstance(failure, EndpointError)]
+    if silent:
+        first = min(silent, key=lambda failure: failure.retry_after_seconds or 0.0)
+        return NoModelAnswers(
+            str(first), retry_after_seconds=first.retry_after_seconds, cause=first.cause
+        )
+    for failure in failures:
+        if isinstance(failure, BudgetReached):
+            return failure
+    causes = {failure.cause or str(failure) for failure in failures}
+    return ModelRefused(str(failures[-1]), cause="; ".join(sorted(causes)))
+
+
+def in_words(seconds: float) -> str:
+    """A length of time as people say it."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if hours else f"{minutes} min"

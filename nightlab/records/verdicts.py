@@ -84,6 +84,9 @@ class Decision(Frozen):
     reason: Reason
     sentence: str
     """One sentence that a person understands."""
+    cause: str = ""
+    """Of a failed call of a model: the model and what it did, as a status, by which failures
+    compare; empty elsewhere."""
     difference_bpb: float | None = None
     """Mean of the pairs' differences, candidate less incumbent; negative is better."""
     interval_bpb: tuple[float, float] | None = None

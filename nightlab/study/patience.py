@@ -1,8 +1,8 @@
-"""When a session pauses or stops after trials that failed through no fault of their candidates.
+"""When a session waits or ends over failures that are no fault of its candidates.
 
-A single failure may be chance, a provider may be down for an hour, and a wrong key stays wrong. So
-a session ends after the same refusal three times in a row, or any three failures of this machine,
-and an endpoint that does not answer is waited for, longer each time.
+A single failure may be chance, a provider may be away for hours, and a wrong key stays wrong. So a
+session ends after three failures in a row of this machine or of its agent, or three alike of its
+models, and models that do not answer are waited for, longer each time, within the same trial.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,10 @@ from itertools import takewhile
 from nightlab.records import Reason, TrialRecord, Verdict
 
 MAX_FAILURES_IN_A_ROW = 3
-MAX_SILENCES_IN_A_ROW = 10
-"""Trials in a row whose model did not answer: about an hour and a half with the pauses."""
 FIRST_PAUSE_SECONDS = 60.0
 LONGEST_PAUSE_SECONDS = 600.0
+RESET_MARGIN_SECONDS = 2.0
+"""Clocks differ: who is asked a moment too early says no again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +24,9 @@ class Patience:
 
     stop: str | None = None
     """Why it ends, as a sentence; None where it goes on."""
-    pause_seconds: float = 0.0
-    """How long it waits before it goes on."""
+    fails: bool = False
+    """Whether its run fails by it: over this machine, or before anything but the baseline was
+    measured, so that what was set is wrong. Else what stands is confirmed and reported."""
 
 
 def after_failures(records: Sequence[TrialRecord], session: str) -> Patience:
@@ -37,19 +38,19 @@ def after_failures(records: Sequence[TrialRecord], session: str) -> Patience:
     """
     ours = [record for record in records if record.session == session]
     row = list(takewhile(lambda record: record.verdict is Verdict.FAILED, reversed(ours)))
-    silent = list(takewhile(lambda record: record.reason is Reason.MODEL, row))
-    if silent:
-        if len(silent) >= MAX_SILENCES_IN_A_ROW:
-            return Patience(stop=_sentence(silent))
-        pause = FIRST_PAUSE_SECONDS * 2.0 ** (len(silent) - 2) if len(silent) > 1 else 0.0
-        return Patience(pause_seconds=min(pause, LONGEST_PAUSE_SECONDS))
     newest = row[:MAX_FAILURES_IN_A_ROW]
     if len(newest) < MAX_FAILURES_IN_A_ROW:
         return Patience()
-    refusals = {record.decision.sentence for record in newest}
-    if newest[0].reason is Reason.MODEL_REFUSED and len(refusals) > 1:
+    # By what was answered, not by its words: some hold a new number each time.
+    causes = {record.decision.cause or record.decision.sentence for record in newest}
+    if newest[0].reason is Reason.MODEL_REFUSED and len(causes) > 1:
         return Patience()
-    return Patience(stop=_sentence(newest))
+    is_measured = any(
+        record.verdict is not Verdict.FAILED and record.reason is not Reason.BASELINE
+        for record in records
+    )
+    of_models = newest[0].reason in (Reason.MODEL, Reason.MODEL_REFUSED)
+    return Patience(stop=_sentence(newest), fails=not (is_measured and of_models))
 
 
 def _sentence(failed: Sequence[TrialRecord]) -> str:
@@ -59,3 +60,25 @@ def _sentence(failed: Sequence[TrialRecord]) -> str:
         f"session stopped; the last said: {newest.decision.sentence} Mend that, then run the "
         f"same command again; `nightlab retry {newest.study} {newest.number}` retries a trial."
     )
+
+
+def next_pause_seconds(
+    pauses: int, waited_seconds: float, longest_seconds: float, asked_seconds: float | None
+) -> float | None:
+    """How long models that do not answer are waited for before they are asked again.
+
+    Args:
+        pauses: made since one answered last.
+        waited_seconds: since then.
+        longest_seconds: that a session waits for them.
+        asked_seconds: what they ask for themselves, as until a limit's reset.
+
+    Returns:
+        Seconds; None where the session has waited long enough, or would in vain.
+    """
+    if asked_seconds:
+        pause = asked_seconds + RESET_MARGIN_SECONDS
+        return pause if waited_seconds + pause <= longest_seconds else None
+    left = longest_seconds - waited_seconds
+    pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(pauses, 20), LONGEST_PAUSE_SECONDS, left)
+    return pause if pause > 0 else None

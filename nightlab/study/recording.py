@@ -76,11 +76,11 @@ def _failed_dry_run(result: PreflightResult, repairs: int) -> Decision:
 
 def failed(error: MachineryError) -> Decision:
     """The verdict on a trial that the machinery could not carry out."""
-    reason = Reason.MACHINERY
+    reason, cause = Reason.MACHINERY, ""
     if isinstance(error, ModelError):
         refused = isinstance(error, ModelRefused)
-        reason = Reason.MODEL_REFUSED if refused else Reason.MODEL
-    return Decision(verdict=Verdict.FAILED, reason=reason, sentence=str(error))
+        reason, cause = Reason.MODEL_REFUSED if refused else Reason.MODEL, error.cause
+    return Decision(verdict=Verdict.FAILED, reason=reason, sentence=str(error), cause=cause)
 
 
 def interrupted(mark: InFlight) -> Decision:

@@ -1,0 +1,197 @@
+"""An answer of the chat protocol, streamed or whole, as the one completion that it makes."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nightlab.proposers.said import Said, error_in, said_of
+
+DONE = "[DONE]"
+_FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
+"""How the lines of a stream of server-sent events begin."""
+_TEXT_PARTS = frozenset({"text", "output_text", "input_text", ""})
+
+
+class BrokenOffError(ValueError):
+    """A stream that ended before the answer did, or that is none."""
+
+
+def is_stream(content_type: str, beginning: bytes) -> bool:
+    """Whether an answer comes in events."""
+    kind = content_type.lower()
+    return any(word in kind for word in ("event-stream", "ndjson", "jsonl")) or (
+        beginning.lstrip().startswith(_FIELDS)
+    )
+
+
+def text_of_content(content: Any) -> str | None:
+    """A message's text, which some servers send in parts; None where it has none.
+
+    Parts that are no text of the answer (reasoning, tool calls, images) are left out.
+    """
+    if content is None or isinstance(content, str):
+        return content
+    if isinstance(content, dict):
+        content = [content]
+    if not isinstance(content, list):
+        return None
+    return "".join(filter(None, map(_text_of_part, content)))
+
+
+def _text_of_part(part: Any) -> str | None:
+    if isinstance(part, str):
+        return part
+    if not isinstance(part, dict) or part.get("type", "") not in _TEXT_PARTS:
+        return None
+    text = part.get("text")
+    if isinstance(text, dict):
+        text = text.get("value")
+    return text if isinstance(text, str) else None
+
+
+def whole_completion(body: dict[str, Any]) -> dict[str, Any]:
+    """A completion that came at once, with its content as one text."""
+    choices = body.get("choices")
+    if not isinstance(choices, list):
+        return body
+    return {**body, "choices": [_with_text(choice) for choice in choices]}
+
+
+def _with_text(choice: Any) -> Any:
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict) or not isinstance(message.get("content"), list | dict):
+        return choice
+    return {**choice, "message": {**message, "content": text_of_content(message["content"])}}
+
+
+@dataclass(slots=True)
+class Lines:
+    """Cuts bytes as they come into the data of events.
+
+    Servers differ in line ends, in blanks after the colon, in the blank line between events, and
+    some send a line of JSON by itself.
+    """
+
+    _rest: bytes = b""
+    _data: list[str] = field(default_factory=list)
+    _event: str = ""
+
+    def feed(self, received: bytes) -> Iterator[tuple[str, str]]:
+        """Give the events that are whole by now: each one's name and data.
+
+        Raises:
+            UnicodeDecodeError: the bytes are no UTF-8.
+        """
+        *whole, self._rest = (self._rest + received).split(b"\n")
+        for line in whole:
+            yield from self._line(line.decode().rstrip("\r"))
+
+    def end(self) -> Iterator[tuple[str, str]]:
+        """Give what the last line holds, where no line end follows it."""
+        yield from self.feed(b"\n\n")
+
+    def _line(self, line: str) -> Iterator[tuple[str, str]]:
+        name, colon, value = line.partition(":")
+        value = value.removeprefix(" ")
+        if not line.strip():
+            if self._data:
+                yield self._take()
+        elif line.lstrip().startswith(("{", "[")):
+            yield self._event, line
+        elif name == "event" and colon:
+            self._event = value.strip()
+        elif name == "data" and colon:
+            self._data.append(value)
+            joined = "\n".join(self._data)
+            if joined.strip() == DONE or _json(joined) is not None:
+                yield self._take()
+
+    def _take(self) -> tuple[str, str]:
+        taken = self._event, "\n".join(self._data).strip()
+        self._event, self._data = "", []
+        return taken
+
+
+@dataclass(slots=True, kw_only=True)
+class ChatStream:
+    """The events of one answer, put together."""
+
+    headers: Mapping[str, str]
+    error: Said | None = None
+    is_done: bool = False
+    num_characters: int = 0
+    """Of all that was written, reasoning too."""
+    _text: list[str] = field(default_factory=list)
+    _finish_reason: str | None = None
+    _usage: Any = None
+    _head: dict[str, Any] = field(default_factory=dict)
+
+    def take(self, event: str, data: str) -> None:
+        """Add an event.
+
+        Raises:
+            BrokenOffError: it cannot be read.
+        """
+        if data == DONE:
+            self.is_done = True
+            return
+        chunk = _json(data)
+        error = error_in(chunk) if chunk is not None else None
+        if error is None and event == "error":
+            error = data if chunk is None else chunk
+        if error is not None:
+            written = self.num_characters > 0
+            self.error = said_of(error, self.headers, may_be_billed=written)
+            self.is_done = True
+            return
+        if not isinstance(chunk, dict):
+            raise BrokenOffError(f"an event that is no JSON: {data[:200]}")
+        self._head = self._head or {key: chunk[key] for key in ("id", "model") if chunk.get(key)}
+        self._usage = chunk.get("usage") or self._usage
+        choices = chunk.get("choices")
+        if isinstance(choices, list) and choices and isinstance(choices[0], dict):
+            self._take_choice(choices[0])
+
+    def _take_choice(self, choice: dict[str, Any]) -> None:
+        delta = choice.get("delta") or choice.get("message") or {}
+        text = text_of_content(delta.get("content")) if isinstance(delta, dict) else None
+        text = text or choice.get("text") or ""
+        if isinstance(text, str) and text:
+            self._text.append(text)
+        self.num_characters += sum(
+            len(value)
+            for value in (delta if isinstance(delta, dict) else {}).values()
+            if isinstance(value, str)
+        )
+        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+
+    def completion(self, finish_reason: str | None = None) -> dict[str, Any]:
+        """The completion that the events make.
+
+        Args:
+            finish_reason: of an answer that the reader cut off.
+
+        Raises:
+            BrokenOffError: the stream ended, and the answer had not.
+        """
+        reason = finish_reason or self._finish_reason
+        if reason is None and not self.is_done:
+            raise BrokenOffError("the stream ended in the middle of the answer")
+        message = {"role": "assistant", "content": "".join(self._text) or None}
+        body: dict[str, Any] = {
+            "id": "chatcmpl",
+            "object": "chat.completion",
+            "created": 0,
+            "model": "",
+            **self._head,
+            "choices": [{"index": 0, "message": message, "finish_reason": reason or "stop"}],
+        }
+        return body if self._usage is None else {**body, "usage": self._usage}
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None

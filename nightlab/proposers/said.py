@@ -1,0 +1,180 @@
+"""What a server says in place of a completion: its words, and the status that they stand for.
+
+Servers put errors into many forms: the protocol's ``{"error": {…}}``, a string there, FastAPI's
+``detail``, a list around it, an event of a stream; with a status of their own, or inside a 200.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+OK = 200
+SILENT_STATUS = 500
+"""Of an error inside a 200 that does not say what kind it is: another try may help."""
+# By words of its code or type, the first that fits. Codes differ from server to server, but the
+# words in them hardly do.
+_STATUS_OF_CODE = (
+    (429, ("quota", "rate_limit", "ratelimit", "too_many", "resource_exhausted", "throttl")),
+    (401, ("authentication", "unauthenticated", "unauthorized", "api_key", "apikey")),
+    (402, ("payment", "billing", "balance")),
+    (403, ("permission", "forbidden")),
+    (404, ("not_found", "notfound", "no_such")),
+    (529, ("overloaded",)),
+    (503, ("unavailable", "loading")),
+    (500, ("server_error", "servererror", "internal", "timeout", "upstream")),
+    (400, ("invalid", "bad_request", "badrequest", "context", "unsupported", "validation")),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """An error, as a server told it."""
+
+    status: int
+    """Of the answer; of an error inside a 200 the one that its words stand for."""
+    text: str
+    """Its words."""
+    code: str = ""
+    """What it calls itself: codes and types, with blanks between."""
+    param: str = ""
+    """The parameter that it names as the cause."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """With names in lower case."""
+    body: str = ""
+    """All of it, as text."""
+    is_inside: bool = False
+    """Whether it came with status 200."""
+    is_protocol: bool = False
+    """Whether it has the form of the chat protocol's errors: then the address is right."""
+    may_be_billed: bool = False
+    """Whether a part of an answer had come before."""
+
+
+def said_in(status: int, headers: Mapping[str, str], body: bytes) -> Said:
+    """Read an answer whose status is an error."""
+    text = body.decode("utf-8", errors="replace")
+    found = error_in(_json(text))
+    if found is None:
+        return Said(status=status, text=text.strip(), headers=headers, body=text)
+    return said_of(found, headers, status=status)
+
+
+def said_of(
+    error: Any, headers: Mapping[str, str], status: int | None = None, may_be_billed: bool = False
+) -> Said:
+    """Read an error of the protocol: an object, or only words.
+
+    Args:
+        error: what stands under ``error``, or is one by itself.
+        headers: of the answer.
+        status: of the answer; None inside a 200.
+        may_be_billed: whether a part of an answer had come before.
+    """
+    if isinstance(error, str) and isinstance(inner := _json(error), dict):
+        error = error_in(inner) or inner
+    fields = error if isinstance(error, dict) else {}
+    code = " ".join(
+        str(fields[name]) for name in ("type", "code", "status") if fields.get(name) is not None
+    )
+    text = _words(error)
+    return Said(
+        status=status or _status_of(fields, code, text),
+        text=text,
+        code=code,
+        param=str(fields.get("param") or ""),
+        headers=headers,
+        body=json.dumps(error, ensure_ascii=False, default=str),
+        is_inside=status is None,
+        is_protocol=True,
+        may_be_billed=may_be_billed,
+    )
+
+
+def error_in(body: Any) -> Any:
+    """The error that a JSON body holds; None where it holds none."""
+    if isinstance(body, list):
+        return error_in(body[0]) if body else None
+    if not isinstance(body, dict):
+        return None
+    if body.get("error"):
+        error = body["error"]
+        # Some put the words beside it: {"error": true, "message": "…"}.
+        return error if isinstance(error, str | dict) else body
+    if body.get("object") == "error" or body.get("type") == "error":
+        return body
+    if body.get("choices"):
+        return _error_of_choice(body["choices"])
+    if "choices" not in body and any(body.get(name) for name in ("message", "detail", "errors")):
+        return body
+    return None
+
+
+def _error_of_choice(choices: Any) -> Any:
+    first = choices[0] if isinstance(choices, list) else None
+    if not isinstance(first, dict):
+        return None
+    if first.get("error"):
+        return first["error"]
+    if first.get("finish_reason") == "error":
+        return {"message": "the answer ended with the finish reason error"}
+    return None
+
+
+def _words(error: Any) -> str:
+    """What a person is to read of an error."""
+    if isinstance(error, str):
+        return error.strip()
+    if not isinstance(error, dict):
+        return json.dumps(error, default=str)
+    found = [*_texts(error.get(name) for name in ("message", "msg", "detail", "details", "errors"))]
+    error_text = error.get("error")
+    if not found and isinstance(error_text, str):
+        found.append(error_text)
+    metadata = error.get("metadata")
+    if isinstance(metadata, dict):
+        found += _texts([metadata.get("raw")])  # the provider's own words, behind a router
+    return ": ".join(found) or json.dumps(error, default=str)
+
+
+def _texts(values: Iterable[Any]) -> list[str]:
+    found: list[str] = []
+    for value in values:
+        if isinstance(value, str) and value.strip():
+            found.append(value.strip())
+        elif isinstance(value, list):
+            found += [_problem(each) for each in value if isinstance(each, dict)]
+        elif isinstance(value, dict):
+            found.append(_words(value))
+    return [text for text in found if text]
+
+
+def _problem(each: dict[str, Any]) -> str:
+    """One problem of a list, as FastAPI has it: where, and what."""
+    place = each.get("loc")
+    where = ".".join(map(str, place)) if isinstance(place, list) else ""
+    what = str(each.get("msg") or each.get("message") or "")
+    kind = str(each.get("type") or "") if where else ""
+    return " ".join(part for part in (where, what, kind) if part)
+
+
+def _status_of(fields: Mapping[str, Any], code: str, text: str) -> int:
+    for name in ("status_code", "status", "code", "http_status"):
+        value = fields.get(name)
+        if isinstance(value, str) and value.isdigit():
+            value = int(value)
+        if isinstance(value, int) and 400 <= value < 600:
+            return value
+    for words in (code, text):
+        told = "_".join(words.lower().split())
+        for status, names in _STATUS_OF_CODE:
+            if any(name in told for name in names):
+                return status
+    return SILENT_STATUS
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
