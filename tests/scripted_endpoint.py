@@ -1,6 +1,7 @@
 """A real HTTP server on loopback that speaks the OpenAI chat protocol from a script.
 
-Each request takes the next answer of the script; a plain string is an answer in text::
+Each request takes the next answer of the script; a plain string is an answer in text, and a
+function makes one of the request. A text is streamed to who asks for a stream::
 
     with ScriptedEndpoint([answer_with_edit("DEPTH = 4", "DEPTH = 5"), Failure(429)]) as endpoint:
         litellm.completion(model="openai/scripted", api_base=endpoint.api_base, ...)
@@ -10,8 +11,11 @@ A request after the end of the script gets a 400 that says so, which no client r
 """
 
 import json
+import select
+import socket
 import threading
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -37,6 +41,8 @@ class Failure:
     message: str = "scripted failure"
     retry_after: str | None = None
     code: str | None = None
+    param: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,18 @@ class Raw:
     body: bytes
     status: int = 200
     content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Events:
+    """An answer in server-sent events as they stand, and what the server does after them."""
+
+    lines: Sequence[str]
+    seconds_between: float = 0.0
+    then_silent_seconds: float = 0.0
+    """Before it closes the connection."""
+    content_type: str = "text/event-stream"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +86,8 @@ class Disconnect:
     """The connection is closed in the middle of the answer."""
 
 
-Answer = str | Text | Failure | Raw | Hang | Drip | Disconnect
+Answer = str | Text | Failure | Raw | Events | Hang | Drip | Disconnect
+Scripted = Answer | Callable[["RecordedRequest"], Answer]
 
 
 def answer_with_edit(
@@ -109,6 +128,33 @@ def chat_completion(answer: Text) -> bytes:
     return json.dumps(body).encode()
 
 
+def chunk(
+    content: object = None, *, finish_reason: str | None = None, **more: object
+) -> dict[str, Any]:
+    """One event of a stream, as JSON."""
+    delta = {} if content is None else {"content": content}
+    choice = {"index": 0, "delta": {**delta, **more}, "finish_reason": finish_reason}
+    return {
+        "id": "chatcmpl-scripted",
+        "object": "chat.completion.chunk",
+        "created": 1_700_000_000,
+        "model": "scripted",
+        "choices": [choice],
+    }
+
+
+def streamed(answer: Text, usage: bool = True) -> list[str]:
+    """The lines of a stream that make up an answer in text."""
+    text = answer.content or ""
+    pieces = [text[at : at + 200] for at in range(0, len(text), 200)]
+    whole = json.loads(chat_completion(answer))
+    chunks = [chunk(role="assistant"), *map(chunk, pieces)]
+    chunks.append(chunk(finish_reason=answer.finish_reason))
+    if usage:
+        chunks.append({**chunk(), "choices": [], "usage": whole["usage"]})
+    return [*(f"data: {json.dumps(each)}\n" for each in chunks), "data: [DONE]\n"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRequest:
     """What a client sent."""
@@ -136,8 +182,12 @@ class ScriptedEndpoint:
     With ``cycle`` the script begins anew after its end.
     """
 
-    script: Sequence[Answer]
+    script: Sequence[Scripted]
     cycle: bool = False
+    streams: bool = True
+    """Whether texts are streamed to who asks for it; a server that cannot answers at once."""
+    was_left: threading.Event = field(default_factory=threading.Event)
+    """Set once a client has closed the connection before its answer ended."""
     requests: list[RecordedRequest] = field(default_factory=list)
     _server: ThreadingHTTPServer | None = None
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -180,9 +230,10 @@ class ScriptedEndpoint:
             index = len(self.requests)
             self.requests.append(request)
         if self.cycle:
-            return self.script[index % len(self.script)]
+            index %= len(self.script)
         if index < len(self.script):
-            return self.script[index]
+            scripted = self.script[index]
+            return scripted(request) if callable(scripted) else scripted
         return Failure(400, f"the script has {len(self.script)} answers and this is one more")
 
 
@@ -196,23 +247,37 @@ class _Handler(BaseHTTPRequestHandler):
         request = RecordedRequest(path=self.path, headers=headers, body=json.loads(body))
         answer = self.endpoint.take(request)
         try:
-            self._answer(Text(content=answer) if isinstance(answer, str) else answer)
+            self._answer(Text(content=answer) if isinstance(answer, str) else answer, request)
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # The client gave up first.
+            self.endpoint.was_left.set()
+            self.close_connection = True
 
-    def _answer(self, answer: Answer) -> None:
+    def _answer(self, answer: Answer, request: RecordedRequest) -> None:
         match answer:
             case Text():
-                self.endpoint.ended.wait(answer.delay_seconds)
-                self._send(200, chat_completion(answer))
+                self._pause(answer.delay_seconds)
+                if self.endpoint.streams and request.body.get("stream"):
+                    options = request.body.get("stream_options") or {}
+                    lines = streamed(answer, usage=bool(options.get("include_usage")))
+                    self._stream(Events(lines=lines))
+                else:
+                    self._send(200, chat_completion(answer))
             case Failure():
-                error = {"message": answer.message, "type": "scripted", "code": answer.code}
+                error = {
+                    "message": answer.message,
+                    "type": "scripted",
+                    "code": answer.code,
+                    "param": answer.param,
+                }
                 extra = {} if answer.retry_after is None else {"Retry-After": answer.retry_after}
-                self._send(answer.status, json.dumps({"error": error}).encode(), extra=extra)
+                body = json.dumps({"error": error}).encode()
+                self._send(answer.status, body, extra={**extra, **answer.headers})
             case Raw():
-                self._send(answer.status, answer.body, answer.content_type)
+                self._send(answer.status, answer.body, answer.content_type, answer.headers)
+            case Events():
+                self._stream(answer)
             case Hang():
-                self.endpoint.ended.wait(answer.seconds)
+                self._pause(answer.seconds)
                 self.close_connection = True
             case Drip():
                 self._drip(chat_completion(Text(content=answer.content)), answer.seconds_between)
@@ -223,6 +288,31 @@ class _Handler(BaseHTTPRequestHandler):
                 self.end_headers()
                 self.wfile.write(b'{"id": "cut')
                 self.close_connection = True
+
+    def _stream(self, answer: Events) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for line in answer.lines:
+            if self.endpoint.ended.wait(answer.seconds_between):
+                return
+            data = f"{line}\n".encode()
+            self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+            self.wfile.flush()
+        if answer.then_silent_seconds:
+            self._pause(answer.then_silent_seconds)
+            self.close_connection = True
+            return
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _pause(self, seconds: float) -> None:
+        """Say nothing for a while, or until the client has left."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self.endpoint.ended.is_set():
+            readable, _, _ = select.select([self.connection], [], [], 0.05)
+            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+                raise ConnectionResetError("the client has left")
 
     def _send(
         self,

@@ -51,11 +51,23 @@ def _text_of_part(part: Any) -> str | None:
 
 
 def whole_completion(body: dict[str, Any]) -> dict[str, Any]:
-    """A completion that came at once, with its content as one text."""
+    """A completion that came at once, with its content as one text and usage that can be read."""
+    whole = {**body, "usage": usage} if (usage := readable_usage(body.get("usage"))) else dict(body)
+    if usage is None:
+        whole.pop("usage", None)
     choices = body.get("choices")
-    if not isinstance(choices, list):
-        return body
-    return {**body, "choices": [_with_text(choice) for choice in choices]}
+    if isinstance(choices, list):
+        whole["choices"] = [_with_text(choice) for choice in choices]
+    return whole
+
+
+def readable_usage(usage: Any) -> dict[str, Any] | None:
+    """Usage as it was reported; None where its counts are none, so that they are missing."""
+    if not isinstance(usage, dict):
+        return None
+    counts = [usage.get(name) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+    are_counts = all(count is None or type(count) is int for count in counts)
+    return usage if are_counts else None
 
 
 def _with_text(choice: Any) -> Any:
@@ -187,7 +199,8 @@ class ChatStream:
             **self._head,
             "choices": [{"index": 0, "message": message, "finish_reason": reason or "stop"}],
         }
-        return body if self._usage is None else {**body, "usage": self._usage}
+        usage = readable_usage(self._usage)
+        return body if usage is None else {**body, "usage": usage}
 
 
 def _json(text: str) -> Any:

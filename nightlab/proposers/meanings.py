@@ -89,10 +89,10 @@ def is_overflow(said: Said) -> bool:
         return True
     if "context_length" in said.code or "exceed_context" in said.code:
         return True
+    if said.status == 413:
+        return True
     if said.status == 429 or _RATE.search(told):
         return False
-    if said.status == 413 and not said.is_protocol:
-        return True  # A proxy that takes no body of this size.
     return any(_is_too_long(sentence) for sentence in _SENTENCES.split(said.text))
 
 

@@ -277,7 +277,10 @@ def _worst(failures: Sequence[ModelError]) -> ModelError:
     if silent:
         first = min(silent, key=lambda failure: failure.retry_after_seconds or 0.0)
         return NoModelAnswers(
-            str(first), retry_after_seconds=first.retry_after_seconds, cause=first.cause
+            str(first),
+            retry_after_seconds=first.retry_after_seconds,
+            may_be_billed=first.may_be_billed,
+            cause=first.cause,
         )
     for failure in failures:
         if isinstance(failure, BudgetReached):

@@ -21,12 +21,12 @@ _PART = (
 _ONE_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|[smhd])", re.IGNORECASE)
 _DURATION = re.compile(rf"{_PART}(?:(?:,|\s|and)*{_PART})*(?![a-z])", re.IGNORECASE)
 _WORDS = re.compile(
-    r"(?:tr(?:y|ying)(?: \w+)? again|retry(?:ing)?(?:[-_ ]?(?:after|delay|in))?|resets?|reset[-_ ]?\w*"
+    r"(?:tr(?:y|ying)(?: \w+)? again|retry(?:ing)?(?:[-_ ]?(?:after|delay|in))?|resets?[-_]\w+|resets?"
     r"|available|wait(?:ing)?|renew\w*|refresh\w*|restored|replenish\w*|lifted|unlocks?|expires?)"
     r"(?P<rest>[^\n]{0,80})",
     re.IGNORECASE,
 )
-_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.\d+)?)?(?:\s*(?:Z|UTC|GMT)\b|[+-]\d\d:?\d\d)?"
 )
@@ -103,7 +103,8 @@ def _in_words(text: str, now: datetime) -> Iterator[float]:
         field = _NUMBER.match(rest)
         # A field such as "resets_in_seconds": 7200 or "resets_at": 1764500000.
         name = match[0][: match.start("rest") - match.start()].lower()
-        if field and ("second" in name or float(field["number"]) > _EPOCH):
+        is_seconds = "second" in name or re.search(r"retry\W?after$", name) is not None
+        if field and (is_seconds or float(field["number"]) > _EPOCH):
             yield _from_number(float(field["number"]), now)
 
 
@@ -112,7 +113,9 @@ def _seconds_after(rest: str, now: datetime) -> float | None:
     if iso is not None and (moment := _iso(iso[0])) is not None:
         return (moment - now).total_seconds()
     duration = _DURATION.search(rest)
-    clock = re.search(r"\b(?:at|until|after|by|on)\b\W*", rest, re.IGNORECASE)
+    clock = re.search(
+        r"^\W*(?=\d+(?::\d\d|\s*[ap]\.?m))|\b(?:at|until|after|by|on)\b\W*", rest, re.I
+    )
     if duration is not None and (clock is None or duration.start() <= clock.end()):
         return _seconds_of(duration[0])
     if clock is None:

@@ -165,6 +165,8 @@ def _status_of(fields: Mapping[str, Any], code: str, text: str) -> int:
             value = int(value)
         if isinstance(value, int) and 400 <= value < 600:
             return value
+    if isinstance(fields.get("detail"), list):
+        return 422  # FastAPI's, of a request that has not the form it wants.
     for words in (code, text):
         told = "_".join(words.lower().split())
         for status, names in _STATUS_OF_CODE:
