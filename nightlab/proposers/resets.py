@@ -103,7 +103,7 @@ def _in_words(text: str, now: datetime) -> Iterator[float]:
         field = _NUMBER.match(rest)
         # A field such as "resets_in_seconds": 7200 or "resets_at": 1764500000.
         name = match[0][: match.start("rest") - match.start()].lower()
-        is_seconds = "second" in name or re.search(r"retry\W?after$", name) is not None
+        is_seconds = "second" in name or re.search(r"retry[-_ ]?after$", name) is not None
         if field and (is_seconds or float(field["number"]) > _EPOCH):
             yield _from_number(float(field["number"]), now)
 
