@@ -43,7 +43,7 @@ class EndpointError(ModelError):
         self.may_be_billed = may_be_billed
 
 
-class NoModelAnswers(EndpointError):
+class NoModelAnswers(EndpointError):  # noqa: N818 - a state of all of them
     """None of a session's models answers just now: the session waits for them."""
 
 

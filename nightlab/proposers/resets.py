@@ -21,8 +21,8 @@ _PART = (
 _ONE_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|[smhd])", re.IGNORECASE)
 _DURATION = re.compile(rf"{_PART}(?:(?:,|\s|and)*{_PART})*(?![a-z])", re.IGNORECASE)
 _WORDS = re.compile(
-    r"(?:tr(?:y|ying)(?: \w+)? again|retry(?:ing)?(?:[-_ ]?(?:after|delay|in))?|resets?[-_]\w+|resets?"
-    r"|available|wait(?:ing)?|renew\w*|refresh\w*|restored|replenish\w*|lifted|unlocks?|expires?)"
+    r"(?:tr(?:y|ying)(?: \w+)? again|retry(?:ing)?(?:[-_ ]?(?:after|delay|in))?"
+    r"|resets?[-_]\w+|resets?|available|wait(?:ing)?|renew\w*|refresh\w*|restored|replenish\w*|lifted|unlocks?|expires?)"
     r"(?P<rest>[^\n]{0,80})",
     re.IGNORECASE,
 )

@@ -79,7 +79,7 @@ _CALL: ContextVar[Call | None] = ContextVar("model_call", default=None)
 
 @contextmanager
 def calling(call: Call) -> Iterator[None]:
-    """Have the requests of the block, and of threads with a copy of its context, belong to a call."""
+    """Have the requests of the block belong to a call, those of threads with its context too."""
     token = _CALL.set(call)
     try:
         yield
@@ -214,7 +214,7 @@ def exchange(request: httpx.Request, call: Call, most_tokens: int | None = None)
     Raises:
         httpx.TransportError: no answer came, or not in time; the connection is closed.
     """
-    with Watch(call) as watch, _client(request.url.host) as client:
+    with Watch(call) as watch, _client(request.url) as client:
         left = max(0.001, call.deadline - time.monotonic())
         request.extensions = {
             "timeout": {"connect": min(CONNECT_SECONDS, left), "read": left, "write": left},
@@ -232,14 +232,19 @@ def exchange(request: httpx.Request, call: Call, most_tokens: int | None = None)
             raise httpx.ReadTimeout("no answer in time", request=request) from error
 
 
-def _client(host: str) -> httpx.Client:
+def _client(address: httpx.URL) -> httpx.Client:
     """A client of one request: closing it closes the connection.
 
     Raises:
         httpx.ConnectError: the machine's proxies or certificates are not as they must be.
     """
     try:
-        return httpx.Client(trust_env=host not in _LOOPBACK, timeout=None)
+        return httpx.Client(
+            # Certificates take a while to load.
+            verify=address.scheme == "https",
+            trust_env=address.host not in _LOOPBACK,
+            timeout=None,
+        )
     except (OSError, ValueError, ImportError) as error:
         raise httpx.ConnectError(f"the proxies or certificates set here: {error}") from error
 

@@ -4,7 +4,7 @@ import pytest
 
 from nightlab.errors import ModelRefused
 from nightlab.proposers.endpoint_errors import EndpointError, PromptTooLong, as_model_error
-from nightlab.proposers.said import Said, said_in, said_of
+from nightlab.proposers.said import Said, error_in, said_in, said_of
 from nightlab.redaction import Redaction
 
 OVERFLOWS = [
@@ -65,8 +65,8 @@ OVERFLOWS = [
     (
         400,
         "Trying to keep the first 5000 tokens when context the overflows. However, the model is "
-        "loaded with context length of only 4096 tokens, which is not enough. Try to load the model "
-        "with a larger context length, or provide a shorter input",
+        "loaded with context length of only 4096 tokens, which is not enough. Try to load the "
+        "model with a larger context length, or provide a shorter input",
     ),
     (
         400,
@@ -134,8 +134,8 @@ OVERFLOWS = [
     (
         413,
         "Request too large for model `llama-3.1-8b-instant` in organization `org_x` service tier "
-        "`on_demand` on tokens per minute (TPM): Limit 6000, Requested 8000, please reduce your message "
-        "size and try again.",
+        "`on_demand` on tokens per minute (TPM): Limit 6000, Requested 8000, please reduce your "
+        "message size and try again.",
     ),
     (400, "Please reduce the length of the messages or completion."),
     (400, "This model's maximum prompt length is 131072 but the request contains 537812 tokens."),
@@ -165,6 +165,12 @@ OVERFLOWS = [
     (400, "Bad request: prompt token count 9000 exceeds the limit of 8192"),
     (500, "prompt length (5000) exceeds maximum input length (4096)"),
     (400, "Prompt length 5000 is greater than max_seq_len 4096"),
+    (400, "Context size has been exceeded."),
+    (400, "Your prompt has 10000 tokens but the context window is 8192"),
+    (400, "Input sequence length (5000) > max_position_embeddings (4096)"),
+    (500, "failed to find free space in the KV cache"),
+    (400, "The prompt does not fit into the model's context"),
+    (400, "The conversation is too long"),
     (400, "输入长度超过模型的最大长度 (context)"),
 ]
 NO_OVERFLOWS = [
@@ -178,7 +184,8 @@ NO_OVERFLOWS = [
     (
         429,
         "This request would exceed your organization's rate limit of 40,000 input tokens per "
-        "minute. Please reduce the prompt length or the maximum tokens requested, or try again later.",
+        "minute. Please reduce the prompt length or the maximum tokens requested, or try again "
+        "later.",
     ),
     (429, "Too many requests"),
     (
@@ -196,6 +203,10 @@ NO_OVERFLOWS = [
     (400, "roles must alternate user/assistant"),
     (503, "The maximum number of concurrent requests is exceeded"),
     (400, "unknown field"),
+    (400, "This model is limited to text input"),
+    (400, "at most one system message is supported"),
+    (400, "This key has exceeded its monthly token limit"),
+    (503, "The queue is full: at most 100 inputs are held"),
     (400, "Invalid API key: token has a wrong format"),
 ]
 
@@ -230,6 +241,9 @@ def test_a_code_says_it_alone() -> None:
         (429, "You exceeded your current quota, please check your plan and billing details.", ""),
         (402, "Insufficient Balance", ""),
         (402, "Payment Required", ""),
+        (401, "Your balance is insufficient", ""),
+        (403, "Key limit exceeded (total limit). Manage it on the settings page", ""),
+        (429, "You have run out of credits. Top up your account to go on", ""),
         (
             400,
             "Your credit balance is too low to access the Anthropic API. Please go to Plans & "
@@ -321,8 +335,6 @@ def test_what_ends_by_itself_is_no_refusal(status: int, text: str, seconds: floa
 def test_an_error_inside_an_answer_is_what_its_status_would_be(
     body: object, status: int, text: str
 ) -> None:
-    from nightlab.proposers.said import error_in
-
     found = error_in(body)
     assert found is not None
     said = said_of(found, {})
@@ -334,8 +346,6 @@ def test_an_error_inside_an_answer_is_what_its_status_would_be(
     "body", [{}, {"choices": []}, {"choices": [{"message": {}}]}, [], "x", None]
 )
 def test_an_answer_without_an_error_has_none(body: object) -> None:
-    from nightlab.proposers.said import error_in
-
     assert error_in(body) is None
 
 

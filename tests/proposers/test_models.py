@@ -9,7 +9,7 @@ import pytest
 
 from nightlab import events
 from nightlab.errors import BudgetReached, ModelRefused, UsageError
-from nightlab.proposers import EndpointError, Spending
+from nightlab.proposers import EndpointError, NoModelAnswers, Spending
 from nightlab.proposers.bandit import choose_arm
 from nightlab.proposers.endpoint import Endpoint, import_litellm
 from nightlab.proposers.endpoint_errors import PromptTooLong
@@ -101,10 +101,68 @@ def test_a_pause_of_hours_is_a_failure_and_no_wait() -> None:
         models, waits = pool(a)
         with pytest.raises(EndpointError):
             models.ask(MESSAGES, models.endpoints)
-        with pytest.raises(EndpointError, match="to be left alone"):
+        with pytest.raises(NoModelAnswers, match="to be left alone for 2 h 30 min"):
             models.ask(MESSAGES, models.endpoints)
     assert waits == []
     assert len(a.requests) == 1
+
+
+def test_limits_of_several_models_are_waited_for_by_the_one_that_ends_first() -> None:
+    hours = [Failure(429, "Limit reached", retry_after=str(3600 * hour)) for hour in (5, 3)]
+    with ScriptedEndpoint(hours[:1]) as a, ScriptedEndpoint(hours[1:]) as b:
+        models, _ = pool(a, b)
+        for _ in range(2):
+            with pytest.raises(NoModelAnswers) as caught:
+                models.ask(MESSAGES, models.endpoints)
+            asked = caught.value.retry_after_seconds
+            assert asked == pytest.approx(3 * 3600, abs=60)
+    assert len(a.requests) == len(b.requests) == 1
+
+
+def test_that_another_model_stands_in_is_said_once_for_each_outage(notices: list[str]) -> None:
+    busy = [Failure(503, f"busy, request {number}") for number in range(3)]
+    with (
+        ScriptedEndpoint([*busy, "back", Failure(503, "busy")]) as a,
+        ScriptedEndpoint(["yes"] * 4) as b,
+    ):
+        models, _ = pool(a, b)
+        for _ in range(5):
+            models.ask(MESSAGES, models.endpoints)
+    assert sum("next model" in text for text in notices) == 2
+
+
+def test_refusals_of_several_models_compare_whoever_is_asked_first() -> None:
+    causes = set()
+    for first in (0, 1):
+        with (
+            ScriptedEndpoint([Failure(401, f"no {first}")]) as a,
+            ScriptedEndpoint([Failure(404, f"no {first}")]) as b,
+        ):
+            models, _ = pool(a, b)
+            order = models.endpoints[first:] + models.endpoints[:first]
+            with pytest.raises(ModelRefused) as caught:
+                models.ask(MESSAGES, order)
+        causes.add(caught.value.cause)
+    assert causes == {"openai/a 401; openai/b 404"}
+
+
+@pytest.mark.parametrize(
+    ("characters", "tokens", "is_said"),
+    [(40_000, 2_048, True), (40_000, 4_096, False), (40_000, 9_000, False), (2_000, 10, False)],
+)
+def test_a_prompt_that_was_read_in_part_is_said_once(
+    characters: int, tokens: int, is_said: bool, notices: list[str]
+) -> None:
+    prompt = [{"role": "user", "content": "x" * characters}]
+    with ScriptedEndpoint([Text(content="yes", prompt_tokens=tokens)] * 2) as a:
+        models, _ = pool(a)
+        for _ in range(2):
+            models.ask(prompt, models.endpoints)
+    said = [text for text in notices if "read only a part" in text]
+    assert len(said) == is_said
+    for text in said:
+        assert "2,048 tokens" in text
+        assert "num_ctx" in text
 
 
 def test_a_model_that_refused_is_asked_after_the_others() -> None:

@@ -68,8 +68,8 @@ def test_the_newer_name_gives_way_to_the_older() -> None:
         "or completion.",
         "input length and `max_tokens` exceed context limit: 190000 + 32,000 > 200000, decrease "
         "input length or `max_tokens` and try again",
-        "`inputs` tokens + `max_new_tokens` must be <= 32768. Given: 5000 `inputs` tokens and 32000 "
-        "`max_new_tokens`",
+        "`inputs` tokens + `max_new_tokens` must be <= 32768. Given: 5000 `inputs` tokens and "
+        "32000 `max_new_tokens`",
     ],
 )
 def test_a_limit_that_is_too_high_is_lowered(text: str) -> None:

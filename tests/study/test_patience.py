@@ -1,20 +1,24 @@
-"""When failed trials end a session, and when it waits."""
+"""When failed trials end a session, and how long models are waited for."""
+
+import pytest
 
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.study.patience import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
-    MAX_SILENCES_IN_A_ROW,
     after_failures,
+    next_pause_seconds,
 )
 from tests.samples import sample_record
 
 OURS = "this session"
 
 
-def failed(reason: Reason, sentence: str = "It broke.", session: str = OURS) -> TrialRecord:
+def failed(
+    reason: Reason, sentence: str = "It broke.", session: str = OURS, cause: str = ""
+) -> TrialRecord:
     record = sample_record(1, verdict=Verdict.FAILED, reason=reason)
-    decision = record.decision.model_copy(update={"sentence": sentence})
+    decision = record.decision.model_copy(update={"sentence": sentence, "cause": cause})
     return record.model_copy(update={"decision": decision, "session": session})
 
 
@@ -40,12 +44,51 @@ def test_the_same_refusal_three_times_ends_a_session_and_other_ones_do_not() -> 
     assert after_failures([key, name, key], OURS).stop is None
 
 
-def test_a_silent_model_is_waited_for_longer_and_longer() -> None:
-    pauses = [
-        after_failures([failed(Reason.MODEL)] * count, OURS).pause_seconds
-        for count in range(MAX_SILENCES_IN_A_ROW)
-    ]
-    assert pauses[:4] == [0, 0, FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS]
-    assert pauses == sorted(pauses)
+def test_refusals_compare_by_model_and_status_and_not_by_their_words() -> None:
+    def refusal(number: int, cause: str) -> TrialRecord:
+        return failed(Reason.MODEL_REFUSED, f"Bad key (request {number}).", cause=cause)
+
+    row = [refusal(number, "openai/x 401") for number in range(3)]
+    assert after_failures(row, OURS).stop is not None
+    assert after_failures([*row[:2], refusal(2, "openai/x 404")], OURS).stop is None
+    assert after_failures([*row[:2], refusal(2, "openai/y 401")], OURS).stop is None
+
+
+@pytest.mark.parametrize(
+    ("reason", "is_measured", "fails"),
+    [
+        (Reason.MODEL_REFUSED, True, False),
+        (Reason.MODEL_REFUSED, False, True),
+        (Reason.MODEL, True, False),
+        (Reason.MODEL, False, True),
+        (Reason.MACHINERY, True, True),
+    ],
+)
+def test_who_has_measured_something_ends_as_usual_when_its_models_fail(
+    reason: Reason, is_measured: bool, fails: bool
+) -> None:
+    baseline = sample_record(0, scores=(2.0,), verdict=Verdict.KEEP, reason=Reason.BASELINE)
+    before = [baseline, judged()] if is_measured else [baseline]
+    patience = after_failures([*before, *[failed(reason)] * 3], OURS)
+    assert patience.stop is not None
+    assert patience.fails is fails
+
+
+def test_silent_models_are_waited_for_longer_and_longer() -> None:
+    pauses = [next_pause_seconds(count, 0, 1e6, None) for count in range(100)]
+    assert pauses[:3] == [FIRST_PAUSE_SECONDS, 2 * FIRST_PAUSE_SECONDS, 4 * FIRST_PAUSE_SECONDS]
     assert pauses[-1] == LONGEST_PAUSE_SECONDS
-    assert after_failures([failed(Reason.MODEL)] * MAX_SILENCES_IN_A_ROW, OURS).stop is not None
+    assert pauses == sorted(filter(None, pauses))
+
+
+def test_a_wait_ends_when_the_session_has_waited_long_enough() -> None:
+    assert next_pause_seconds(9, 3_500, 3_600, None) == 100
+    assert next_pause_seconds(9, 3_600, 3_600, None) is None
+    assert next_pause_seconds(0, 0, 0, None) is None
+
+
+def test_a_limit_is_waited_for_until_it_ends_and_not_in_vain() -> None:
+    pause = next_pause_seconds(0, 0, 8 * 3_600, 3 * 3_600)
+    assert pause is not None
+    assert 3 * 3_600 < pause < 3 * 3_600 + 10
+    assert next_pause_seconds(5, 6 * 3_600, 8 * 3_600, 3 * 3_600) is None

@@ -15,6 +15,7 @@ from nightlab.errors import (
     SandboxError,
     UsageError,
 )
+from nightlab.proposers import EndpointError
 from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure, may_succeed
 
 
@@ -22,6 +23,8 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure, may_succeed
     ("error", "again"),
     [
         (ModelError("busy"), True),
+        (EndpointError("busy", retry_after_seconds=5), True),
+        (EndpointError("at its limit", retry_after_seconds=3_600), False),
         (RemoteError("away"), True),
         (LedgerError("locked"), True),
         (SandboxError("broke"), True),
