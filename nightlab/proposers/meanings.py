@@ -24,14 +24,16 @@ _TOO_LONG = _any(
     r"exceed|surpass|over(?:flow|runs?|\s+the)|超过|超出|过长",
     r"too (?:long|large|big|many|much)|\b(?:longer|larger|greater|bigger|higher|more|less) than",
     r"not fit|n't fit|not enough|out of (?:context|room)|only \d+|at most|<=|> ?(?:\d|max|n_ctx)",
-    r"(?:context|window|length|size) (?:is|of) (?:only )?\d|\breached\b|\bfull\b|free space|not find",
+    r"(?:context|window|length|size) (?:is|of) (?:only )?\d",
+    r"\breached\b|\bfull\b|free space|not find",
     r"\b(?:reduce|shorten|truncate|trim)\b|shorter|range of input",
     r"maximum|max(?:imum)? (?:\w+ )?length|max(?:_|imum )\w*len|maxlength",
     r"limit(?:ed)? (?:is|of)|(?:size|length|window|context) limit",
 )
 _RATE = _any(
     r"rate[ _-]?limit|usage limit|quota|throttl|too many requests|concurren",
-    r"(?:month|week|dai|hour)ly|per[ -](?:second|minute|min|hour|day|month)|/(?:min|day)\b|\b[tr]p[mdh]\b",
+    r"per[ -](?:second|minute|min|hour|day|month)|(?:month|week|dai|hour)ly",
+    r"/(?:min|day)\b|\b[tr]p[mdh]\b",
 )
 # What is larger than all that a minute may have never fits into one.
 _ALONE_TOO_LARGE = _any(
@@ -50,7 +52,7 @@ _OTHER_LENGTHS = _any(
 )
 _NO_MONEY = _any(
     r"insufficient[ _-]?(?:quota|balance|funds?|credits?)|exceeded your current quota",
-    r"(?:balance|funds?|credits?) (?:is |are |has |have )?(?:insufficient|exhausted|depleted|used up)",
+    r"(?:balance|funds?|credits?) (?:is |are |have )?(?:insufficient|exhausted|depleted|used up)",
     r"(?:trial|subscription) (?:has |is )?(?:expired|ended|required|inactive)|key limit exceeded",
     r"credit balance|out of (?:\w+ )?credits?|no (?:\w+ )?credits?\b|(?:not enough|more) credits",
     r"(?:all|used up) (?:\w+ )*credits|payment (?:is )?required",
