@@ -7,7 +7,6 @@ they are off: the caller retries.
 
 import contextvars
 import functools
-import math
 import os
 import threading
 import time
@@ -25,7 +24,16 @@ from nightlab.proposers.endpoint_errors import (
     unreadable_part,
     was_sent,
 )
-from nightlab.proposers.spending import MILLION, UNKNOWN_PRICE, Price
+from nightlab.proposers.providers import (
+    LONGEST_ANSWER_TOKENS,
+    cost_of,
+    count_tokens,
+    import_litellm,
+    longest_answer,
+    missing_keys,
+    price_of,
+)
+from nightlab.proposers.spending import Price
 from nightlab.proposers.terms import ANSWER_LIMITS, Terms
 from nightlab.redaction import Redaction
 
@@ -39,18 +47,8 @@ the wire is left alone after it."""
 IDLE_SECONDS = 120.0
 """Longest silence in the middle of an answer; before it begins, models may think for as long as the
 whole answer may take."""
-LONGEST_ANSWER_TOKENS = 131_072
-"""No model writes more in one answer, so a limit above it is none."""
-USUAL_LONGEST_ANSWER_TOKENS = 32_000
-"""The most that is asked for where a model's own limit is not known: many refuse to be asked for
-more than they can."""
-CHARACTERS_PER_TOKEN = 3.0
-"""Of a prompt whose model litellm does not know; source code has more tokens than prose."""
 MOST_TOKENS = 10_000_000
 """No call has more: an endpoint that reports more has not counted."""
-FREE_PROVIDERS = ("ollama/", "ollama_chat/", "lemonade/", "llamafile/", "lm_studio/")
-"""Where a price of nothing is one. Elsewhere litellm's list has 0 for prices that it lacks: of new
-models of known families, and of those that are priced in steps."""
 EXPLICIT_CACHE_PROVIDERS = ("anthropic/", "claude")
 
 
@@ -103,37 +101,11 @@ class Endpoint:
 
     def price(self) -> Price:
         """What a token costs, by the list that came with litellm."""
-        litellm = import_litellm()
-        try:
-            dollars = litellm.cost_per_token(
-                model=self.model, prompt_tokens=MILLION, completion_tokens=MILLION
-            )
-        except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
-            return UNKNOWN_PRICE
-        prompt, completion = (float(amount) / MILLION for amount in dollars)
-        if not (prompt or completion or self._is_free):
-            return UNKNOWN_PRICE
-        return Price(prompt=prompt, completion=completion)
+        return price_of(self.model)
 
     def count_tokens(self, messages: Sequence[dict[str, str]]) -> int:
-        """Tokens of a chat: as litellm counts for OpenAI's models; for others not below a guess.
-
-        It has the tokenizer of the former only, and those of other makers may give more tokens.
-        """
-        litellm = import_litellm()
-        characters = sum(len(message["content"]) for message in messages)
-        guess = math.ceil(characters / CHARACTERS_PER_TOKEN)
-        # Not get_model_info, which asks a server where a provider has one.
-        names = {self.model, self.model.partition("/")[2]} & litellm.model_cost.keys()
-        if not names:
-            return guess
-        count = int(litellm.token_counter(model=self.model, messages=list(messages)))
-        makers = {litellm.model_cost[name].get("litellm_provider") for name in names}
-        return count if makers <= {"openai", "azure"} else max(count, guess)
-
-    @property
-    def _is_free(self) -> bool:
-        return self.model.startswith(FREE_PROVIDERS)
+        """Tokens of a chat, not below what they can be."""
+        return count_tokens(self.model, messages)
 
     def ask(self, messages: Sequence[dict[str, str]], answer_tokens: int | None = None) -> Reply:
         """Send a chat and wait for the answer, at most ``timeout_seconds``.
@@ -171,11 +143,11 @@ class Endpoint:
                         model=self.model,
                         messages=list(messages),
                         api_base=self.api_base,
-                        api_key=self._key(litellm),
+                        api_key=self._key(),
                         timeout=self.timeout_seconds + GRACE_SECONDS,
                         max_retries=0,
                         drop_params=True,
-                        **_extras(self.model, answer_tokens, self.reasoning_effort, litellm),
+                        **_extras(self.model, answer_tokens, self.reasoning_effort),
                     ),
                 )
         # Without their cause: litellm's exceptions carry requests, whose headers carry keys.
@@ -188,8 +160,8 @@ class Endpoint:
                 raise as_model_error(call.said, self.model, self.where, self.redaction) from None
             if call.overdue is not None:
                 raise self._overdue(call.overdue, error) from None
-            raise self._explain(error, call.broken, litellm) from None
-        return self._read(response, time.monotonic() - began, litellm)
+            raise self._explain(error, call.broken) from None
+        return self._read(response, time.monotonic() - began)
 
     def _overdue(self, which: str | None, error: Exception) -> EndpointError:
         """The error of an answer that was not waited for any longer."""
@@ -221,26 +193,20 @@ class Endpoint:
             return
         events.publish(events.Notice(text=f"The {self.where} {text}"))
 
-    def _key(self, litellm: Any) -> str | None:
-        if self.api_key is None and self.api_base and self._missing_keys(litellm):
+    def _key(self) -> str | None:
+        if self.api_key is None and self.api_base and missing_keys(self.model):
             return PLACEHOLDER_KEY
         return self.api_key
 
-    def _missing_keys(self, litellm: Any) -> list[str]:
-        """Names of the variables that hold the provider's key, where none of them is set."""
-        missing = litellm.validate_environment(self.model)["missing_keys"]
-        return [name for name in missing if name.endswith("_API_KEY")]
-
-    def _explain(self, error: Exception, broken: str | None, litellm: Any) -> ModelError:
+    def _explain(self, error: Exception, broken: str | None) -> ModelError:
         """Turn an exception of litellm, where no server spoke, into one of ours.
 
         Args:
             error: litellm's.
             broken: why the connection brought no answer, where there was one.
-            litellm: the module.
         """
         said = said_by(error, self.redaction)
-        missing = self._missing_keys(litellm)
+        missing = missing_keys(self.model)
         if broken is None and missing and self.api_key is None and not self.api_base:
             return ModelRefused(
                 f"The {self.where} needs a key and none is set: export {' or '.join(missing)}, or "
@@ -272,7 +238,7 @@ class Endpoint:
             cause=f"{self.model} away",
         )
 
-    def _read(self, response: Any, seconds: float, litellm: Any) -> Reply:
+    def _read(self, response: Any, seconds: float) -> Reply:
         choices = getattr(response, "choices", None) or [None]
         message = getattr(choices[0], "message", None)
         if message is None:
@@ -292,24 +258,13 @@ class Endpoint:
             finish_reason=str(choices[0].finish_reason or "unknown"),
             prompt_tokens=prompt_tokens if counted else None,
             completion_tokens=completion_tokens if counted else None,
-            cost_usd=self._cost(response, litellm) if counted else None,
+            cost_usd=cost_of(response, self.model) if counted else None,
             seconds=seconds,
             model=self.model,
         )
 
-    def _cost(self, response: Any, litellm: Any) -> float | None:
-        try:
-            cost = litellm.completion_cost(completion_response=response, model=self.model)
-        except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
-            return None
-        if cost == 0 and not self._is_free:
-            return None
-        return float(cost) if math.isfinite(cost) and cost >= 0 else None
 
-
-def _extras(
-    model: str, answer_tokens: int | None, reasoning_effort: str | None, litellm: Any
-) -> dict[str, Any]:
+def _extras(model: str, answer_tokens: int | None, reasoning_effort: str | None) -> dict[str, Any]:
     """Parameters that not every call has."""
     extras: dict[str, Any] = {}
     if reasoning_effort is not None:
@@ -317,46 +272,11 @@ def _extras(
         # Else litellm leaves it out, without a word, for every model that its list does not have.
         extras["allowed_openai_params"] = ["reasoning_effort"]
     if answer_tokens is not None and answer_tokens < LONGEST_ANSWER_TOKENS:
-        extras["max_tokens"] = max(1, min(answer_tokens, _longest_answer(model, litellm)))
+        extras["max_tokens"] = max(1, min(answer_tokens, longest_answer(model)))
     if model.startswith(EXPLICIT_CACHE_PROVIDERS):
         # These cache a prompt's beginning only where it is marked; the others by themselves.
         extras["cache_control_injection_points"] = [{"location": "message", "role": "system"}]
     return extras
-
-
-def _longest_answer(model: str, litellm: Any) -> int:
-    """Tokens of the longest answer that a model writes, where litellm's list says."""
-    try:
-        listed = litellm.get_model_info(model).get("max_output_tokens")
-    except (litellm.exceptions.ModelNotMappedError, litellm.exceptions.BadRequestError):
-        listed = None
-    return listed if isinstance(listed, int) and listed > 0 else USUAL_LONGEST_ANSWER_TOKENS
-
-
-def import_litellm() -> Any:
-    """Import litellm, which takes seconds, with what must be set before.
-
-    The price list and the tokenizers are those that came with the package, so that nothing is
-    fetched. A file ``.env`` is not read: keys come from the environment as it is.
-    """
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    os.environ.setdefault("LITELLM_MODE", "PRODUCTION")
-    import litellm
-
-    litellm.suppress_debug_info = True
-    litellm.telemetry = False
-    litellm.disable_hf_tokenizer_download = True
-    if litellm.client_session is None:
-        import httpx
-
-        from nightlab.proposers.wire import Wire
-
-        # The one for the providers that it asks with OpenAI's client, the other for the rest.
-        litellm.sync_transport = Wire()
-        litellm.client_session = httpx.Client(
-            transport=litellm.sync_transport, follow_redirects=True, timeout=None
-        )
-    return litellm
 
 
 def _within(seconds: float, call: Callable[[], Result]) -> Result:

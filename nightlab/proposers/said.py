@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OK = 200
+FIRST_ERROR_STATUS = 400
 SILENT_STATUS = 500
 """Of an error inside a 200 that does not say what kind it is: another try may help."""
 # By words of its code or type, the first that fits. Codes differ from server to server, but the

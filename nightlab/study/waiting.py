@@ -25,6 +25,7 @@ class ModelWait:
     """Waits between one trial's questions, so that an outage uses up no trials."""
 
     def __init__(self, session: Session) -> None:
+        self._still_open = session.sandbox.require_open
         self._limits = Limits(session)
         self._longest = SECONDS_PER_HOUR * longest_hours(session.settings)
         self._since: float | None = None
@@ -95,6 +96,7 @@ class ModelWait:
             if reached is not None:
                 raise SessionOver(f"{reached} It was waiting for a model: {error}")
             time.sleep(min(LOOK_SECONDS, left))
+            self._still_open()
 
 
 def longest_hours(settings: SessionSettings) -> float:

@@ -16,6 +16,7 @@ from tests.scripted_endpoint import (
     Answer,
     Disconnect,
     Drip,
+    Events,
     Failure,
     Hang,
     Raw,
@@ -23,6 +24,7 @@ from tests.scripted_endpoint import (
     Text,
     answer_with_edit,
     chat_completion,
+    streamed,
 )
 
 KNOB = "LOGIT_CAP = 15.0"
@@ -62,6 +64,15 @@ def usage(**counts: object) -> Raw:
     return Raw(json.dumps(body).encode())
 
 
+def in_parts(text: str) -> Raw:
+    body = json.loads(chat_completion(Text(content="")))
+    parts = [{"type": "text", "text": part} for part in (text[:50], text[50:])]
+    body["choices"][0]["message"]["content"] = parts
+    return Raw(json.dumps(body).encode())
+
+
+CUT_STREAM = Events(lines=streamed(Text(content=good("coral")))[:2])
+INSIDE = Raw(b'{"error": {"message": "bad key", "code": "invalid_api_key"}}')
 TOOL_CALL = {
     "index": 0,
     "finish_reason": "tool_calls",
@@ -144,11 +155,11 @@ def cases() -> list[Case]:
             "usage below nothing", [usage(prompt_tokens=-5, completion_tokens=3)], CRASHED, "amber"
         ),
         Case(
-            "usage in words",
-            [usage(prompt_tokens=5, completion_tokens="many"), good("coral")],
-            CRASHED,
-            "planted coral",
+            "usage in words", [usage(prompt_tokens=5, completion_tokens="many")], CRASHED, "amber"
         ),
+        Case("cut stream", [CUT_STREAM, good("coral")], CRASHED, "planted coral"),
+        Case("content in parts", [in_parts(good("umber"))], CRASHED, "planted umber"),
+        Case("error inside a 200", [INSIDE], REFUSED, "set the right key"),
         Case("no usage", [Raw(b'{"choices": []}'), good("quartz")], CRASHED, "planted quartz"),
     ]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from nightlab.proposers.endpoint import import_litellm
+from nightlab.proposers.providers import import_litellm
 
 
 @pytest.fixture

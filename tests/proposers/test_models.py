@@ -11,9 +11,10 @@ from nightlab import events
 from nightlab.errors import BudgetReached, ModelRefused, UsageError
 from nightlab.proposers import EndpointError, NoModelAnswers, Spending
 from nightlab.proposers.bandit import choose_arm
-from nightlab.proposers.endpoint import Endpoint, import_litellm
+from nightlab.proposers.endpoint import Endpoint
 from nightlab.proposers.endpoint_errors import PromptTooLong
 from nightlab.proposers.models import ModelPool, model_arms, read_models
+from nightlab.proposers.providers import import_litellm
 from nightlab.proposers.spending import Price
 from nightlab.records import ProposalCost, Reason, TrialRecord, Verdict
 from nightlab.settings import SessionSettings
