@@ -32,6 +32,8 @@ from nightlab.proposers.providers import (
     longest_answer,
     missing_keys,
     price_of,
+    speaks_chat,
+    takes_effort,
 )
 from nightlab.proposers.spending import Price
 from nightlab.proposers.terms import ANSWER_LIMITS, Terms
@@ -147,23 +149,22 @@ class Endpoint:
                         timeout=self.timeout_seconds + GRACE_SECONDS,
                         max_retries=0,
                         drop_params=True,
-                        **_extras(self.model, answer_tokens, self.reasoning_effort),
+                        **self._extras(answer_tokens),
                     ),
                 )
         # Without their cause: litellm's exceptions carry requests, whose headers carry keys.
-        except (TimeoutError, openai.APITimeoutError) as error:
+        except (TimeoutError, openai.OpenAIError) as error:
+            is_late = call.overdue is not None or isinstance(
+                error, TimeoutError | openai.APITimeoutError
+            )
             if call.said is not None:
                 raise as_model_error(call.said, self.model, self.where, self.redaction) from None
-            raise self._overdue(call.overdue, error) from None
-        except openai.OpenAIError as error:
-            if call.said is not None:
-                raise as_model_error(call.said, self.model, self.where, self.redaction) from None
-            if call.overdue is not None:
-                raise self._overdue(call.overdue, error) from None
+            if is_late:
+                raise self._late(call.overdue) from None
             raise self._explain(error, call.broken) from None
         return self._read(response, time.monotonic() - began)
 
-    def _overdue(self, which: str | None, error: Exception) -> EndpointError:
+    def _late(self, which: str | None) -> EndpointError:
         """The error of an answer that was not waited for any longer."""
         if which == "idle":
             silence = min(self.idle_seconds, self.timeout_seconds)
@@ -186,12 +187,32 @@ class Endpoint:
         if name not in self.terms.dropped or name in self.terms.renamed:
             return
         if name == "reasoning_effort":
-            text = "takes no --reasoning-effort of this value: it is asked without."
+            text = f"takes no --reasoning-effort {self.reasoning_effort}: it is asked without."
         elif name in ANSWER_LIMITS and is_capped:
             text = "takes no limit on its answer: one that is longer than is paid for is cut off."
         else:
             return
         events.publish(events.Notice(text=f"The {self.where} {text}"))
+
+    def _extras(self, answer_tokens: int | None) -> dict[str, Any]:
+        """Parameters that not every call has."""
+        extras: dict[str, Any] = {}
+        if self.reasoning_effort is not None and "reasoning_effort" not in self.terms.dropped:
+            extras["reasoning_effort"] = self.reasoning_effort
+            if not takes_effort(self.model):
+                # litellm would leave it out without a word. A server of the chat protocol can be
+                # asked whether it takes it.
+                if speaks_chat(self.model):
+                    extras["allowed_openai_params"] = ["reasoning_effort"]
+                else:
+                    self.terms.dropped.add("reasoning_effort")
+                    self._say_dropped("reasoning_effort", is_capped=False)
+        if answer_tokens is not None and answer_tokens < LONGEST_ANSWER_TOKENS:
+            extras["max_tokens"] = max(1, min(answer_tokens, longest_answer(self.model)))
+        if self.model.startswith(EXPLICIT_CACHE_PROVIDERS):
+            # These cache a prompt's beginning only where it is marked; the others by themselves.
+            extras["cache_control_injection_points"] = [{"location": "message", "role": "system"}]
+        return extras
 
     def _key(self) -> str | None:
         if self.api_key is None and self.api_base and missing_keys(self.model):
@@ -262,21 +283,6 @@ class Endpoint:
             seconds=seconds,
             model=self.model,
         )
-
-
-def _extras(model: str, answer_tokens: int | None, reasoning_effort: str | None) -> dict[str, Any]:
-    """Parameters that not every call has."""
-    extras: dict[str, Any] = {}
-    if reasoning_effort is not None:
-        extras["reasoning_effort"] = reasoning_effort
-        # Else litellm leaves it out, without a word, for every model that its list does not have.
-        extras["allowed_openai_params"] = ["reasoning_effort"]
-    if answer_tokens is not None and answer_tokens < LONGEST_ANSWER_TOKENS:
-        extras["max_tokens"] = max(1, min(answer_tokens, longest_answer(model)))
-    if model.startswith(EXPLICIT_CACHE_PROVIDERS):
-        # These cache a prompt's beginning only where it is marked; the others by themselves.
-        extras["cache_control_injection_points"] = [{"location": "message", "role": "system"}]
-    return extras
 
 
 def _within(seconds: float, call: Callable[[], Result]) -> Result:

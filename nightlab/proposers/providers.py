@@ -51,6 +51,20 @@ def missing_keys(model: str) -> list[str]:
     return [name for name in missing if name.endswith("_API_KEY")]
 
 
+def takes_effort(model: str) -> bool:
+    """Whether litellm knows that a model can be told how long to think."""
+    return "reasoning_effort" in (import_litellm().get_supported_openai_params(model) or ())
+
+
+def speaks_chat(model: str) -> bool:
+    """Whether a model's server speaks OpenAI's chat protocol, and may take what litellm's list
+    does not have of it.
+    """
+    litellm = import_litellm()
+    provider = model.partition("/")[0]
+    return provider in ("openai", "azure") or provider in litellm.openai_compatible_providers
+
+
 def price_of(model: str) -> Price:
     """What a token costs, by the list that came with litellm."""
     litellm = import_litellm()

@@ -190,6 +190,15 @@ def test_an_error_inside_a_200_keeps_its_words_and_is_what_its_status_would_be(
         assert error.may_be_billed is (form == "after text")
 
 
+def test_an_answer_that_cannot_be_read_is_told_in_one_line() -> None:
+    error = failure_of(whole(5))
+    assert isinstance(error, EndpointError)
+    assert error.may_be_billed
+    assert "cannot be read" in str(error)
+    assert "\n" not in str(error)
+    assert "Traceback" not in str(error)
+
+
 def test_words_alone_in_an_error_event_are_kept() -> None:
     assert "it broke" in str(failure_of(Events(lines=["event: error", "data: it broke\n"])))
 
@@ -305,6 +314,22 @@ def test_the_effort_of_thinking_is_passed_on_and_a_refusal_of_it_said_once(
     assert efforts == ["high", "high", None, None]
     (said,) = notices
     assert "takes no --reasoning-effort" in said
+
+
+def test_an_effort_that_a_provider_cannot_be_told_is_said_once(notices: list[str]) -> None:
+    with ScriptedEndpoint([Failure(500)] * 2) as server:
+        claude = endpoint_of(
+            server,
+            model="anthropic/claude-3-haiku-20240307",
+            api_key="x" * 9,
+            reasoning_effort="high",
+        )
+        for _ in range(2):
+            with pytest.raises(EndpointError):
+                claude.ask(MESSAGES)
+    (said,) = notices
+    assert "takes no --reasoning-effort high" in said
+    assert not any("effort" in key for key in server.requests[0].body)
 
 
 def test_no_effort_is_sent_where_none_is_set() -> None:
