@@ -1,9 +1,10 @@
 """An answer of a model, read: an idea, what it expects, its edits, or what is wrong with them."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nightlab.proposers.edits import apply_edits, is_block_start, parse_edits
+from nightlab.proposers.edits import apply_edits, is_block_end, is_block_start, parse_edits
 from nightlab.proposers.history import TITLE_CHARACTERS
 from nightlab.proposers.texts import one_line
 from nightlab.records import Edit
@@ -17,6 +18,8 @@ _HYPOTHESIS = re.compile(r"[\s#*>]*HYPOTHESIS\s*\**\s*:\s*\**(?P<text>.*)", re.I
 _EXPECTED = re.compile(r"[\s#*>]*EXPECTED\s*\**\s*:\s*\**(?P<text>.*)", re.IGNORECASE)
 _SIGNED = re.compile(r"[+\-\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_TEXT_TYPES = ("", "text", "output_text", "message")
+"""Of the parts of a content that are answer: not thinking, reasoning, images, calls of tools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,36 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
         tolerated=tolerated,
         error=error,
     )
+
+
+def text_of_content(content: object) -> str:
+    """The text of a message's content, which is a string, parts of several types, or nothing.
+
+    Parts are put together as they stand, since some servers cut them in the middle of a line; only
+    the marker of a block gets the line of its own that it must have.
+    """
+    match content:
+        case str():
+            return content
+        case Mapping():
+            kind = str(content.get("type") or "").lower()
+            if kind not in _TEXT_TYPES or content.get("thought"):
+                return ""
+            within = (content.get(key) for key in ("text", "content", "value"))
+            return next((text_of_content(each) for each in within if each), "")
+        case Sequence() if not isinstance(content, bytes | bytearray):
+            return _joined([text_of_content(part) for part in content])
+    return ""
+
+
+def _joined(parts: Sequence[str]) -> str:
+    text = ""
+    for part in parts:
+        first, last = part.partition("\n")[0], text.rpartition("\n")[2]
+        if last and part and (is_block_start(first) or is_block_end(last)):
+            text += "\n"
+        text += part
+    return text
 
 
 @dataclass(frozen=True, slots=True)
