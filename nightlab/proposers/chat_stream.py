@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nightlab.proposers.answer import text_of_content
 from nightlab.proposers.said import Said, error_in, said_of
 
 DONE = "[DONE]"
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How the lines of a stream of server-sent events begin."""
-_TEXT_PARTS = frozenset({"text", "output_text", "input_text", ""})
 
 
 class BrokenOffError(ValueError):
@@ -23,31 +23,6 @@ def is_stream(content_type: str, beginning: bytes) -> bool:
     return any(word in kind for word in ("event-stream", "ndjson", "jsonl")) or (
         beginning.lstrip().startswith(_FIELDS)
     )
-
-
-def text_of_content(content: Any) -> str | None:
-    """A message's text, which some servers send in parts; None where it has none.
-
-    Parts that are no text of the answer (reasoning, tool calls, images) are left out.
-    """
-    if content is None or isinstance(content, str):
-        return content
-    if isinstance(content, dict):
-        content = [content]
-    if not isinstance(content, list):
-        return None
-    return "".join(filter(None, map(_text_of_part, content)))
-
-
-def _text_of_part(part: Any) -> str | None:
-    if isinstance(part, str):
-        return part
-    if not isinstance(part, dict) or part.get("type", "") not in _TEXT_PARTS:
-        return None
-    text = part.get("text")
-    if isinstance(text, dict):
-        text = text.get("value")
-    return text if isinstance(text, str) else None
 
 
 def whole_completion(body: dict[str, Any]) -> dict[str, Any]:
@@ -167,15 +142,12 @@ class ChatStream:
 
     def _take_choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta") or choice.get("message") or {}
-        text = text_of_content(delta.get("content")) if isinstance(delta, dict) else None
-        text = text or choice.get("text") or ""
-        if isinstance(text, str) and text:
-            self._text.append(text)
-        self.num_characters += sum(
-            len(value)
-            for value in (delta if isinstance(delta, dict) else {}).values()
-            if isinstance(value, str)
-        )
+        fields = delta if isinstance(delta, dict) else {}
+        self._text.append(text_of_content(fields.get("content") or choice.get("text")))
+        # What is thought is paid for too.
+        thoughts = (value for name, value in fields.items() if "reasoning" in name)
+        self.num_characters += len(self._text[-1])
+        self.num_characters += sum(len(value) for value in thoughts if isinstance(value, str))
         self._finish_reason = choice.get("finish_reason") or self._finish_reason
 
     def completion(self, finish_reason: str | None = None) -> dict[str, Any]:
