@@ -81,13 +81,15 @@ class Wire(httpx.BaseTransport):
             httpx.TransportError: no answer came, or not in time.
         """
         call = _CALL.get() or Call(terms=Terms(), total_seconds=60.0, idle_seconds=60.0)
-        if call.refusal is not None:
+        if call.refusal is not None and call.refusal.request.url == request.url:
             return call.refusal  # litellm asks again after some: it would be refused again.
         try:
             return self._answer(request, call)
         except httpx.TransportError as error:
             call.overdue = error.which if isinstance(error, OverdueError) else None
             call.broken = " ".join(str(error).split()) or type(error).__name__
+            if isinstance(error, httpx.LocalProtocolError):
+                call.broken = "a header, such as the key's, has characters that none may have"
             raise
 
     def _answer(self, request: httpx.Request, call: Call) -> httpx.Response:

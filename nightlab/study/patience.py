@@ -76,9 +76,10 @@ def next_pause_seconds(
     Returns:
         Seconds; None where the session has waited long enough, or would in vain.
     """
-    if asked_seconds:
-        pause = asked_seconds + RESET_MARGIN_SECONDS
-        return pause if waited_seconds + pause <= longest_seconds else None
     left = longest_seconds - waited_seconds
-    pause = min(FIRST_PAUSE_SECONDS * 2.0 ** min(pauses, 20), LONGEST_PAUSE_SECONDS, left)
-    return pause if pause > 0 else None
+    asked = asked_seconds + RESET_MARGIN_SECONDS if asked_seconds else 0.0
+    if left <= 0 or asked > left:
+        return None
+    # Some ask for a second, each time.
+    growing = min(FIRST_PAUSE_SECONDS * 2.0 ** min(pauses, 20), LONGEST_PAUSE_SECONDS, left)
+    return max(asked, growing)

@@ -58,7 +58,7 @@ class ModelWait:
         pause = next_pause_seconds(self._pauses, now - since, self._longest, asked)
         if pause is None:
             raise SessionOver(self._given_up(error, now - since))
-        if is_new or asked:
+        if is_new or pause > LONGEST_PAUSE_SECONDS:
             self._say(error, pause)
         self._pauses += 1
         self._sleep(pause, error)
@@ -70,7 +70,7 @@ class ModelWait:
         events.publish(events.Notice(text=f"A model answers again, after {away}."))
 
     def _say(self, error: NoModelAnswers, pause: float) -> None:
-        if error.retry_after_seconds:
+        if pause > LONGEST_PAUSE_SECONDS:
             until = (utc_now() + timedelta(seconds=pause)).astimezone()
             when = f"until {until:%H:%M} ({in_words(pause)}), as it asks"
         else:

@@ -361,6 +361,13 @@ def test_what_breaks_a_connection_is_said() -> None:
     assert caught.value.cause == "openai/x away"
 
 
+@pytest.mark.parametrize("end", ["\r", "\n", "\x00"])
+def test_a_key_with_characters_that_none_may_have_is_not_shown(end: str) -> None:
+    error = failure_of("yes", api_key=f"sk-canary-0123456789{end}")
+    assert "canary" not in str(error)
+    assert error.__cause__ is None
+
+
 def test_streamed_lines_are_what_the_answer_was() -> None:
     lines = streamed(Text(content="x" * 450))
     assert sum("xxx" in line for line in lines) == 3

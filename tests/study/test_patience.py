@@ -92,3 +92,7 @@ def test_a_limit_is_waited_for_until_it_ends_and_not_in_vain() -> None:
     assert pause is not None
     assert 3 * 3_600 < pause < 3 * 3_600 + 10
     assert next_pause_seconds(5, 6 * 3_600, 8 * 3_600, 3 * 3_600) is None
+
+
+def test_who_asks_for_a_second_each_time_is_waited_for_longer_all_the_same() -> None:
+    assert next_pause_seconds(3, 0, 8 * 3_600, 1.0) == 8 * FIRST_PAUSE_SECONDS

@@ -13,7 +13,7 @@ from nightlab.errors import SessionOver
 from nightlab.ledger import ask_to_stop, hold_session
 from nightlab.proposers import NoModelAnswers
 from nightlab.settings import SessionSettings
-from nightlab.study import patience
+from nightlab.study import patience, waiting
 from nightlab.study.waiting import ModelWait, longest_hours
 from tests.session_samples import sample_session
 
@@ -72,8 +72,11 @@ def test_models_that_answer_are_not_spoken_of(tmp_path: Path, notices: list[str]
     assert notices == []
 
 
-def test_a_limit_that_says_when_it_ends_is_waited_for(tmp_path: Path, notices: list[str]) -> None:
+def test_a_limit_that_says_when_it_ends_is_waited_for(
+    tmp_path: Path, notices: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     session = session_of(tmp_path / "clone")
+    monkeypatch.setattr(waiting, "LONGEST_PAUSE_SECONDS", 0.02)
     assert ModelWait(session).ask(silent(1, retry_after_seconds=0.05)) == "an idea"
     assert "as it asks" in notices[0]
 
