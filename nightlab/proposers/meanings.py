@@ -17,7 +17,7 @@ _SENTENCES = re.compile(r"(?<=[.!?;])\s+|\n+")
 _PROMPT = _any(
     r"\b(?:contexts?|prompts?|inputs?|messages?|tokens?|conversation|sequence|chat history)\b",
     r"\b(?:context|input)[_ ](?:length|window|size|limit)|\bcontext_|model length|request body",
-    r"\bmax_(?:model|seq|input|prompt)_len(?:gth)?\b",
+    r"\bmax_(?:model|seq|input|prompt)_len(?:gth)?\b|\bn(?:um)?_ctx\b|\b(?:input|prompt)_|history",
     r"\bkv[ -](?:cache|slot)|输入|上下文",
 )
 _TOO_LONG = _any(
@@ -28,6 +28,7 @@ _TOO_LONG = _any(
     r"\breached\b|\bfull\b|free space|not find",
     r"\b(?:reduce|shorten|truncate|trim)\b|shorter|range of input",
     r"maximum|max(?:imum)? (?:\w+ )?length|max(?:_|imum )\w*len|maxlength",
+    r"\bmax:? ?\d|must be <|insufficient",
     r"limit(?:ed)? (?:is|of)|(?:size|length|window|context) limit",
 )
 _RATE = _any(
@@ -51,7 +52,8 @@ _OTHER_LENGTHS = _any(
     r"system (?:message|prompt|role)|characters? of (?:user|name)|'(?:user|name|stop|seed)'|memory",
 )
 _NO_MONEY = _any(
-    r"insufficient[ _-]?(?:quota|balance|funds?|credits?)|exceeded your current quota",
+    r"insufficient[ _-]?(?:quota|balance|funds?|credits?)",
+    r"exceeded[_ ](?:your[_ ])?(?:current[_ ]quota|(?:\w+ ){0,2}credits?)",
     r"(?:balance|funds?|credits?) (?:is |are |have )?(?:insufficient|exhausted|depleted|used up)",
     r"(?:trial|subscription) (?:has |is )?(?:expired|ended|required|inactive)|key limit exceeded",
     r"credit balance|out of (?:\w+ )?credits?|no (?:\w+ )?credits?\b|(?:not enough|more) credits",
@@ -77,9 +79,10 @@ _UNSUPPORTED = _any(
     *_UNKNOWN_NAME,
     r"not (?:available|implemented|enabled|accepted|valid|compatible)",
     r"n't (?:accept|allow|recogni[sz]e|know)|not (?:accept|allow|recogni[sz]e|exist|know|use)",
-    r"forbidden|invalid|unavailable|disabled|removed?\b|no longer|incompatible|unpermitted",
+    r"forbidden|invalid|rejected|rather than|non-stream|unavailable|disabled|removed?\b|no longer",
+    r"incompatible|unpermitted",
     r"only (?:supports?|accepts?|allows?|the default|works?)|verified to",
-    r"must (?:be|not)|should (?:be|not)|can(?:not|'t) (?:be )?(?:use|set|specif|stream)",
+    r"must (?:be|not)|should (?:be|not)|can(?:not|'t) (?:both )?(?:be )?(?:use|set|specif|stream)",
 )
 _LIMITS = _any(r"\brange\b|between|up to|limit")
 # Servers that cannot say whose fault it is; and what is no fault of the request.

@@ -22,8 +22,8 @@ _ONE_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|[smhd])", re.IGNORECASE)
 _DURATION = re.compile(rf"{_PART}(?:(?:,|\s|and)*{_PART})*(?![a-z])", re.IGNORECASE)
 _WORDS = re.compile(
     r"(?:tr(?:y|ying)(?: \w+)? again|retry(?:ing)?(?:[-_ ]?(?:after|delay|in))?"
-    r"|resets?[-_]\w+|resets?|available|wait(?:ing)?|renew\w*|refresh\w*|restored|replenish\w*|lifted|unlocks?|expires?)"
-    r"(?P<rest>[^\n]{0,80})",
+    r"|resets?[-_]\w+|resets?|available|wait(?:ing)?|renew\w*|refresh\w*|restored|replenish\w*|lifted|unlocks?|expires?"
+    r"|come back|limit reached)(?=(?P<rest>[^\n]{0,120}))",
     re.IGNORECASE,
 )
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -102,7 +102,7 @@ def _in_words(text: str, now: datetime) -> Iterator[float]:
             continue
         field = _NUMBER.match(rest)
         # A field such as "resets_in_seconds": 7200 or "resets_at": 1764500000.
-        name = match[0][: match.start("rest") - match.start()].lower()
+        name = match[0].lower()
         is_seconds = "second" in name or re.search(r"retry[-_ ]?after$", name) is not None
         if field and (is_seconds or float(field["number"]) > _EPOCH):
             yield _from_number(float(field["number"]), now)

@@ -171,6 +171,9 @@ OVERFLOWS = [
     (500, "failed to find free space in the KV cache"),
     (400, "The prompt does not fit into the model's context"),
     (400, "The conversation is too long"),
+    (400, "num_ctx is 2048 at most and the history has 9000 tokens"),
+    (400, "input_tokens (9000) must be <= 8192"),
+    (400, "Insufficient context"),
     (400, "输入长度超过模型的最大长度 (context)"),
 ]
 NO_OVERFLOWS = [
@@ -241,6 +244,8 @@ def test_a_code_says_it_alone() -> None:
         (429, "You exceeded your current quota, please check your plan and billing details.", ""),
         (402, "Insufficient Balance", ""),
         (402, "Payment Required", ""),
+        (429, "You have exceeded your monthly included credits. Subscribe to get more.", ""),
+        (429, "No.", "exceeded_current_quota_error"),
         (401, "Your balance is insufficient", ""),
         (403, "Key limit exceeded (total limit). Manage it on the settings page", ""),
         (429, "You have run out of credits. Top up your account to go on", ""),

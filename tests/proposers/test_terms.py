@@ -102,6 +102,7 @@ def test_a_prompt_that_fills_the_context_is_not_taken_for_a_limit_that_is_too_hi
         ("Streaming is not supported for this model", "stream"),
         ("Your organization must be verified to stream this model.", "stream"),
         ("stream must be false", "stream"),
+        ("Only non-streaming requests are accepted", "stream"),
         ("This server does not support streaming.", "stream"),
         ("reasoning_effort is not supported with this model", "reasoning_effort"),
         ("Unrecognized request argument supplied: reasoning_effort", "reasoning_effort"),
