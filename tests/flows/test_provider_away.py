@@ -23,7 +23,7 @@ def test_an_outage_uses_up_no_trials_and_no_session_is_lost_by_it(
     tmp_path: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
     clone = make_clone(tmp_path / "clone")
-    script = [idea(1), *[AWAY] * 3 * ASKED_PER_ROUND, idea(2)]
+    script = [idea(1), *[AWAY] * 2 * ASKED_PER_ROUND, idea(2)]
     with ScriptedEndpoint(script) as endpoint:
         options = (
             *("research", "--study", "night", "--no-prefetch", "--budget-tokens", "8192"),
@@ -33,7 +33,9 @@ def test_an_outage_uses_up_no_trials_and_no_session_is_lost_by_it(
 
         def session(*more: str) -> str:
             return expect_success(
-                run_nightlab(clone, shared_cache, *options, *more, extra=prefect_api)
+                run_nightlab(
+                    clone, shared_cache, *options, *more, extra=prefect_api, timeout_seconds=900
+                )
             )
 
         said = session("--trials", "3", "--wait-for-model-hours", "0")
