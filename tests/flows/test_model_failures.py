@@ -180,6 +180,7 @@ def test_every_failure_of_an_endpoint_has_its_outcome_and_the_session_goes_on(
             *("--model", "openai/scripted", "--api-base", endpoint.api_base),
             *("--model-timeout-seconds", "4", "--max-cost-usd", "100"),
             extra={**prefect_api, "OPENAI_API_KEY": KEY},
+            timeout_seconds=1200,
         )
         requests = endpoint.requests
     told = expect_success(said)
