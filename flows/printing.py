@@ -17,7 +17,7 @@ from nightlab.judging.score_text import (
     verdict_lines,
 )
 from nightlab.ledger import StudySummary
-from nightlab.records import Pair, Reason, Replicate, Suggestion, TrialRecord, Verdict
+from nightlab.records import InFlight, Pair, Reason, Replicate, Suggestion, TrialRecord, Verdict
 
 STYLES = {
     Verdict.KEEP: "green",
@@ -101,10 +101,40 @@ def print_study(console: Console, study: str, records: Sequence[TrialRecord]) ->
         console.print(said.replace("`", ""), markup=False, highlight=False, soft_wrap=True)
 
 
+def print_mark(console: Console, mark: InFlight, diff: str) -> None:
+    """What is known of a trial that has no record yet."""
+    idea = mark.proposal
+    console.print(f"[bold]Trial {mark.number} of {mark.study}[/bold]", end=": ")
+    console.print(Text("no idea yet" if idea is None else idea.title))
+    state = "its idea is in hand, and it has not begun" if not mark.attempts else "in flight"
+    console.print(Text(f"{state}, no verdict yet", style="yellow"))
+    if idea is not None:
+        if idea.hypothesis:
+            console.print(Text(f"Hypothesis: {idea.hypothesis}"))
+        said = " ".join(filter(None, (idea.proposer, idea.model)))
+        console.print(Text(f"proposer {said}", style="dim"))
+    trained = len(mark.replicates) + len(mark.incumbent_replicates)
+    console.print(Text(f"{trained} trainings are done", style="dim"))
+    if diff.strip():
+        console.print(Syntax(diff, "diff", background_color="default"))
+
+
 def print_trial(
-    console: Console, record: TrialRecord, diff: str, ideas: Sequence[Suggestion] = ()
+    console: Console,
+    record: TrialRecord,
+    diff: str,
+    ideas: Sequence[Suggestion] = (),
+    answers: Sequence[str] = (),
 ) -> None:
-    """Everything that a person asks of one trial; ``ideas`` are a study's suggestions."""
+    """Everything that a person asks of one trial.
+
+    Args:
+        console: the terminal.
+        record: of the trial.
+        diff: of its candidate.
+        ideas: a study's suggestions.
+        answers: names in git of what a model or an agent said.
+    """
     style = STYLES[record.verdict] or "default"
     console.print(f"[bold]Trial {record.number} of {record.study}[/bold]", end=": ")
     console.print(Text(record.title))
@@ -141,6 +171,9 @@ def print_trial(
     if record.log_tail:
         console.print(Text("The last lines of its output:", style="bold"))
         console.print(Text(record.log_tail))
+    if answers:
+        said = f"All that its proposer said: git show {answers[-1]}"
+        console.print(Text(said, style="dim"), soft_wrap=True)
 
 
 def number(value: float | None, form: str = ".4f") -> str:
@@ -208,14 +241,21 @@ def _sandbox(record: TrialRecord) -> str:
     return f"sandbox {confinement.label}{lacking}"
 
 
+def _cost(record: TrialRecord) -> str:
+    """What a model cost, as far as it was reported."""
+    cost = record.cost
+    dollars = NOTHING if cost.cost_usd is None else f"${cost.cost_usd:.4f}"
+    tokens = [each for each in (cost.prompt_tokens, cost.completion_tokens) if each is not None]
+    return f"model cost {dollars}" + (f" ({sum(tokens):,} tokens)" if tokens else "")
+
+
 def _facts(record: TrialRecord) -> Text:
-    cost = NOTHING if record.cost.cost_usd is None else f"${record.cost.cost_usd:.4f}"
     steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in record.step_seconds.items())
     retried = "" if record.retry_of is None else f"\nretry of trial {record.retry_of}"
     return Text(
         f"commit {record.commit[:12]} on {record.parent[:12]}, "
         f"+{record.lines_added} −{record.lines_removed} lines\n"
-        f"proposer {' '.join(filter(None, (record.proposer, record.model)))}, model cost {cost}\n"
+        f"proposer {' '.join(filter(None, (record.proposer, record.model)))}, {_cost(record)}\n"
         f"budget {budget_text(f'{record.budget_seconds:g} s', record.budget_tokens)} a replicate\n"
         f"{record.device}, {_sandbox(record)}, corpus {record.corpus} "
         f"{record.corpus_fingerprint[:12]}, engine {record.engine_version}\n"

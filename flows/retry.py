@@ -8,6 +8,7 @@ from flows.opening import RETRIES, RETRY_DELAY_SECONDS, fetched_study, with_pref
 from flows.progress import show_trials
 from flows.pushing import push_or_say
 from flows.trial import record_of, trial
+from nightlab.proposers.choose import UNKEPT_CAPS
 from nightlab.records import TrialRecord
 from nightlab.settings import Places, StudyName, recorded_settings
 from nightlab.study.trial import check_retryable, number_of_retry, retry_proposal
@@ -35,8 +36,9 @@ def retry(study: StudyName, number: int, remote: str | None = None) -> TrialReco
         earlier = ledger.record(number)
         check_retryable(earlier)
     settings = recorded_settings(earlier.settings)
-    settings = settings.model_copy(update={"remote": remote or settings.remote, "trials": 1})
-    with working_session(settings) as session:
+    unkept = dict.fromkeys(UNKEPT_CAPS) if settings.command else {}  # As earlier versions allowed.
+    changes = {**unkept, "remote": remote or settings.remote, "trials": 1}
+    with working_session(settings.model_copy(update=changes)) as session:
         again = number_of_retry(session, number)
         proposal = retry_proposal(session, earlier)
         run = partial(trial, study, again, proposal, number, return_state=True)

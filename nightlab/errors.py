@@ -23,7 +23,9 @@ another time or on another machine.
         ├── EvaluationError     the evaluator broke, through no fault of the candidate
         └── ModelError          the model's endpoint did not answer
             ├── ModelRefused    it never will with these settings: wrong key, unknown model
-            └── BudgetReached   what was given for models does not pay for another call
+            ├── BudgetReached   what was given for models does not pay for another call
+            └── AgentFailed     a person's command did not do its work
+                └── NoEdit      it left nothing to train, whatever its status
 """
 
 from typing import ClassVar
@@ -136,3 +138,11 @@ class ModelRefused(ModelError):  # noqa: N818
 
 class BudgetReached(ModelError):  # noqa: N818
     """What was given for models does not pay for another call: the session ends by it."""
+
+
+class AgentFailed(ModelError):  # noqa: N818
+    """A command that proposes failed; each of its runs is paid for, so a trial has one only."""
+
+
+class NoEdit(AgentFailed):
+    """It left nothing that could be trained: no change, no file, or it had to be ended."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect.client.schemas.objects import State, TaskRun
 
-from nightlab.errors import BudgetReached, MachineBusy, MachineryError, ModelRefused
+from nightlab.errors import BudgetReached, MachineBusy, MachineryError, ModelRefused, NoEdit
 from nightlab.proposers import EndpointError
 
 MODEL_DELAYS_SECONDS = [2.0, 10.0, 30.0]
@@ -21,9 +21,12 @@ other work, which ends, within most of an hour."""
 
 
 def may_succeed(_task: Any, _run: TaskRun, state: State[Any]) -> bool:
-    """Say whether another try can help: the machinery failed, and did not refuse for good."""
+    """Say whether another try can help: the machinery failed, and did not refuse for good.
+
+    An agent is not run again at once: each of its runs is paid for.
+    """
     error = state.result(raise_on_failure=False)
-    final = ModelRefused | BudgetReached
+    final = ModelRefused | BudgetReached | NoEdit
     if not isinstance(error, MachineryError) or isinstance(error, final):
         return False
     # Who says when to come back is waited for by the session.

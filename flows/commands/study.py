@@ -33,17 +33,32 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a study's trials, or one trial: verdict, numbers, change, output."""
-    from flows.printing import make_console, print_study, print_trial
-    from nightlab.ledger import confirmations, holdout_uses, study_summary, suggestions
+    from flows.printing import make_console, print_mark, print_study, print_trial
+    from nightlab.ledger import (
+        answer_names,
+        confirmations,
+        holdout_uses,
+        study_summary,
+        suggestions,
+    )
 
     ledger = existing_ledger(study)
+    mark = next((each for each in ledger.marks() if each.number == trial), None)
+    if mark is not None:
+        diff = ledger.candidate_diff(mark.parent, mark.commit)
+        if as_json:
+            print_json({**mark.model_dump(mode="json"), "diff": diff})
+        else:
+            print_mark(make_console(), mark, diff)
+        return
     if trial is not None:
         record = ledger.record(trial)
         if as_json:
             print_json({**record.model_dump(mode="json"), "diff": ledger.diff(record)})
         else:
             ideas = suggestions(ledger) if record.suggestions else ()
-            print_trial(make_console(), record, ledger.diff(record), ideas)
+            answers = answer_names(ledger, trial)
+            print_trial(make_console(), record, ledger.diff(record), ideas, answers)
         return
     records, uses, confirmed = ledger.records(), holdout_uses(ledger), confirmations(ledger)
     if as_json:

@@ -56,7 +56,7 @@ from nightlab.ledger.suggestions import (
     take_suggestions,
     waiting_suggestions,
 )
-from nightlab.ledger.summary import StudySummary, study_summary
+from nightlab.ledger.summary import StudySummary, answer_names, study_summary
 
 __all__ = [
     "ConfirmationRecord",
@@ -72,6 +72,7 @@ __all__ = [
     "StudySummary",
     "Together",
     "add_suggestion",
+    "answer_names",
     "ask_remote_to_stop",
     "ask_to_stop",
     "confirmations",

@@ -54,3 +54,13 @@ def study_summary(ledger: Ledger) -> StudySummary:
         finished_at=max((record.finished_at for record in records), default=None),
         inflight=tuple(mark.number for mark in ledger.marks()),
     )
+
+
+def answer_names(ledger: Ledger, number: int) -> tuple[str, ...]:
+    """Names for ``git show`` of what models or agents said in a recorded trial, in order."""
+    ref = ledger.refs.evidence(number)
+    if ledger.plumbing.resolve(ref) is None:
+        return ()
+    names = ledger.plumbing.run("ls-tree", "-z", "--name-only", ref).decode().split("\0")
+    found = [name for name in names if name.startswith("answer-")]
+    return tuple(f"{ref}:{name}" for name in sorted(found, key=lambda name: (len(name), name)))

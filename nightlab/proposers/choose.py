@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from nightlab.errors import UsageError
 from nightlab.proposers.brief import Proposer
 from nightlab.proposers.command import CommandProposer
+from nightlab.proposers.command_check import command_problem
 from nightlab.proposers.endpoint import Endpoint
 from nightlab.proposers.hybrid import HybridProposer
 from nightlab.proposers.knob_proposer import KnobProposer
@@ -18,6 +19,13 @@ from nightlab.settings import SessionSettings, address_problem
 
 MODEL_VARIABLE = "NIGHTLAB_MODEL"
 API_BASE_VARIABLE = "NIGHTLAB_API_BASE"
+UNKEPT_CAPS = (
+    "max_cost_usd",
+    "max_study_cost_usd",
+    "max_model_tokens",
+    "max_study_model_tokens",
+)
+"""Caps that a command does not keep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +52,10 @@ def choose_proposer(
         spending: what models may cost; None counts from nothing.
 
     Raises:
-        UsageError: what the proposer needs is not configured.
+        UsageError: what the proposer needs is not configured, or not here.
     """
     variables = os.environ if environment is None else environment
+    spending = spending or Spending(settings)
     _check_command(settings, variables)
     asked = "" if settings.proposer == "auto" else ", as asked"
     named = bool(settings.model or variables.get(MODEL_VARIABLE))
@@ -57,9 +66,10 @@ def choose_proposer(
         return ChosenProposer(proposer=KnobProposer(), why=why)
     editor: LlmProposer | CommandProposer
     if settings.command is not None:  # Checked to be wanted.
-        editor, source = CommandProposer(settings.command, settings.command_timeout_seconds), ""
+        seconds = settings.command_timeout_seconds
+        editor, source = CommandProposer(settings.command, seconds, spending=spending), ""
     else:
-        editor = _models(settings, variables, api_key, spending or Spending(settings))
+        editor = _models(settings, variables, api_key, spending)
         source = "--model" if settings.model else MODEL_VARIABLE
         source = f", which {source} names"
     if settings.proposer == "hybrid":
@@ -93,6 +103,21 @@ def _check_command(settings: SessionSettings, variables: Mapping[str, str]) -> N
             "The command is stored with every trial, and it holds a key of the environment: have "
             "it read the variable itself (single quotes around --command keep the shell from "
             "putting the value in)."
+        )
+    _check_caps(settings)
+    problem = command_problem(settings.command, variables)
+    if problem is not None:
+        raise UsageError(problem)
+
+
+def _check_caps(settings: SessionSettings) -> None:
+    given = [name for name in UNKEPT_CAPS if getattr(settings, name) is not None]
+    if given:
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(
+            f"Nobody reports the tokens and dollars of a command, so {named} cannot be kept: cap "
+            "them where they are paid and leave that out; --max-model-calls counts the command's "
+            "runs."
         )
 
 

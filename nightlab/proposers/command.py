@@ -5,17 +5,14 @@ disk. Only the change to ``train.py`` is taken, and it is measured like any othe
 """
 
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
 
-from nightlab import events
-from nightlab.errors import ModelRefused
+from nightlab.errors import ModelError
+from nightlab.proposers.agent import RUNTIME_FILE, Agent, Run
 from nightlab.proposers.answer import Idea, read_idea
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import apply_edits, edit_between
-from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.history import TITLE_CHARACTERS
-from nightlab.proposers.leash import Bounds, Outcome, run_on_leash
 from nightlab.proposers.novelty import near_trial
 from nightlab.proposers.prompts import (
     PROMPT_VERSION,
@@ -26,32 +23,15 @@ from nightlab.proposers.prompts import (
     study_parts,
     task_text,
 )
+from nightlab.proposers.spending import Spending
 from nightlab.proposers.texts import one_line
-from nightlab.proposers.workshop import BRIEF_FILE, IDEA_FILE, Workshop, open_workshop
+from nightlab.proposers.workshop import IDEA_FILE
 from nightlab.records import Edit, Exchange, Proposal, ProposalCost
-from nightlab.redaction import Redaction
-from nightlab.settings import TRAINER_FILE
-from nightlab.source.contract import check_source
+from nightlab.settings import TRAINER_FILE, SessionSettings
 
-BRIEF_VARIABLE = "NIGHTLAB_BRIEF"
-RUNTIME_FILE = "trainer/runtime.py"
 REPAIR_ROUNDS = 1
 """A file that breaks the contract is given back so often."""
-FOLDER_BYTES = 2**30
-FOLDER_FILES = 50_000
-COMMAND_CHARACTERS = 120
-LAST_WORDS_CHARACTERS = 300
-NOT_FOUND = (126, 127)
-"""Exit status of a shell whose command does not exist or may not be run."""
-# They would lead git in the folder to another repository.
-_GIT_PLACES = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_COMMON_DIR",
-    "GIT_NAMESPACE",
-)
+HYPOTHESIS_CHARACTERS = 300
 _HOW = """\
 # How to answer
 
@@ -64,27 +44,13 @@ HYPOTHESIS: why it lowers val_bpb within this budget
 EXPECTED: the change of val_bpb that you expect, as one number, such as -0.012
 
 One idea; do not repeat a tried one unless you say what is different. You have {seconds:g} \
-seconds, there is no one to ask, and to end with a status other than 0 says that you failed. Do \
-not train: the engine does."""
+seconds, there is no one to ask, and to end with a status other than 0, or with a file that \
+trains as it did before, says that you failed. Do not train: the engine does."""
 
 _MEND = f"""\
 # To be mended
 
 {TRAINER_FILE} lies here as you left it, not as it is shown above, and"""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Try:
-    """What one run of the command came to."""
-
-    outcome: Outcome
-    idea: str
-    touched: str
-    source: str
-    """Of ``train.py`` afterwards, the incumbent's where it cannot be taken."""
-    error: str | None
-    is_final: bool = False
-    """Whether giving it back cannot help."""
 
 
 class CommandProposer:
@@ -94,40 +60,42 @@ class CommandProposer:
         command: for ``/bin/sh -c``.
         timeout_seconds: longest time for one run.
         environment: of the command; None for this process's.
+        spending: counts the runs, as calls; None counts from nothing, without a cap.
     """
 
     name = "command"
     reads = True
-    needs_money = False
+    needs_money = True
 
     def __init__(
-        self, command: str, timeout_seconds: float, environment: Mapping[str, str] | None = None
+        self,
+        command: str,
+        timeout_seconds: float,
+        environment: Mapping[str, str] | None = None,
+        spending: Spending | None = None,
     ) -> None:
-        self._command = command
-        self._timeout_seconds = timeout_seconds
-        self._environment = dict(os.environ if environment is None else environment)
-        self._redact = Redaction.of(None, self._environment)
+        environment = os.environ if environment is None else environment
+        spending = spending or Spending(SessionSettings())
+        self._agent = Agent(command, timeout_seconds, environment, spending)
 
     @property
     def model(self) -> str | None:
         """The command."""
-        return one_line(self._command, COMMAND_CHARACTERS)
+        return self._agent.name
 
     @property
     def where(self) -> str:
         """The command, for sentences."""
-        return f"command `{self.model}`"
+        return self._agent.where
 
     def propose(self, brief: Brief) -> Proposal:
         """Run the command on the incumbent; once more on a file that breaks the contract.
 
         Returns:
-            A proposal with the change; with ``error`` where the command was ended, changed
-            nothing, or left a file that cannot be used.
+            A proposal with the change; with ``error`` where it cannot be used.
 
         Raises:
-            ModelRefused: there is no such command.
-            EndpointError: it ended with a status other than 0, which may be temporary.
+            ModelRefused, NoEdit, AgentFailed, BudgetReached: as ``Agent.run``.
         """
         return self._proposal(brief, brief.incumbent_source, "")
 
@@ -135,7 +103,7 @@ class CommandProposer:
         """Run the command on the file that failed its dry run, with what it printed.
 
         Raises:
-            ModelRefused, EndpointError: as ``propose``.
+            ModelRefused, NoEdit, AgentFailed, BudgetReached: as ``Agent.run``.
         """
         applied = apply_edits(brief.incumbent_source, proposal.edits)
         if applied.error is not None:
@@ -143,19 +111,36 @@ class CommandProposer:
         return self._proposal(brief, applied.source, f"{_MEND} it {dry_run_text(problem)}")
 
     def _proposal(self, brief: Brief, source: str, problem: str) -> Proposal:
+        runs: list[Run] = []
         exchanges: list[Exchange] = []
-        seconds = 0.0
-        for _ in range(1 + REPAIR_ROUNDS):
-            task = self._redact("\n\n".join((_brief_text(brief, self._timeout_seconds), problem)))
-            done = self._run(brief, source, task)
-            seconds += done.outcome.seconds
-            exchanges.append(Exchange(prompt=task, answer=_answer(done)))
-            if done.error is None or done.is_final:
+        error: str | None = None
+        while len(runs) <= REPAIR_ROUNDS:
+            text = _brief_text(brief, self._agent.timeout_seconds)
+            task = self._agent.redact(f"{text}\n\n{problem}")
+            try:
+                done = self._agent.run(brief, source, task)
+            except ModelError as failure:
+                if not runs:
+                    raise
+                error = f"{error} It could not be given back: {failure}"
+                break
+            runs.append(done)
+            exchanges.append(Exchange(prompt=task, answer=done.answer))
+            error = done.error
+            if error is None or done.is_final:
                 break
             source = done.source
-            problem = f"{_MEND} it cannot be used: {done.error}"
-        edits = self._edits(brief, done)
+            problem = f"{_MEND} it cannot be used: {error}"
+        return self._told(brief, runs, exchanges, error)
+
+    def _told(
+        self, brief: Brief, runs: Sequence[Run], exchanges: Sequence[Exchange], error: str | None
+    ) -> Proposal:
+        """What the runs came to, the last one above all."""
+        done = runs[-1]
+        edits = () if error is not None else edit_between(brief.incumbent_source, done.source)
         idea = _idea(done, edits)
+        seconds = sum(run.outcome.seconds for run in runs)
         return Proposal(
             title=idea.title,
             hypothesis=idea.hypothesis,
@@ -167,76 +152,9 @@ class CommandProposer:
             prompt_version=PROMPT_VERSION,
             suggestions=shown_suggestions(brief),
             note=_note(brief, done, idea.title),
-            cost=ProposalCost(seconds=seconds),
+            cost=ProposalCost(calls=len(runs), seconds=seconds),
             exchanges=tuple(exchanges),
-            error=done.error,
-        )
-
-    def _edits(self, brief: Brief, done: _Try) -> tuple[Edit, ...]:
-        return () if done.error is not None else edit_between(brief.incumbent_source, done.source)
-
-    def _run(self, brief: Brief, source: str, task: str) -> _Try:
-        texts = {TRAINER_FILE: source, BRIEF_FILE: task, RUNTIME_FILE: brief.runtime_source}
-        with open_workshop(texts) as workshop:
-            kept = {k: v for k, v in self._environment.items() if k not in _GIT_PLACES}
-            outcome = run_on_leash(
-                ["/bin/sh", "-c", self._command],
-                folder=workshop.folder,
-                environment={**kept, BRIEF_VARIABLE: str(workshop.folder / BRIEF_FILE)},
-                bounds=Bounds(
-                    seconds=self._timeout_seconds,
-                    folder_bytes=FOLDER_BYTES,
-                    folder_files=FOLDER_FILES,
-                ),
-            )
-            done = self._looked_at(brief, workshop, outcome)
-        if done.touched:
-            text = (
-                f"The command of trial {brief.number} touched other files, which are dropped: "
-                f"{done.touched}."
-            )
-            events.publish(events.Notice(text=text))
-        if outcome.broke is None and outcome.code != 0:
-            raise self._failure(outcome)
-        return done
-
-    def _failure(self, outcome: Outcome) -> ModelRefused | EndpointError:
-        words = one_line(self._redact(outcome.log[-LAST_WORDS_CHARACTERS:]), LAST_WORDS_CHARACTERS)
-        said = f"{self.where} ended with status {outcome.code} ({words or 'it printed nothing'})"
-        if outcome.code in NOT_FOUND:
-            return ModelRefused(
-                f"The {said}: the command must exist on this machine, so correct --command."
-            )
-        return EndpointError(
-            f"The {said}: nothing was taken from it, since it must end with status 0 when it is "
-            "done."
-        )
-
-    def _looked_at(self, brief: Brief, workshop: Workshop, outcome: Outcome) -> _Try:
-        """Take what the command left, without secrets."""
-        source, error, is_final = brief.incumbent_source, None, False
-        if outcome.broke is not None:
-            error, is_final = f"The command was ended: {outcome.broke}.", True
-        else:
-            try:
-                source = workshop.edited_source()
-            except ValueError as problem:
-                error, is_final = f"The command left no file to take: {problem}", True
-        secrets = self._redact.secrets
-        if any(key in source and key not in brief.incumbent_source for key in secrets):
-            source, is_final = brief.incumbent_source, True
-            error = f"The command wrote a key of its environment into {TRAINER_FILE}."
-        if error is None and source.rstrip() == brief.incumbent_source.rstrip():
-            error, is_final = f"The command changed nothing in {TRAINER_FILE}.", True
-        if error is None:
-            error = check_source(source)
-        return _Try(
-            outcome=replace(outcome, log=self._redact(outcome.log)),
-            idea=self._redact(workshop.idea()),
-            touched=self._redact(workshop.touched()),
-            source=source,
             error=error,
-            is_final=is_final,
         )
 
 
@@ -251,11 +169,7 @@ def _brief_text(brief: Brief, seconds: float) -> str:
     return "\n\n".join((task_text(brief), *study_parts(brief), how, question(brief)))
 
 
-def _answer(done: _Try) -> str:
-    return f"{done.idea}\n\n[what it printed]\n{done.outcome.log}".strip()
-
-
-def _idea(done: _Try, edits: tuple[Edit, ...]) -> Idea:
+def _idea(done: Run, edits: tuple[Edit, ...]) -> Idea:
     """From its file; else from what it printed; a title is made up from the change."""
     for text in (done.idea, done.outcome.log):
         if "TITLE" in text.upper():
@@ -264,10 +178,10 @@ def _idea(done: _Try, edits: tuple[Edit, ...]) -> Idea:
         return Idea("No change that could be taken", "", None)
     new = next((line for line in edits[0].replace.split("\n") if line.strip()), "")
     title = one_line(f"A change of {len(edits)} places: {new}", TITLE_CHARACTERS)
-    return Idea(title, one_line(done.idea, LAST_WORDS_CHARACTERS), None)
+    return Idea(title, one_line(done.idea, HYPOTHESIS_CHARACTERS), None)
 
 
-def _note(brief: Brief, done: _Try, title: str) -> str:
+def _note(brief: Brief, done: Run, title: str) -> str:
     notes = []
     if done.touched:
         notes.append(f"It touched other files, which were dropped: {done.touched}.")

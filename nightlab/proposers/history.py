@@ -24,18 +24,21 @@ FULL_TRIALS = 20
 NAMED_TRIALS = 6
 """Of a group of failures, so many trials are named."""
 STALL_TRIALS = 8
-"""Judged trials in a row without a keep, after which the brief asks for something else."""
+"""Judged candidates in a row without a keep, after which the brief asks for something else."""
 
 
 def history_table(records: Sequence[TrialRecord], characters: int = HISTORY_CHARACTERS) -> str:
     """All trials, one line each, within ``characters`` (and a line or two that say what is not).
 
-    The rule: every trial stands with number, verdict, reason, score, expected and found change,
-    and title. Where that is too long, the newest ``FULL_TRIALS`` stay as they are, and of
-    the older ones, the oldest first, those that were not kept are shortened to number,
-    verdict, score and the beginning of the title; then these are only counted; then kept
-    ones go the same way. What was done is said above the table.
+    The rule: every trial that somebody had an idea for stands with number, verdict, reason,
+    score, expected and found change, and title; the others are only counted. Where that is too
+    long, the newest ``FULL_TRIALS`` stay as they are, and of the older ones, the oldest first,
+    those that were not kept are shortened to number, verdict, score and the beginning of the
+    title; then these are only counted; then kept ones go the same way. What was done is said
+    above the table.
     """
+    idle = [record for record in records if _had_no_idea(record)]
+    records = [record for record in records if not _had_no_idea(record)]
     if not records:
         return "None yet."
     rows = {record.number: _row(record) for record in records}
@@ -55,11 +58,17 @@ def history_table(records: Sequence[TrialRecord], characters: int = HISTORY_CHAR
             if excess > 0:
                 excess -= len(rows.pop(record.number)) + 1
                 counted.append(record)
-    notes = [_counts(counted)] if counted else []
+    notes = [f"({len(idle)} more failed before there was an idea: left out.)"] if idle else []
+    notes += [_counts(counted)] if counted else []
     if len(shortened) > len(counted):
         notes.append(f"({len(shortened) - len(counted)} old trials are shortened.)")
     notes.append("number | verdict | reason | val_bpb | expected → found change | title")
     return "\n".join(notes) + "\n" + fenced("\n".join(rows.values()))
+
+
+def _had_no_idea(record: TrialRecord) -> bool:
+    """Whether the machinery, a model or an agent failed before there was anything to train."""
+    return record.verdict is Verdict.FAILED and record.commit == record.parent
 
 
 def _row(record: TrialRecord) -> str:
@@ -162,12 +171,15 @@ def foresight(records: Sequence[TrialRecord]) -> str:
 
 
 def trials_since_keep(records: Sequence[TrialRecord]) -> int:
-    """Trials in a row, up to the newest, that came to a verdict and were not kept."""
+    """Candidates in a row, up to the newest, that came to a verdict and were not kept.
+
+    A trial without a candidate, whose edit was of no use, says nothing about what helps.
+    """
     count = 0
     for record in reversed(records):
         if record.verdict is Verdict.KEEP:
             break
-        count += record.verdict is not Verdict.FAILED
+        count += record.verdict is not Verdict.FAILED and record.commit != record.parent
     return count
 
 

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 
 from nightlab import events
-from nightlab.errors import BudgetReached, NightlabError, UsageError
+from nightlab.errors import AgentFailed, BudgetReached, NightlabError, UsageError
 from nightlab.proposers.arms import Arm, arm_records
 from nightlab.proposers.bandit import choose_arm, shares
 from nightlab.proposers.brief import Brief, NearMiss, Proposer
@@ -45,12 +45,14 @@ class HybridProposer:
         """Return the proposal of the arm whose turn it is.
 
         A person's suggestion is for the model, so it has the turn while one waits. Where the
-        model's caps are reached, or no endpoint answers, the optimiser has the turn, and where
-        the optimiser has nothing left to move, the model; the proposal's note says so.
+        model's caps are reached, no endpoint answers or the agent fails, the optimiser has the
+        turn, and where the optimiser has nothing left to move, the model; the proposal's note
+        says so.
 
         Raises:
             ModelRefused: every model refuses these settings.
-            BudgetReached, EndpointError: as the model, where the optimiser has nothing to move.
+            AgentFailed, BudgetReached, EndpointError: as the model, where the optimiser has
+                nothing to move.
         """
         miss = _rescuable(brief)
         chosen, note = _turn(brief, miss)
@@ -63,7 +65,7 @@ class HybridProposer:
                 return _noted(self.structure.propose(brief), f"{note} {_taken('model', error)}")
         try:
             return _noted(self.structure.propose(brief), note)
-        except (BudgetReached, EndpointError) as error:
+        except (AgentFailed, BudgetReached, EndpointError) as error:
             if not read_knobs(brief.incumbent_source):
                 raise
             told = _taken("optimiser", error, waiting=len(brief.suggestions))

@@ -25,7 +25,7 @@ from nightlab.proposers.history import (
 )
 from nightlab.proposers.novelty import Near
 from nightlab.proposers.texts import fenced, one_line
-from nightlab.records import Mode, TrialRecord, Verdict
+from nightlab.records import Mode, Reason, TrialRecord, Verdict
 from nightlab.settings import TRAINER_FILE
 from nightlab.source.candidate import MAX_SOURCE_BYTES
 from nightlab.source.contract import ALLOWED_PACKAGES
@@ -219,7 +219,8 @@ def dry_run_text(problem: str) -> str:
 
 def _last_crash(records: tuple[TrialRecord, ...]) -> str:
     for record in reversed(records[-RECENT_TRIALS:]):
-        if record.verdict is Verdict.CRASH and record.log_tail:
+        ran = record.reason is not Reason.INVALID_EDIT  # Else the output is its proposer's.
+        if record.verdict is Verdict.CRASH and record.log_tail and ran:
             return (
                 f"# End of the output of trial {record.number}, which crashed (at most "
                 f"{LOG_CHARACTERS} characters)\n\n{fenced(record.log_tail[-LOG_CHARACTERS:])}"

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nightlab.errors import BudgetReached
-from nightlab.records import Frozen, ProposalCost
+from nightlab.records import Exchange, Frozen, ProposalCost
 from nightlab.settings import SessionSettings
 
 UNKNOWN_USD_PER_MILLION_TOKENS = 5.0
@@ -123,6 +123,7 @@ class Spending:
         self._excess: dict[str, float] = {}
         self._answer_tokens: dict[str, int] = {}
         self._unanswered = ProposalCost()
+        self._failed_runs: list[Exchange] = []
         self._is_estimated = False
         self._guard = threading.Lock()
         self._turn = threading.Lock()
@@ -233,6 +234,37 @@ class Spending:
             self._is_estimated = True
             self._unanswered += lost
 
+    def ask_run(self, command: str) -> None:
+        """Ask whether a command may be run: a call, whose tokens and dollars nobody reports.
+
+        Raises:
+            BudgetReached: it would pass the cap on calls.
+        """
+        with self._guard:
+            self._next[command] = Spent(calls=1)
+            problem = self._passed_by(self._next[command])
+            if problem is not None:
+                raise BudgetReached(problem)
+
+    def add_run(self) -> None:
+        """Count a run of a command."""
+        with self._guard:
+            for spent in self._spent.values():
+                spent.add(0.0, 0)
+
+    def add_failed_run(self, seconds: float, exchange: Exchange) -> None:
+        """Count one that came to no proposal, and keep what it was told and what it said."""
+        self.add_run()
+        with self._guard:
+            self._unanswered += ProposalCost(calls=1, seconds=seconds)
+            self._failed_runs.append(exchange)
+
+    def take_failed_runs(self) -> tuple[Exchange, ...]:
+        """What such runs were told and said since this was asked last: for a trial's evidence."""
+        with self._guard:
+            taken, self._failed_runs = self._failed_runs, []
+            return tuple(taken)
+
     def take_unanswered(self) -> ProposalCost:
         """What calls without an answer came to since this was asked last: for a trial's record."""
         with self._guard:
@@ -244,8 +276,10 @@ class Spending:
         spent = self.in_session
         if not spent.calls:
             return None
-        calls = "call" if spent.calls == 1 else "calls"
-        told = f"{spent.calls} {calls}, {spent.tokens:,} tokens"
+        calls = f"{spent.calls} call{'s' * (spent.calls != 1)}"
+        if not spent.tokens and not spent.cost_usd:
+            return f"{calls}, whose tokens and dollars nobody reported"
+        told = f"{calls}, {spent.tokens:,} tokens"
         if self._is_estimated:
             return f"{told}, about ${spent.cost_usd:.4f} (some prices or counts are not known)"
         return f"{told}, ${spent.cost_usd:.4f}"

@@ -29,6 +29,10 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
+class NoFile(ValueError):  # noqa: N818
+    """There is no plain file of that name."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workshop:
     """The folder, and what was put into it."""
@@ -41,7 +45,8 @@ class Workshop:
         """The text of ``train.py`` as it stands now.
 
         Raises:
-            ValueError: it is no file that can be taken; the message is a sentence on why.
+            NoFile: there is none.
+            ValueError: it cannot be taken. The messages are sentences on why.
         """
         data = self._read(TRAINER_FILE, MAX_SOURCE_BYTES)
         try:
@@ -113,10 +118,10 @@ class Workshop:
                 descriptor = os.open(last, _FILE, dir_fd=here)
             except OSError as error:
                 why = error.strerror
-                raise ValueError(f"{name} is not there as a file any more ({why}).") from error
+                raise NoFile(f"{name} is not there as a file any more ({why}).") from error
             opened.callback(os.close, descriptor)
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ValueError(f"{name} is not a plain file any more.")
+                raise NoFile(f"{name} is not a plain file any more.")
             with open(descriptor, "rb", closefd=False) as file:
                 data = file.read(most_bytes + 1)
         if len(data) > most_bytes:

@@ -48,6 +48,8 @@ class Reason(StrEnum):
     """The model's endpoint gave nothing usable."""
     MODEL_REFUSED = "model_refused"
     """The model's endpoint refuses these settings: no other try can help."""
+    NO_EDIT = "no_edit"
+    """An agent was run and left nothing to train: there is no candidate."""
     MACHINERY = "machinery"
     """Git, the sandbox or the evaluator failed."""
     INTERRUPTED = "interrupted"

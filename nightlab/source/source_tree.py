@@ -32,6 +32,15 @@ def parse_tree(source: str) -> ast.Module:
     return _parsed(lambda: ast.parse(source))
 
 
+def is_same_program(one: str, other: str) -> bool:
+    """Whether two Python texts differ in nothing but comments and white space.
+
+    Raises:
+        SyntaxError, ValueError, RecursionError, MemoryError: as ``parse_tree``.
+    """
+    return one == other or ast.dump(parse_tree(one)) == ast.dump(parse_tree(other))
+
+
 def parse_expression(source: str) -> ast.Expression:
     """Parse one Python expression; raises as ``parse_tree`` does."""
     return _parsed(lambda: ast.parse(source, mode="eval"))

@@ -55,10 +55,12 @@ def after_failures(records: Sequence[TrialRecord], session: str) -> Patience:
 
 def _sentence(failed: Sequence[TrialRecord]) -> str:
     newest = failed[0]
+    said = f"\n\nThe last lines of its output:\n{newest.log_tail}" if newest.log_tail else ""
     return (
         f"{len(failed)} trials in a row failed through no fault of their candidates, so the "
         f"session stopped; the last said: {newest.decision.sentence} Mend that, then run the "
         f"same command again; `nightlab retry {newest.study} {newest.number}` retries a trial."
+        f"{said}"
     )
 
 

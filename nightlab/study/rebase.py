@@ -1,6 +1,6 @@
 """An idea that was made for an earlier incumbent, carried over to today's."""
 
-from nightlab.proposers import apply_edits, check_syntax
+from nightlab.proposers import Proposer, apply_edits, check_syntax
 from nightlab.records import InFlight, Proposal
 
 
@@ -32,6 +32,26 @@ def rebase(mark: InFlight, incumbent: str, source: str, program: str) -> InFligh
     if not asked_before and unusable is None:
         return moved
     return moved.model_copy(update={"proposal": None, "set_aside": (*mark.set_aside, proposal)})
+
+
+def asked_of_another(mark: InFlight, proposer: Proposer, command: str | None) -> str | None:
+    """Whom the idea of a trial that never began was asked of, where that is not who is asked now.
+
+    Args:
+        mark: of the trial, as an earlier session left it.
+        proposer: of the session.
+        command: of the session; a mark has the whole one of its own in its settings.
+    """
+    idea = mark.proposal
+    if idea is None or mark.attempts or mark.retry_of is not None:
+        return None
+    if idea.proposer == "command":
+        is_same = mark.settings.get("command") == command
+    elif idea.model is None:
+        is_same = proposer.name in (idea.proposer, "hybrid")
+    else:
+        is_same = command is None and idea.model in (proposer.model or "").split(",")
+    return None if is_same else " ".join(filter(None, (idea.proposer, idea.model)))
 
 
 def with_set_aside(mark: InFlight, proposal: Proposal) -> Proposal:

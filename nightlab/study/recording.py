@@ -3,11 +3,13 @@
 import platform
 
 from nightlab import events
-from nightlab.errors import LedgerError, MachineryError, ModelError, ModelRefused
+from nightlab.errors import LedgerError, MachineryError, ModelError, ModelRefused, NoEdit
 from nightlab.judging import decision
 from nightlab.judging.scores import level_bpb, mean_bpb
 from nightlab.ledger import settle_suggestions
 from nightlab.proposers import knob_values
+from nightlab.proposers.agent import last_lines
+from nightlab.proposers.command import CommandProposer
 from nightlab.proposers.program import program_version
 from nightlab.records import (
     Decision,
@@ -25,8 +27,10 @@ from nightlab.study.conditions import free_startup
 from nightlab.study.measurement import is_baseline, judged_case, trained_here
 from nightlab.study.rebase import with_set_aside
 from nightlab.study.session import Session, flat_settings
+from nightlab.study.trial import UNANSWERED
 
 LOG_TAIL_LINES = 40
+WITHOUT_CANDIDATE = (Reason.NO_EDIT, Reason.MODEL, Reason.MODEL_REFUSED, Reason.INVALID_EDIT)
 
 
 def decide_trial(session: Session, mark: InFlight) -> Decision:
@@ -77,7 +81,9 @@ def _failed_dry_run(result: PreflightResult, repairs: int) -> Decision:
 def failed(error: MachineryError) -> Decision:
     """The verdict on a trial that the machinery could not carry out."""
     reason, cause = Reason.MACHINERY, ""
-    if isinstance(error, ModelError):
+    if isinstance(error, NoEdit):
+        reason = Reason.NO_EDIT
+    elif isinstance(error, ModelError):
         refused = isinstance(error, ModelRefused)
         reason, cause = Reason.MODEL_REFUSED if refused else Reason.MODEL, error.cause
     return Decision(verdict=Verdict.FAILED, reason=reason, sentence=str(error), cause=cause)
@@ -142,7 +148,7 @@ def record_trial(
         retry_of=mark.retry_of,
         session=session.identifier,
         settings=dict(flat_settings(session.settings)),
-        log_tail=_log_tail(mark),
+        log_tail=_log_tail(mark, verdict),
         started_at=mark.started_at,
         finished_at=utc_now(),
     )
@@ -179,7 +185,9 @@ def _settle(session: Session, record: TrialRecord) -> None:
         events.publish(events.Notice(text=f"{text}{error}"))
 
 
-def _log_tail(mark: InFlight) -> str:
+def _log_tail(mark: InFlight, verdict: Decision) -> str:
+    if verdict.reason in WITHOUT_CANDIDATE:
+        return _last_words(mark)
     if mark.preflight is not None and mark.preflight.failure is not None:
         return "\n".join(mark.preflight.log.splitlines()[-LOG_TAIL_LINES:])
     for replicate in mark.replicates:
@@ -187,3 +195,12 @@ def _log_tail(mark: InFlight) -> str:
             step = replicate.training if replicate.training.failure else replicate.evaluation
             return "\n".join(step.log.splitlines()[-LOG_TAIL_LINES:]) if step else ""
     return ""
+
+
+def _last_words(mark: InFlight) -> str:
+    """The end of what a command printed whose run left nothing to train; else nothing."""
+    idea = mark.proposal or next(iter(reversed(mark.set_aside)), None)
+    if idea is None or not idea.exchanges:
+        return ""
+    is_of_command = idea.proposer == CommandProposer.name or idea.title == UNANSWERED
+    return last_lines(idea.exchanges[-1].answer) if is_of_command else ""

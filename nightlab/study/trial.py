@@ -14,13 +14,17 @@ from nightlab.ledger import Ledger
 from nightlab.proposers import apply_edits, check_syntax, knob_values
 from nightlab.proposers.program import read_program
 from nightlab.records import InFlight, Proposal, ProposalCost, TrialRecord, Verdict, utc_now
-from nightlab.study.rebase import rebase, with_set_aside
+from nightlab.study.rebase import asked_of_another, rebase, with_set_aside
 from nightlab.study.session import Session, flat_settings
 from nightlab.tracking import TrialFacts
 
 MAX_ATTEMPTS = 3
 """A trial that was interrupted this often without getting any further is recorded as failed: it may
 be its own fault."""
+
+
+UNANSWERED = "Calls without an answer"
+"""Title of what stands for calls that may be billed, and for runs of a command, without one."""
 
 
 def begin_trial(
@@ -70,6 +74,12 @@ def _carried_over(session: Session, left: InFlight) -> InFlight:
             "incumbent_replicates": (),
         }
     )
+    other = asked_of_another(left, session.proposer, session.settings.command)
+    if other is not None and left.proposal is not None:
+        text = f"The idea in hand for trial {left.number} is by {other}, which is not asked now"
+        events.publish(events.Notice(text=f"{text}: it is set aside, and another one asked for."))
+        set_aside = (*left.set_aside, left.proposal)
+        untrained = untrained.model_copy(update={"proposal": None, "set_aside": set_aside})
     told = read_program(session.settings, session.places)
     return rebase(untrained, incumbent, session.ledger.source(incumbent), told)
 
@@ -121,11 +131,12 @@ def put_back(session: Session, number: int) -> None:
 
 def with_unanswered(session: Session, mark: InFlight) -> InFlight:
     """Put down what calls came to that may be billed though no answer came of them."""
-    cost = session.spending.take_unanswered()
+    cost, failed_runs = session.spending.take_unanswered(), session.spending.take_failed_runs()
     if not cost.calls:
         return mark
-    name = session.proposer.name
-    unanswered = Proposal(title="Calls without an answer", proposer=name, cost=cost)
+    unanswered = Proposal(
+        title=UNANSWERED, proposer=session.proposer.name, cost=cost, exchanges=failed_runs
+    )
     return mark.model_copy(update={"set_aside": (*mark.set_aside, unanswered)})
 
 

@@ -2,12 +2,14 @@
 
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nightlab import events
-from nightlab.errors import ModelRefused, UsageError
-from nightlab.proposers import EndpointError, apply_edits, choose_proposer
+from nightlab.errors import AgentFailed, BudgetReached, ModelRefused, NoEdit, UsageError
+from nightlab.proposers import Spending, apply_edits, choose_proposer
+from nightlab.proposers.agent import MOST_FAILURES_IN_A_ROW, last_lines
 from nightlab.proposers.brief import Brief, TriedChange
 from nightlab.proposers.command import CommandProposer
 from nightlab.proposers.prompts import PROMPT_VERSION
@@ -22,8 +24,10 @@ DEEPER = "sed -i 's/^DEPTH = 4/DEPTH = 5/' trainer/train.py"
 IDEA = "printf 'TITLE: Deeper\\nHYPOTHESIS: Depth helps.\\nEXPECTED: -0.01\\n' > IDEA.md"
 
 
-def agent(script: str, seconds: float = 30.0, **environment: str) -> CommandProposer:
-    return CommandProposer(script, seconds, {**ENVIRONMENT, **environment})
+def agent(
+    script: str, seconds: float = 30.0, spending: Spending | None = None, **environment: str
+) -> CommandProposer:
+    return CommandProposer(script, seconds, {**ENVIRONMENT, **environment}, spending)
 
 
 def propose(script: str, brief: Brief | None = None, **options: float) -> Proposal:
@@ -109,13 +113,90 @@ def test_commits_and_other_repositories_are_of_no_effect(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("true", "changed nothing"),
+        ("true", "status 0 and changed nothing in trainer/train.py. It printed nothing."),
+        ("cat trainer/train.py > new; mv new trainer/train.py", "changed nothing in"),
+        (f"{DEEPER}; git checkout -q .", "changed nothing in"),
+        ("sed -i 's/$/\r/' trainer/train.py", "changed nothing in"),
+        ("printf '\\n\\n' >> trainer/train.py", "changed nothing in"),
+        ("echo '# A thought.' >> trainer/train.py", "nothing but comments and white space"),
+        ("sed -i 's/2..12/2..24/; s/ + / +  /' trainer/train.py", "nothing but comments"),
+        (
+            f"cp trainer/train.py . && cd trainer && cd .. && {DEEPER.replace('trainer/', '')}",
+            "touched other files: train.py (new)",
+        ),
+        ("echo 'def f(): ...' >> trainer/runtime.py; echo done", "trainer/runtime.py (changed)"),
+        ("echo Edits were refused.", "It printed at the end: Edits were refused."),
         ("rm trainer/train.py", "not there as a file"),
         ('rm -rf "$PWD"', "not there as a file"),
         ("ln -sf /etc/passwd trainer/train.py", "not there as a file"),
         (f"{DEEPER}; mv trainer elsewhere; ln -s elsewhere trainer", "not there as a file"),
         ("rm trainer/train.py; mkfifo trainer/train.py", "not a plain file"),
         ("rm trainer/train.py; mkdir trainer/train.py", "not a plain file"),
+    ],
+)
+def test_a_command_that_leaves_nothing_to_train_has_failed(script: str, said: str) -> None:
+    with pytest.raises(NoEdit) as caught:
+        propose(script)
+    assert said in str(caught.value)
+
+
+def test_what_it_said_is_kept_though_it_failed() -> None:
+    spending = Spending(SessionSettings())
+    script = f"seq 1000; echo 'I may not edit. My key is {CANARY}'"
+    with pytest.raises(NoEdit) as caught:
+        agent(script, spending=spending).propose(sample_brief())
+    assert "… " not in str(caught.value)
+    assert "997 998 999 1000 I may not edit. My key is [redacted]" in str(caught.value)
+    said = spending.take_failed_runs()
+    assert [last_lines(each.answer).splitlines()[-2:] for each in said] == [
+        ["1000", "I may not edit. My key is [redacted]"]
+    ]
+    assert said[0].prompt.endswith("Propose trial 1.\n\n")
+    cost = spending.take_unanswered()
+    assert (cost.calls, cost.cost_usd) == (1, None)
+    assert cost.seconds > 0
+    assert not spending.take_failed_runs()
+
+
+def test_a_command_that_keeps_failing_rests(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    idle = agent(f"echo . >> {runs}; echo Not allowed")
+    for _ in range(5):
+        with pytest.raises(NoEdit, match="Not allowed") as caught:
+            idle.propose(sample_brief())
+    assert len(runs.read_text().split()) == MOST_FAILURES_IN_A_ROW
+    assert "failed 3 times in a row, so it is not run for another 20 minutes" in str(caught.value)
+
+
+def test_a_success_between_failures_keeps_it_awake(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    script = f"echo . >> {runs}; n=$(wc -l < {runs}); [ $((n % 3)) != 0 ] || {DEEPER}"
+    mixed = agent(script)
+    for number in range(1, 8):
+        if number % 3:
+            with pytest.raises(AgentFailed):
+                mixed.propose(sample_brief())
+        else:
+            changed(mixed.propose(sample_brief()))
+
+
+def test_a_cap_on_calls_counts_runs() -> None:
+    spending = Spending(SessionSettings(max_model_calls=2))
+    capped = agent(DEEPER, spending=spending)
+    assert capped.propose(sample_brief()).cost.calls == 1
+    assert spending.reached() is None
+    capped.propose(sample_brief())
+    assert spending.in_words() == "2 calls, whose tokens and dollars nobody reported"
+    said = spending.reached()
+    assert said is not None
+    assert said.startswith("2 calls were given for models in this session, 2 calls are spent")
+    with pytest.raises(BudgetReached):
+        capped.propose(sample_brief())
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
         ("head -c 400000 /dev/zero > trainer/train.py", "more than the 262144 bytes"),
         ("printf '\\377\\376' >> trainer/train.py", "not UTF-8"),
         ('echo "# $AGENT_API_KEY" >> trainer/train.py', "wrote a key of its environment"),
@@ -133,10 +214,8 @@ def test_a_file_that_cannot_be_used_is_said(script: str, said: str) -> None:
 
 
 def test_one_that_hangs_is_ended_and_nothing_of_it_taken() -> None:
-    found = propose(f"{DEEPER}; sleep 600", seconds=1.0)
-    assert found.error == "The command was ended: it was still running after 1 s."
-    assert not found.edits
-    assert len(found.exchanges) == 1
+    with pytest.raises(NoEdit, match=r"was ended: it was still running after 1 s\..*end: Thinking"):
+        propose(f"{DEEPER}; echo Thinking; sleep 600", seconds=1.0)
 
 
 def test_a_flood_of_output_is_cut() -> None:
@@ -158,6 +237,26 @@ def test_a_broken_file_is_given_back_once_with_the_reason() -> None:
     assert "would not parse" in found.exchanges[1].prompt
 
 
+def test_one_that_fails_on_a_broken_file_leaves_what_is_wrong_with_it() -> None:
+    script = (
+        'if grep -q "To be mended" "$NIGHTLAB_BRIEF"; then echo Overloaded; exit 1; '
+        f"else {DEEPER}; echo 'def broken(' >> trainer/train.py; fi"
+    )
+    found = propose(script)
+    assert found.error is not None
+    assert "would not parse" in found.error
+    assert "could not be given back" in found.error
+    assert "Overloaded" in found.error
+    assert (found.cost.calls, len(found.exchanges)) == (1, 1)
+
+
+@pytest.mark.parametrize("script", ["true", "git checkout -q .", "echo '# x' >> trainer/train.py"])
+def test_one_that_mends_nothing_has_failed(script: str) -> None:
+    first = propose(DEEPER)
+    with pytest.raises(NoEdit):
+        agent(script).repair(sample_brief(), first, "RuntimeError: planted")
+
+
 def test_what_failed_its_dry_run_is_given_back() -> None:
     first = propose(f"{DEEPER}; {IDEA}")
     script = f"sed -i s/^WIDTH.*/WIDTH=96/ trainer/train.py; {IDEA}"
@@ -170,10 +269,10 @@ def test_what_failed_its_dry_run_is_given_back() -> None:
     assert "as you left it" in mended.exchanges[0].prompt
 
 
-def test_a_status_other_than_0_is_a_failure_that_another_try_may_mend() -> None:
-    with pytest.raises(EndpointError, match=r"status 3 \(overloaded\).*status 0") as caught:
+def test_a_status_other_than_0_is_a_failure_that_a_later_trial_may_mend() -> None:
+    with pytest.raises(AgentFailed, match=r"status 3: .*status 0 .*end: overloaded") as caught:
         propose(f"{DEEPER}; echo overloaded; exit 3")
-    assert not isinstance(caught.value, ModelRefused)
+    assert not isinstance(caught.value, NoEdit)
 
 
 @pytest.mark.parametrize("command", ["no-such-agent --fast", "/etc/passwd"])
@@ -189,7 +288,7 @@ def test_keys_of_the_environment_do_not_come_back() -> None:
     changed(found)
     assert "AGENT_API_KEY=[redacted]" in found.exchanges[0].answer
     assert CANARY not in found.model_dump_json()
-    with pytest.raises(EndpointError) as caught:
+    with pytest.raises(AgentFailed) as caught:
         propose("env; exit 1")
     assert CANARY not in str(caught.value)
 
@@ -210,12 +309,12 @@ def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_it_is_chosen_with_its_command() -> None:
     for name in ("command", "auto"):
-        settings = SessionSettings(proposer=name, command="agent --go")
-        chosen = choose_proposer(settings, environment={})
+        settings = SessionSettings(proposer=name, command="true --go")
+        chosen = choose_proposer(settings, environment=ENVIRONMENT)
         assert isinstance(chosen.proposer, CommandProposer)
-        assert "`agent --go`" in chosen.why
-    settings = SessionSettings(proposer="hybrid", command="agent --go")
-    assert choose_proposer(settings, environment={}).proposer.model == "agent --go"
+        assert "`true --go`" in chosen.why
+    settings = SessionSettings(proposer="hybrid", command="true --go")
+    assert choose_proposer(settings, environment=ENVIRONMENT).proposer.model == "true --go"
 
 
 @pytest.mark.parametrize(
@@ -226,8 +325,16 @@ def test_it_is_chosen_with_its_command() -> None:
         ({"proposer": "knobs", "command": "x"}, "--proposer command"),
         ({"proposer": "hybrid", "command": "x", "model": "openai/y"}, "leave --model or --command"),
         ({"proposer": "command", "command": f"KEY={CANARY} agent"}, "single quotes"),
+        ({"command": "no-such-agent --go"}, "no program `no-such-agent` on the PATH"),
+        ({"proposer": "hybrid", "command": "no-such-agent"}, "no program `no-such-agent`"),
+        ({"command": "true", "max_cost_usd": 1.0}, "so --max-cost-usd cannot be kept"),
+        ({"command": "true", "max_study_model_tokens": 9}, "so --max-study-model-tokens cannot"),
+        (
+            {"proposer": "hybrid", "command": "true", "max_cost_usd": 0.0, "max_model_tokens": 5},
+            "so --max-cost-usd and --max-model-tokens cannot be kept",
+        ),
     ],
 )
-def test_settings_that_do_not_fit_are_told(settings: dict[str, str], said: str) -> None:
+def test_settings_that_do_not_fit_are_told(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         choose_proposer(SessionSettings(**settings), environment=ENVIRONMENT)
