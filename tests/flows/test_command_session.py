@@ -21,10 +21,10 @@ case $trial in
    rm trainer/runtime.py; echo 'import nothing' > sitecustomize.py
    git -C "$STUDY" status >/dev/null && echo "$AGENT_API_KEY" ;;
 4) sleep 600 & sleep 600 ;;
-5) yes flood | head -c 5000000; note 'Print much' ;;
-6) if grep -q planted "$NIGHTLAB_BRIEF"; then sed -i '/planted/d' {TRAINER}; note 'Mended'
+5) if grep -q planted "$NIGHTLAB_BRIEF"; then sed -i '/planted/d' {TRAINER}; note 'Mended'
    else sed -i 's/^def main() -> None:/&\\n    raise RuntimeError("planted")/' {TRAINER}; fi
    sed -i 's/^LOGIT_CAP = 15.0/LOGIT_CAP = 14.0/' {TRAINER} ;;
+6) yes flood | head -c 5000000; echo 'I may not write here.' ;;
 esac
 """
 
@@ -72,19 +72,55 @@ def test_edits_are_judged_by_their_merit_and_mischief_is_reported(
     for part in ("sitecustomize.py (new)", "trainer/runtime.py (removed)"):
         assert part in by_number[3].note
         assert part in said
-    for number, why in ((4, "still running after 4 s"), (5, "changed nothing")):
-        assert by_number[number].reason is Reason.INVALID_EDIT
+    for number, why in ((4, "still running after 4 s"), (6, "changed nothing")):
+        assert by_number[number].verdict is Verdict.FAILED
+        assert by_number[number].reason is Reason.NO_EDIT
         assert why in by_number[number].decision.sentence
-    assert "bytes of output left out" in ledger.evidence(5).proposal.exchanges[0].answer
-    assert by_number[6].title == "Mended"
-    assert by_number[6].verdict in (Verdict.DISCARD, Verdict.KEEP)
+    assert "bytes of output left out" in ledger.evidence(6).proposal.exchanges[0].answer
+    assert by_number[5].title == "Mended"
+    assert by_number[5].verdict in (Verdict.DISCARD, Verdict.KEEP)
     for number in by_number:
         assert KEY not in ledger.evidence(number).model_dump_json()
 
     assert (clone / "trainer" / "runtime.py").is_file()
     assert git(clone, "status", "--porcelain") == ""
     git(clone, "fsck", "--strict")
-    assert "command" in expect_success(run_nightlab(clone, shared_cache, "show", "night", "1"))
+    shown = expect_success(run_nightlab(clone, shared_cache, "show", "night", "6"))
+    assert "I may not write here." in shown
+    assert "git show refs/nightlab/night/evidence/0006:answer-1.md" in shown
+
+
+@pytest.mark.slow
+def test_an_agent_that_may_not_edit_ends_its_night_after_three_runs(
+    tmp_path: Path, shared_cache: Path, prefect_api: dict[str, str]
+) -> None:
+    clone = make_clone(tmp_path / "clone")
+    runs = tmp_path / "runs"
+    command = f"echo . >> {runs}; echo 'Edits were refused: I may not write.'"
+    asked = ("research", "--study", "night", "--hours", "8", "--budget-tokens", "40960")
+    done = run_nightlab(
+        clone, shared_cache, *asked, "--command", command, extra=prefect_api, timeout_seconds=900
+    )
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "3 trials in a row failed" in done.stderr
+    assert done.stderr.rstrip().endswith("Edits were refused: I may not write.")
+    assert len(runs.read_text().split()) == 3
+    reasons = [record.reason for record in Ledger(clone, "night").records()]
+    assert reasons == [Reason.BASELINE, *[Reason.NO_EDIT] * 3]
+
+
+def test_a_command_that_is_not_there_is_refused_before_anything_is_trained(
+    clone: Path, shared_cache: Path
+) -> None:
+    asked = ("research", "--study", "night", "--command")
+    done = run_nightlab(clone, shared_cache, *asked, 'no-such-agent -p "Do it"')
+    assert done.returncode != 0
+    assert "no program `no-such-agent` on the PATH" in done.stderr
+    assert "Prefect" not in done.stdout
+    done = run_nightlab(clone, shared_cache, *asked, "true", "--max-cost-usd", "20")
+    assert done.returncode != 0
+    assert "--max-cost-usd cannot be kept" in done.stderr
 
 
 def _changes_one_file(clone: Path, record: TrialRecord) -> bool:

@@ -20,6 +20,10 @@ def broken(number: int, sentence: str, reason: Reason = Reason.EXCEPTION) -> Tri
     return record.model_copy(update={"decision": decision})
 
 
+def without_candidate(record: TrialRecord) -> TrialRecord:
+    return record.model_copy(update={"commit": record.parent})
+
+
 def judged(number: int, expected: float | None, found: float) -> TrialRecord:
     record = sample_record(number, scores=(2.0,))
     decision = record.decision.model_copy(update={"difference_bpb": found})
@@ -128,3 +132,19 @@ def test_a_study_stalls_by_judged_trials_only() -> None:
     assert not is_stalled([kept, *lost[1:]])
     failed = sample_record(99, verdict=Verdict.FAILED, reason=Reason.MODEL)
     assert not is_stalled([kept, *lost[1:], failed, failed])
+    unusable = without_candidate(sample_record(99, verdict=Verdict.CRASH))
+    assert not is_stalled([kept, *lost[1:], unusable, unusable])
+    assert is_stalled([kept, *lost[1:], unusable, sample_record(100, verdict=Verdict.CRASH)])
+
+
+def test_trials_that_nobody_had_an_idea_for_are_only_counted() -> None:
+    idle = without_candidate(sample_record(2, verdict=Verdict.FAILED, reason=Reason.NO_EDIT))
+    unusable = without_candidate(
+        sample_record(3, verdict=Verdict.CRASH, reason=Reason.INVALID_EDIT)
+    )
+    broken_machine = sample_record(4, verdict=Verdict.FAILED, reason=Reason.MACHINERY)
+    table = history_table([sample_record(1, scores=(2.0,)), idle, unusable, broken_machine])
+    assert table.splitlines()[0] == "(1 more failed before there was an idea: left out.)"
+    numbers = [line.split(" | ")[0] for line in table.splitlines() if " | " in line][1:]
+    assert numbers == ["1", "3", "4"]
+    assert history_table([idle]) == "None yet."

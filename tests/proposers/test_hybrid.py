@@ -1,13 +1,15 @@
 """The hybrid: whose turn it is, near misses, and nights without money for models."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
-from nightlab.errors import BudgetReached, ModelError, ModelRefused
+from nightlab.errors import AgentFailed, BudgetReached, ModelError, ModelRefused, NoEdit
 from nightlab.proposers import EndpointError, KnobProposer, apply_edits, read_knobs
 from nightlab.proposers.arms import Arm, arm_of
 from nightlab.proposers.brief import Brief, NearMiss
+from nightlab.proposers.command import CommandProposer
 from nightlab.proposers.hybrid import HybridProposer
 from nightlab.records import (
     Edit,
@@ -108,7 +110,15 @@ def test_a_miss_whose_edit_no_longer_applies_is_left() -> None:
     assert Arm.RESCUE not in arms_of(found)
 
 
-@pytest.mark.parametrize("failure", [BudgetReached("$1 is spent."), EndpointError("It is away.")])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        BudgetReached("$1 is spent."),
+        EndpointError("It is away."),
+        AgentFailed("Status 1."),
+        NoEdit("It changed nothing."),
+    ],
+)
 def test_the_optimiser_takes_the_turns_of_a_model_that_cannot(failure: ModelError) -> None:
     structure = Structure(failure)
     found = proposals(HybridProposer(structure, KnobProposer()))
@@ -167,3 +177,16 @@ def test_the_note_says_whose_turn_it_was() -> None:
     assert first.note.startswith("Hybrid: ")
     assert "structure" in first.note
     assert "tuning" in first.note
+
+
+def test_an_idle_agent_is_paid_for_three_times_a_night(tmp_path: Path) -> None:
+    runs = tmp_path / "runs"
+    idle = CommandProposer(f"echo . >> {runs}", 30.0)
+    wish = Suggestion(study="s", name="0001", text="Try RMSNorm.", made_at=utc_now())
+    hybrid = HybridProposer(idle, KnobProposer())
+    found = proposals(hybrid, 12, suggestions=(wish,))
+    assert set(arms_of(found)) == {Arm.TUNING}
+    assert len(runs.read_text().split()) == 3
+    assert "changed nothing" in found[-1].note
+    assert "not run for another" in found[-1].note
+    assert "suggestions" not in found[-1].model_fields_set

@@ -1,8 +1,13 @@
 """Ideas that were asked for ahead of time, when their turn comes."""
 
+import pytest
+
+from nightlab.proposers import KnobProposer
+from nightlab.proposers.hybrid import HybridProposer
 from nightlab.records import Edit, Exchange, InFlight, Proposal, ProposalCost, utc_now
 from nightlab.study.prefetch import is_prefetched
-from nightlab.study.rebase import rebase, with_set_aside
+from nightlab.study.rebase import asked_of_another, rebase, with_set_aside
+from tests.session_samples import ScriptedProposer
 
 OLD, NEW = "a" * 40, "b" * 40
 SOURCE = "WIDTH = 64  # 32..256\nDEPTH = 4  # 2..12\n"
@@ -84,3 +89,58 @@ def test_an_idea_from_before_the_brief_changed_is_set_aside():
 
     retried = mark.model_copy(update={"retry_of": 2})
     assert rebase(retried, OLD, SOURCE, "Go deep.") is retried
+
+
+class Asked(ScriptedProposer):
+    """A proposer by name and model."""
+
+    def __init__(self, name: str, model: str | None) -> None:
+        super().__init__(lambda brief: Proposal(title="Unasked", proposer=name), name=name)
+        self.model = model
+
+
+LONG = "agent --prompt " + "x" * 200
+AGENT = Asked("command", LONG[:119] + "…")
+MODELS = Asked("llm", "openai/a,openai/b")
+
+
+@pytest.mark.parametrize(
+    ("proposer", "model", "asked", "now", "command"),
+    [
+        ("command", AGENT.model, LONG, AGENT, LONG),
+        ("command", AGENT.model, LONG, HybridProposer(AGENT, KnobProposer()), LONG),
+        ("llm", "openai/b", None, MODELS, None),
+        ("llm", "openai/b", None, HybridProposer(MODELS, KnobProposer()), None),
+        ("knobs", None, None, KnobProposer(), None),
+        ("knobs", None, LONG, HybridProposer(AGENT, KnobProposer()), LONG),
+    ],
+)
+def test_an_idea_of_who_is_asked_now_is_used(proposer, model, asked, now, command):
+    idea = Proposal(title="An idea", proposer=proposer, model=model)
+    mark = waiting(idea).model_copy(update={"settings": {"command": asked}})
+    assert asked_of_another(mark, now, command) is None
+
+
+@pytest.mark.parametrize(
+    ("proposer", "model", "asked", "now", "command"),
+    [
+        # They differ after what a sentence shows of them.
+        ("command", AGENT.model, LONG, AGENT, LONG + "y"),
+        ("command", AGENT.model, LONG, MODELS, None),
+        ("command", AGENT.model, LONG, KnobProposer(), None),
+        ("llm", "openai/c", None, MODELS, None),
+        ("llm", "openai/b", None, AGENT, LONG),
+        ("llm", "openai/b", None, KnobProposer(), None),
+        ("knobs", None, None, MODELS, None),
+    ],
+)
+def test_an_idea_that_was_asked_of_another_is_named_by_who_had_it(
+    proposer, model, asked, now, command
+):
+    idea = Proposal(title="An idea", proposer=proposer, model=model)
+    mark = waiting(idea).model_copy(update={"settings": {"command": asked}})
+    said = asked_of_another(mark, now, command)
+    assert said == (proposer if model is None else f"{proposer} {model}")
+    # A trial that has begun goes on with its idea, and a retry is of that very idea.
+    for begun in ({"attempts": 1}, {"retry_of": 1}):
+        assert asked_of_another(mark.model_copy(update=begun), now, command) is None

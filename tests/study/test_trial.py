@@ -232,3 +232,25 @@ def test_a_trial_is_given_up_only_where_it_gets_no_further(session: Any) -> None
     assert is_given_up(mark)
     trained = Replicate(seed=1, training=TrainingResult(), evaluation=Evaluation(val_bpb=2.0))
     assert not is_given_up(mark.model_copy(update={"incumbent_replicates": (trained,)}))
+
+
+def test_an_idea_in_hand_that_was_asked_of_another_command_is_set_aside_and_said(
+    session: Any,
+) -> None:
+    suggested = Proposal(
+        title="Deeper",
+        proposer="command",
+        model="old-agent",
+        cost=ProposalCost(calls=1, seconds=3.0),
+        suggestions=("0001",),
+    )
+    session.settings = session.settings.model_copy(update={"command": "old-agent"})
+    waiting = new_mark(session, 4, session.ledger).model_copy(update={"proposal": suggested})
+    session.ledger.mark(waiting)
+    session.settings = session.settings.model_copy(update={"command": "new-agent"})
+    heard: list[str] = []
+    with events.listening(lambda event: heard.append(getattr(event, "text", ""))):
+        mark = begin_trial(session, 4)
+    assert (mark.proposal, mark.set_aside) == (None, (suggested,))
+    assert mark.attempts == 1
+    assert any("trial 4 is by command old-agent, which is not asked now" in text for text in heard)

@@ -7,10 +7,12 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import exception_to_failed_state
 
 from nightlab.errors import (
+    AgentFailed,
     LedgerError,
     MachineBusy,
     ModelError,
     ModelRefused,
+    NoEdit,
     RemoteError,
     SandboxError,
     UsageError,
@@ -29,6 +31,8 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure, may_succeed
         (LedgerError("locked"), True),
         (SandboxError("broke"), True),
         (ModelRefused("wrong key"), False),
+        (AgentFailed("status 1"), False),
+        (NoEdit("changed nothing"), False),
         (UsageError("wrong setting"), False),
         (ZeroDivisionError("a bug"), False),
     ],
