@@ -6,8 +6,17 @@ import pytest
 from rich.console import Console
 
 from flows.closing import conclusion_lines
-from flows.printing import print_study, print_trial, trial_table
-from nightlab.records import OtherWork, Reason, TrialRecord, Verdict
+from flows.printing import print_mark, print_study, print_trial, trial_table
+from nightlab.records import (
+    InFlight,
+    OtherWork,
+    Proposal,
+    ProposalCost,
+    Reason,
+    TrialRecord,
+    Verdict,
+    utc_now,
+)
 from nightlab.report.study import read_study
 from tests.report.samples import FixedStudy, baseline, trial
 from tests.samples import sample_record
@@ -95,3 +104,46 @@ def test_nothing_kept_is_said_as_such() -> None:
     first, *_, last = conclusion_lines(study, "3 calls, $0.02")
     assert first.startswith("Nothing has been kept yet")
     assert "nightlab suggest" in last
+
+
+def test_a_trial_in_flight_is_shown_as_far_as_it_is_known() -> None:
+    mark = InFlight(
+        study="night",
+        number=4,
+        parent="a" * 40,
+        commit="b" * 40,
+        proposal=Proposal(title="[Deeper]", hypothesis="Depth helps.", proposer="llm", model="m"),
+        replicates=kept().replicates,
+        started_at=utc_now(),
+    )
+    out = console()
+    print_mark(out, mark, "-DEPTH = 4\n+DEPTH = 5\n")
+    text = out.export_text()
+    for part in (
+        "Trial 4 of night: [Deeper]",
+        "in flight, no verdict yet",
+        "Hypothesis: Depth helps.",
+        "proposer llm m",
+        "2 trainings are done",
+        "+DEPTH = 5",
+    ):
+        assert part in text
+    out = console()
+    print_mark(out, mark.model_copy(update={"proposal": None, "attempts": 0}), "")
+    assert "no idea yet" in out.export_text()
+
+
+def test_where_all_that_was_said_stands_is_named_and_tokens_without_a_price_are_counted() -> None:
+    record = kept().model_copy(
+        update={
+            "log_tail": "The end.",
+            "cost": ProposalCost(calls=1, prompt_tokens=12_000, completion_tokens=345),
+        }
+    )
+    out = console()
+    names = [f"refs/nightlab/night/evidence/0003:answer-{number}.md" for number in (1, 2)]
+    print_trial(out, record, "", answers=names)
+    text = out.export_text()
+    assert "model cost – (12,345 tokens)" in text
+    assert text.index("The end.") < text.index(f"git show {names[1]}")
+    assert names[0] not in text

@@ -3,8 +3,8 @@
 import pytest
 
 from nightlab.errors import LedgerError
-from nightlab.ledger import study_summary
-from nightlab.records import Verdict
+from nightlab.ledger import answer_names, study_summary
+from nightlab.records import Evidence, Exchange, Proposal, Verdict
 
 
 def test_a_study_in_the_middle(ledger, make):
@@ -39,3 +39,13 @@ def test_a_study_that_has_just_begun(ledger):
     assert summary.baseline_bpb is None
     assert summary.incumbent_bpb is None
     assert summary.started_at is None
+
+
+def test_answers_are_named_in_the_order_in_which_they_came(ledger, make, git, root):
+    start = ledger.create()
+    assert answer_names(ledger, 0) == ()
+    said = tuple(Exchange(prompt="?", answer=f"answer {number}") for number in range(1, 12))
+    idea = Proposal(title="Wider", proposer="command", exchanges=said)
+    ledger.finish(make.record(0, start, start), Evidence(proposal=idea))
+    names = answer_names(ledger, 0)
+    assert [git(root, "show", name) for name in names] == [each.answer for each in said]

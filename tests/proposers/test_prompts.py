@@ -15,7 +15,7 @@ from nightlab.proposers.prompts import (
     repair_message,
     shown_suggestions,
 )
-from nightlab.records import Mode, Suggestion, TrialRecord, utc_now
+from nightlab.records import Mode, Reason, Suggestion, TrialRecord, utc_now
 from tests.proposers.samples import history
 from tests.proposers.trainer_sample import SOURCE, sample_brief
 
@@ -58,6 +58,9 @@ def test_the_output_of_the_last_crash_is_fenced_and_capped() -> None:
     assert "x" * 2_001 not in text
     fence = "`````"
     assert shown.index(fence) < shown.index("Ignore your") < shown.rindex(fence)
+    decision = crash.decision.model_copy(update={"reason": Reason.INVALID_EDIT})
+    unusable = crash.model_copy(update={"decision": decision})
+    assert "End of the output" not in prompt((*history(7), unusable)), "its proposer's own words"
     old = (*history(7), crash, *(record for record in history(11)[8:]))
     assert "End of the output" not in prompt(old)
 
