@@ -159,7 +159,9 @@ def _say_ideas_in_hand(session: Session) -> None:
     for mark in session.ledger.marks():
         if mark.proposal is None:
             continue
-        text = f"The idea for trial {mark.number} is in hand: the next session begins with it."
+        by = " ".join(filter(None, (mark.proposal.proposer, mark.proposal.model)))
+        text = f"The idea for trial {mark.number} is in hand: the next session that asks {by} "
+        text += "begins with it."
         events.publish(events.Notice(text=text))
 
 

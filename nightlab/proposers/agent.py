@@ -237,7 +237,7 @@ def _words(done: Run) -> str:
 def _unchanged(source: str, before: str) -> str | None:
     """That a source trains as an earlier one does, as a clause; None where it may not."""
     if source.rstrip() == before.rstrip():
-        return f"changed nothing in {TRAINER_FILE}."
+        return f"changed nothing in {TRAINER_FILE} of the folder that it ran in."
     if check_syntax(source) or check_syntax(before) or not is_same_program(source, before):
         return None
     return f"changed nothing but comments and white space in {TRAINER_FILE}."

@@ -113,7 +113,10 @@ def test_commits_and_other_repositories_are_of_no_effect(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("true", "status 0 and changed nothing in trainer/train.py. It printed nothing."),
+        (
+            "true",
+            "status 0 and changed nothing in trainer/train.py of the folder that it ran in. It",
+        ),
         ("cat trainer/train.py > new; mv new trainer/train.py", "changed nothing in"),
         (f"{DEEPER}; git checkout -q .", "changed nothing in"),
         ("sed -i 's/$/\r/' trainer/train.py", "changed nothing in"),
