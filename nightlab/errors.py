@@ -24,8 +24,7 @@ another time or on another machine.
         └── ModelError          the model's endpoint did not answer
             ├── ModelRefused    it never will with these settings: wrong key, unknown model
             ├── BudgetReached   what was given for models does not pay for another call
-            └── AgentFailed     a person's command did not do its work
-                └── NoEdit      it left nothing to train, whatever its status
+            └── NoEdit          a person's command was run and left nothing to train
 """
 
 from typing import ClassVar
@@ -140,9 +139,8 @@ class BudgetReached(ModelError):  # noqa: N818
     """What was given for models does not pay for another call: the session ends by it."""
 
 
-class AgentFailed(ModelError):  # noqa: N818
-    """A command that proposes failed; each of its runs is paid for, so a trial has one only."""
+class NoEdit(ModelError):  # noqa: N818
+    """A command that proposes left nothing to train: no change, no file, or it had to be ended.
 
-
-class NoEdit(AgentFailed):
-    """It left nothing that could be trained: no change, no file, or it had to be ended."""
+    Its runs are paid for, so a trial has no second one.
+    """

@@ -2,7 +2,8 @@
 
 A run that leaves nothing to train is the command's failure, whatever its status: agents end
 with 0 when their provider is down, and when they were not allowed to edit. Each run is paid for
-by somebody, so a command that keeps failing rests.
+by somebody, so a command that keeps failing rests, longer each time; a session waits for it as
+for models that do not answer.
 """
 
 import os
@@ -11,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from nightlab import events
-from nightlab.errors import AgentFailed, ModelError, ModelRefused, NoEdit
+from nightlab.errors import ModelError, ModelRefused, NoEdit
 from nightlab.proposers.brief import Brief
+from nightlab.proposers.endpoint_errors import NoModelAnswers
 from nightlab.proposers.leash import Bounds, Outcome, run_on_leash
 from nightlab.proposers.spending import Spending
 from nightlab.proposers.texts import one_line
@@ -35,8 +37,9 @@ LAST_LINES = 40
 LAST_CHARACTERS = 4_000
 NOT_FOUND = (126, 127)
 """Exit status of a shell whose command does not exist or may not be run."""
-MOST_FAILURES_IN_A_ROW = 3
-REST_SECONDS = 1_200.0
+FIRST_REST_SECONDS = 60.0
+"""After two failures in a row; it doubles with each more."""
+LONGEST_REST_SECONDS = 1_200.0
 _PRINTED = "[what it printed]"
 # They would lead git in the folder to another repository.
 _GIT_PLACES = (
@@ -94,7 +97,8 @@ class Agent:
         self._command = command
         self._environment = {k: v for k, v in environment.items() if k not in _GIT_PLACES}
         self._spending = spending
-        self._failures: list[ModelError] = []
+        self._failures = 0
+        self._last_failure = ""
         self._rests_until = 0.0
 
     @property
@@ -118,7 +122,7 @@ class Agent:
         Raises:
             ModelRefused: there is no such command.
             NoEdit: it was ended, or left nothing to train.
-            AgentFailed: it ended with a status other than 0.
+            NoModelAnswers: it ended with a status other than 0, or rests.
             BudgetReached: the cap on calls allows no run.
         """
         texts = {TRAINER_FILE: source, BRIEF_FILE: task, RUNTIME_FILE: brief.runtime_source}
@@ -140,24 +144,26 @@ class Agent:
 
     def _require_rested(self) -> None:
         left = self._rests_until - time.monotonic()
-        if left <= 0:
-            return
-        last = self._failures[-1]
-        raise type(last)(
-            f"{last} It has failed {len(self._failures)} times in a row, so it is not run for "
-            f"another {left / 60:.0f} minutes."
-        )
+        if left > 0:
+            raise NoModelAnswers(
+                f"The {self.where} failed {self._failures} times in a row, so it rests. "
+                f"{self._last_failure}",
+                retry_after_seconds=left,
+            )
 
     def _count(self, done: Run, failure: ModelError | None, task: str) -> None:
         if failure is None:
-            self._failures.clear()
+            self._failures = 0
             self._spending.add_run()
             return
         said = Exchange(prompt=task, answer=done.answer)
         self._spending.add_failed_run(done.outcome.seconds, said)
-        self._failures.append(failure)
-        if len(self._failures) >= MOST_FAILURES_IN_A_ROW:
-            self._rests_until = time.monotonic() + REST_SECONDS
+        self._failures += 1
+        self._last_failure = str(failure)
+        rest = rest_seconds(self._failures)
+        self._rests_until = time.monotonic() + rest
+        if isinstance(failure, NoModelAnswers):
+            failure.retry_after_seconds = rest or None
 
     def _outcome(self, workshop: Workshop) -> Outcome:
         outcome = run_on_leash(
@@ -195,8 +201,8 @@ class Agent:
             error = f"The command wrote a key of its environment into {TRAINER_FILE}."
             return replace(done, error=error, is_final=True)
         nothing = _unchanged(source, incumbent)
-        if nothing is None and (error := check_source(source)) is not None:
-            return replace(done, source=source, error=error)
+        if nothing is None and (broken := check_source(source)) is not None:
+            return replace(done, source=source, error=broken)
         return replace(done, source=source, nothing=nothing or _unchanged(source, given))
 
     def _failure(self, done: Run) -> ModelError | None:
@@ -208,14 +214,22 @@ class Agent:
         ended = f"The {self.where} ended with status {outcome.code}"
         if outcome.code in NOT_FOUND:
             return ModelRefused(
-                f"{ended}: it must exist on this machine, so correct --command.{said}"
+                f"{ended}: it must exist on this machine, so correct --command.{said}",
+                cause=f"{self.name} {outcome.code}",
             )
         if outcome.code != 0:
-            return AgentFailed(
+            return NoModelAnswers(
                 f"{ended}: nothing was taken from it, since it must end with status 0 when it is "
                 f"done.{said}"
             )
         return None if done.nothing is None else NoEdit(f"{ended} and {done.nothing}{said}")
+
+
+def rest_seconds(failures: int) -> float:
+    """How long a command is not run that failed so often in a row."""
+    if failures < 2:
+        return 0.0
+    return min(FIRST_REST_SECONDS * 2.0 ** min(failures - 2, 20), LONGEST_REST_SECONDS)
 
 
 def last_lines(answer: str) -> str:

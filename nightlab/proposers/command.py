@@ -95,7 +95,7 @@ class CommandProposer:
             A proposal with the change; with ``error`` where it cannot be used.
 
         Raises:
-            ModelRefused, NoEdit, AgentFailed, BudgetReached: as ``Agent.run``.
+            ModelRefused, NoEdit, NoModelAnswers, BudgetReached: as ``Agent.run``.
         """
         return self._proposal(brief, brief.incumbent_source, "")
 
@@ -103,7 +103,7 @@ class CommandProposer:
         """Run the command on the file that failed its dry run, with what it printed.
 
         Raises:
-            ModelRefused, NoEdit, AgentFailed, BudgetReached: as ``Agent.run``.
+            ModelRefused, NoEdit, NoModelAnswers, BudgetReached: as ``Agent.run``.
         """
         applied = apply_edits(brief.incumbent_source, proposal.edits)
         if applied.error is not None:

@@ -12,7 +12,7 @@ import hashlib
 from dataclasses import dataclass
 
 from nightlab import events
-from nightlab.errors import AgentFailed, BudgetReached, NightlabError, UsageError
+from nightlab.errors import BudgetReached, NightlabError, NoEdit, UsageError
 from nightlab.proposers.arms import Arm, arm_records
 from nightlab.proposers.bandit import choose_arm, shares
 from nightlab.proposers.brief import Brief, NearMiss, Proposer
@@ -51,8 +51,8 @@ class HybridProposer:
 
         Raises:
             ModelRefused: every model refuses these settings.
-            AgentFailed, BudgetReached, EndpointError: as the model, where the optimiser has
-                nothing to move.
+            BudgetReached, EndpointError, NoEdit: as the model, where the optimiser has nothing
+                to move.
         """
         miss = _rescuable(brief)
         chosen, note = _turn(brief, miss)
@@ -65,7 +65,7 @@ class HybridProposer:
                 return _noted(self.structure.propose(brief), f"{note} {_taken('model', error)}")
         try:
             return _noted(self.structure.propose(brief), note)
-        except (AgentFailed, BudgetReached, EndpointError) as error:
+        except (BudgetReached, EndpointError, NoEdit) as error:
             if not read_knobs(brief.incumbent_source):
                 raise
             told = _taken("optimiser", error, waiting=len(brief.suggestions))

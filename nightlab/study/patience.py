@@ -49,7 +49,7 @@ def after_failures(records: Sequence[TrialRecord], session: str) -> Patience:
         record.verdict is not Verdict.FAILED and record.reason is not Reason.BASELINE
         for record in records
     )
-    of_models = newest[0].reason in (Reason.MODEL, Reason.MODEL_REFUSED)
+    of_models = newest[0].reason in (Reason.MODEL, Reason.MODEL_REFUSED, Reason.NO_EDIT)
     return Patience(stop=_sentence(newest), fails=not (is_measured and of_models))
 
 

@@ -7,9 +7,14 @@ from typing import Any
 import pytest
 
 from nightlab import events
-from nightlab.errors import AgentFailed, BudgetReached, ModelRefused, NoEdit, UsageError
-from nightlab.proposers import Spending, apply_edits, choose_proposer
-from nightlab.proposers.agent import MOST_FAILURES_IN_A_ROW, last_lines
+from nightlab.errors import BudgetReached, ModelRefused, NoEdit, UsageError
+from nightlab.proposers import NoModelAnswers, Spending, apply_edits, choose_proposer
+from nightlab.proposers.agent import (
+    FIRST_REST_SECONDS,
+    LONGEST_REST_SECONDS,
+    last_lines,
+    rest_seconds,
+)
 from nightlab.proposers.brief import Brief, TriedChange
 from nightlab.proposers.command import CommandProposer
 from nightlab.proposers.prompts import PROMPT_VERSION
@@ -161,26 +166,35 @@ def test_what_it_said_is_kept_though_it_failed() -> None:
     assert not spending.take_failed_runs()
 
 
-def test_a_command_that_keeps_failing_rests(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["true", "exit 1"])
+def test_a_command_that_keeps_failing_rests(tmp_path: Path, end: str) -> None:
     runs = tmp_path / "runs"
-    idle = agent(f"echo . >> {runs}; echo Not allowed")
-    for _ in range(5):
-        with pytest.raises(NoEdit, match="Not allowed") as caught:
+    idle = agent(f"echo . >> {runs}; echo Not allowed; {end}")
+    for _ in range(2):
+        with pytest.raises((NoEdit, NoModelAnswers), match="end: Not allowed"):
             idle.propose(sample_brief())
-    assert len(runs.read_text().split()) == MOST_FAILURES_IN_A_ROW
-    assert "failed 3 times in a row, so it is not run for another 20 minutes" in str(caught.value)
+    with pytest.raises(NoModelAnswers, match=r"failed 2 times in a row.*Not allowed") as caught:
+        idle.propose(sample_brief())
+    assert len(runs.read_text().split()) == 2
+    rest = caught.value.retry_after_seconds
+    assert rest is not None
+    assert FIRST_REST_SECONDS - 30 < rest <= FIRST_REST_SECONDS
 
 
-def test_a_success_between_failures_keeps_it_awake(tmp_path: Path) -> None:
+def test_it_rests_longer_each_time() -> None:
+    rests = [rest_seconds(failures) for failures in range(1_000)]
+    assert rests[:4] == [0, 0, FIRST_REST_SECONDS, 2 * FIRST_REST_SECONDS]
+    assert rests == sorted(rests)
+    assert rests[-1] == LONGEST_REST_SECONDS
+
+
+def test_an_edit_between_failures_keeps_it_awake(tmp_path: Path) -> None:
     runs = tmp_path / "runs"
-    script = f"echo . >> {runs}; n=$(wc -l < {runs}); [ $((n % 3)) != 0 ] || {DEEPER}"
-    mixed = agent(script)
-    for number in range(1, 8):
-        if number % 3:
-            with pytest.raises(AgentFailed):
-                mixed.propose(sample_brief())
-        else:
-            changed(mixed.propose(sample_brief()))
+    mixed = agent(f"echo . >> {runs}; n=$(wc -l < {runs}); [ $((n % 2)) = 1 ] || {DEEPER}")
+    for _ in range(2):
+        with pytest.raises(NoEdit):
+            mixed.propose(sample_brief())
+        changed(mixed.propose(sample_brief()))
 
 
 def test_a_cap_on_calls_counts_runs() -> None:
@@ -273,9 +287,9 @@ def test_what_failed_its_dry_run_is_given_back() -> None:
 
 
 def test_a_status_other_than_0_is_a_failure_that_a_later_trial_may_mend() -> None:
-    with pytest.raises(AgentFailed, match=r"status 3: .*status 0 .*end: overloaded") as caught:
+    with pytest.raises(NoModelAnswers, match=r"status 3: .*status 0 .*end: overloaded") as caught:
         propose(f"{DEEPER}; echo overloaded; exit 3")
-    assert not isinstance(caught.value, NoEdit)
+    assert caught.value.retry_after_seconds is None, "at once, by the retries that asking has"
 
 
 @pytest.mark.parametrize("command", ["no-such-agent --fast", "/etc/passwd"])
@@ -291,7 +305,7 @@ def test_keys_of_the_environment_do_not_come_back() -> None:
     changed(found)
     assert "AGENT_API_KEY=[redacted]" in found.exchanges[0].answer
     assert CANARY not in found.model_dump_json()
-    with pytest.raises(AgentFailed) as caught:
+    with pytest.raises(NoModelAnswers) as caught:
         propose("env; exit 1")
     assert CANARY not in str(caught.value)
 

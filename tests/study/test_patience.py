@@ -61,6 +61,8 @@ def test_refusals_compare_by_model_and_status_and_not_by_their_words() -> None:
         (Reason.MODEL_REFUSED, False, True),
         (Reason.MODEL, True, False),
         (Reason.MODEL, False, True),
+        (Reason.NO_EDIT, True, False),
+        (Reason.NO_EDIT, False, True),
         (Reason.MACHINERY, True, True),
     ],
 )
@@ -96,3 +98,14 @@ def test_a_limit_is_waited_for_until_it_ends_and_not_in_vain() -> None:
 
 def test_who_asks_for_a_second_each_time_is_waited_for_longer_all_the_same() -> None:
     assert next_pause_seconds(3, 0, 8 * 3_600, 1.0) == 8 * FIRST_PAUSE_SECONDS
+
+
+def test_three_runs_of_an_agent_that_left_nothing_end_a_session_whatever_they_said() -> None:
+    row = [failed(Reason.NO_EDIT, f"It said {word}.") for word in ("one", "two", "three")]
+    assert after_failures(row[:2], OURS).stop is None
+    assert after_failures([*row[:2], judged(), row[2]], OURS).stop is None
+    last = row[2].model_copy(update={"log_tail": "Edits were\nrefused."})
+    stopped = after_failures([*row[:2], last], OURS).stop
+    assert stopped is not None
+    assert "It said three." in stopped
+    assert stopped.endswith("The last lines of its output:\nEdits were\nrefused.")

@@ -7,7 +7,6 @@ from prefect.client.schemas.objects import TaskRun
 from prefect.states import exception_to_failed_state
 
 from nightlab.errors import (
-    AgentFailed,
     LedgerError,
     MachineBusy,
     ModelError,
@@ -31,7 +30,6 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure, may_succeed
         (LedgerError("locked"), True),
         (SandboxError("broke"), True),
         (ModelRefused("wrong key"), False),
-        (AgentFailed("status 1"), False),
         (NoEdit("changed nothing"), False),
         (UsageError("wrong setting"), False),
         (ZeroDivisionError("a bug"), False),
