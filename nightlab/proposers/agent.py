@@ -22,7 +22,7 @@ from nightlab.proposers.workshop import BRIEF_FILE, NoFile, Workshop, open_works
 from nightlab.records import Exchange
 from nightlab.redaction import Redaction
 from nightlab.settings import TRAINER_FILE
-from nightlab.source.contract import check_source, check_syntax
+from nightlab.source.contract import check_source
 from nightlab.source.source_tree import is_same_program
 
 BRIEF_VARIABLE = "NIGHTLAB_BRIEF"
@@ -126,10 +126,11 @@ class Agent:
             BudgetReached: the cap on calls allows no run.
         """
         texts = {TRAINER_FILE: source, BRIEF_FILE: task, RUNTIME_FILE: brief.runtime_source}
-        with self._spending.turn(), open_workshop(texts) as workshop:
+        with self._spending.turn():
             self._require_rested()
             self._spending.ask_run(self._command)
-            done = self._looked_at(brief, source, workshop, self._outcome(workshop))
+            with open_workshop(texts) as workshop:
+                done = self._looked_at(brief, source, workshop, self._outcome(workshop))
             failure = self._failure(done)
             self._count(done, failure, task)
         if done.touched:
@@ -200,10 +201,10 @@ class Agent:
         if any(key in source and key not in incumbent for key in self.redact.secrets):
             error = f"The command wrote a key of its environment into {TRAINER_FILE}."
             return replace(done, error=error, is_final=True)
-        nothing = _unchanged(source, incumbent)
-        if nothing is None and (broken := check_source(source)) is not None:
-            return replace(done, source=source, error=broken)
-        return replace(done, source=source, nothing=nothing or _unchanged(source, given))
+        nothing, broken = _unchanged(source, incumbent), check_source(source)
+        if nothing is None and broken is None:
+            nothing = _unchanged(source, given)
+        return replace(done, source=source, nothing=nothing, error=broken)
 
     def _failure(self, done: Run) -> ModelError | None:
         """How the command failed; None where it left something."""
@@ -252,6 +253,7 @@ def _unchanged(source: str, before: str) -> str | None:
     """That a source trains as an earlier one does, as a clause; None where it may not."""
     if source.rstrip() == before.rstrip():
         return f"changed nothing in {TRAINER_FILE} of the folder that it ran in."
-    if check_syntax(source) or check_syntax(before) or not is_same_program(source, before):
+    # What breaks the contract may be nested too deeply to be compared.
+    if check_source(source) or check_source(before) or not is_same_program(source, before):
         return None
     return f"changed nothing but comments and white space in {TRAINER_FILE}."

@@ -113,7 +113,8 @@ def test_an_agent_that_may_not_edit_ends_its_night_after_three_runs(
 def test_a_command_that_is_not_there_is_refused_before_anything_is_trained(
     clone: Path, shared_cache: Path
 ) -> None:
-    done = run_nightlab(clone, shared_cache, "research", "--command", 'no-such-agent -p "Do it"')
+    asked = ("research", "--study", "night", "--command", "no-such-agent -p 'Do it'")
+    done = run_nightlab(clone, shared_cache, *asked)
     assert done.returncode != 0
     assert "no program `no-such-agent` on the PATH" in done.stderr
     assert "Prefect" not in done.stdout

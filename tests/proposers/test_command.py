@@ -218,6 +218,11 @@ def test_a_cap_on_calls_counts_runs() -> None:
         ("printf '\\377\\376' >> trainer/train.py", "not UTF-8"),
         ('echo "# $AGENT_API_KEY" >> trainer/train.py', "wrote a key of its environment"),
         ("echo 'def broken(' >> trainer/train.py", "would not parse"),
+        (
+            'awk \'BEGIN {printf "X = 1"; while (i++ < 3000) printf "+1"; print ""}\' '
+            ">> trainer/train.py",
+            "nested too deeply",
+        ),
         ("echo 'import requests' >> trainer/train.py", "would import requests"),
         ("sed -i '/build_model/,$d' trainer/train.py", "must define the function build_model"),
     ],
