@@ -4,8 +4,17 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nightlab.proposers.edits import apply_edits, is_block_end, is_block_start, parse_edits
+from nightlab.proposers.edits import (
+    AppliedEdits,
+    apply_edits,
+    is_block_end,
+    is_block_start,
+    parse_edits,
+    pieces,
+)
+from nightlab.proposers.elisions import elision
 from nightlab.proposers.history import TITLE_CHARACTERS
+from nightlab.proposers.reasoning import without_reasoning
 from nightlab.proposers.texts import one_line
 from nightlab.records import Edit
 from nightlab.source.contract import check_source
@@ -17,7 +26,12 @@ _TITLE = re.compile(r"[\s#*>]*TITLE\s*\**\s*:\s*\**(?P<title>.*)", re.IGNORECASE
 _HYPOTHESIS = re.compile(r"[\s#*>]*HYPOTHESIS\s*\**\s*:\s*\**(?P<text>.*)", re.IGNORECASE)
 _EXPECTED = re.compile(r"[\s#*>]*EXPECTED\s*\**\s*:\s*\**(?P<text>.*)", re.IGNORECASE)
 _SIGNED = re.compile(r"[+\-\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
-_THOUGHTS = re.compile(r"\s*<think>.*?</think>", re.DOTALL)
+_OF_AN_END = re.compile(
+    r"stop(?:ped)?|end(?:ed)?|eo[st]|turn|sequence|string|token|text|message|completed?|done"
+    r"|finish(?:ed)?|reason|success|ok|tools?|use|calls?|function|none|null|un(?:known|specified)",
+    re.IGNORECASE,
+)
+"""Words of finish reasons. An answer that ends in the call of a tool is whole, if of no use."""
 _TEXT_TYPES = ("", "text", "output_text", "message")
 """Of the parts of a content that are answer: not thinking, reasoning, images, calls of tools."""
 
@@ -40,31 +54,79 @@ class Draft:
 def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
     """Read an answer and try its edits on the incumbent's source.
 
-    A missing title is no reason to send an edit back: the hypothesis stands in for it.
+    A missing title is no reason to send an edit back: the hypothesis stands in for it. An answer
+    that is none, because it was cut off or leaves code out, has no edits.
     """
-    thoughts = _THOUGHTS.match(answer)
-    text = answer[thoughts.end() :] if thoughts else answer
-    idea = read_idea(text)
-    parsed = parse_edits(text)
-    error, changed = parsed.error, ""
-    tolerated: tuple[int, ...] = ()
-    if error is None:
-        applied = apply_edits(source, parsed.edits)
-        error, tolerated = applied.error or check_source(applied.source), applied.tolerated
-        changed = applied.source if error is None else ""
-    if error is not None and not text.strip():
-        error = f"The answer is empty (finish reason {finish_reason})."
-    elif error is not None and finish_reason == "length":
-        error = f"{error} The answer was cut off at the model's limit: make it shorter."
+    answer = answer.replace("\r\n", "\n")
+    text = without_reasoning(answer)
+    idea = read_idea(text or "")
+    edits: tuple[Edit, ...] = ()
+    applied = AppliedEdits(source=source)
+    error = _why_no_answer(answer, text, finish_reason)
+    if error is None and text is not None:
+        parsed = parse_edits(text)
+        error = parsed.error or _two_answers(text)
+        edits = parsed.edits if error is None else ()
+    if edits:
+        applied = apply_edits(source, edits)
+        left_out = elision(edits) if applied.error is None else None
+        error = applied.error or left_out or check_source(applied.source)
+        edits = edits if left_out is None else ()
     return Draft(
         title=idea.title,
         hypothesis=idea.hypothesis,
         expected_bpb=idea.expected_bpb,
-        edits=parsed.edits,
-        source=changed,
-        tolerated=tolerated,
+        edits=edits,
+        source=applied.source if error is None else "",
+        tolerated=applied.tolerated,
         error=error,
     )
+
+
+def edits_of(answer: str) -> tuple[Edit, ...]:
+    """The blocks of an answer outside its reasoning; none where one is wrong."""
+    return parse_edits(without_reasoning(answer) or "").edits
+
+
+def was_cut(finish_reason: str) -> bool:
+    """Whether an answer ended otherwise than by its model's own end, as far as its server says.
+
+    The words for an end are few and known; those for a limit, a filter or a failure are not.
+    """
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+", finish_reason)
+    return not all(map(_OF_AN_END.fullmatch, words))
+
+
+def _why_no_answer(answer: str, text: str | None, finish_reason: str) -> str | None:
+    """One sentence where nothing of an answer may be used."""
+    if text is not None and not text.strip():
+        besides = " but for its reasoning" if answer.strip() else ""
+        return f"The answer is empty{besides} (finish reason {finish_reason})."
+    if was_cut(finish_reason):
+        return (
+            f"The answer was cut off (finish reason {finish_reason}), so nothing of it is used: "
+            "answer again in full, and if it met a limit, make it shorter."
+        )
+    if text is None:
+        return (
+            "The answer begins its reasoning and never ends it, so none of it is an answer: end "
+            "the reasoning, and answer after it."
+        )
+    return None
+
+
+def _two_answers(text: str) -> str | None:
+    """One sentence where an answer begins anew, so that its first blocks may be a mere draft."""
+    parts = pieces(text)
+    blocks = [index for index, piece in enumerate(parts) if piece.is_block]
+    between = parts[blocks[0] : blocks[-1]] if blocks else ()
+    lines = (line for piece in between if not piece.is_block for line in piece.text.split("\n"))
+    if any(map(_TITLE.fullmatch, lines)):
+        return (
+            "The answer has a second TITLE after its first block, so that it is not clear which "
+            "blocks are meant: answer with one TITLE and the blocks of that idea alone."
+        )
+    return None
 
 
 def text_of_content(content: object) -> str:

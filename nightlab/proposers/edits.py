@@ -19,12 +19,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from nightlab.proposers.matching import find_places, why_not
+from nightlab.proposers.texts import one_line
 from nightlab.records import Edit
 from nightlab.settings import TRAINER_FILE
 
 _SEARCH = re.compile(r"\s{0,3}<{5,9}\s*SEARCH\b(?P<rest>.*)")
 _DIVIDER = re.compile(r"={5,9}\s*")
-_REPLACE = re.compile(r"\s{0,3}>{5,9}\s*REPLACE\s*")
+# A tag may follow, as the token that ends an answer does where a server leaves it in.
+_REPLACE = re.compile(r"(?P<marker>\s{0,3}>{5,9}\s*REPLACE)(?:\s*<[^<>\s]{1,40}>)*\s*")
+_NO_MARKER = re.compile(r"\s{0,3}(?:<{3}.*|<+\s*|>{4}.*)")
+_SHOWN_CHARACTERS = 80
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})(?P<language>[\w.+-]*)\s*")
 _FILE = re.compile(r"(?:file(?:name)?\s*:\s*)?(?P<path>[\w./\\-]+\.[A-Za-z]\w{0,9})", re.IGNORECASE)
 
@@ -65,10 +69,13 @@ def parse_edits(answer: str) -> ParsedEdits:
     """
     lines = answer.replace("\r\n", "\n").split("\n")
     edits: list[Edit] = []
+    stray: str | None = None
     position = 0
     while position < len(lines):
         start = _SEARCH.fullmatch(lines[position])
         if start is None:
+            if stray is None and _NO_MARKER.fullmatch(lines[position]):
+                stray = one_line(lines[position], _SHOWN_CHARACTERS)
             position += 1
             continue
         number = len(edits) + 1
@@ -87,7 +94,44 @@ def parse_edits(answer: str) -> ParsedEdits:
             error="The answer has no SEARCH/REPLACE block: a line '<<<<<<< SEARCH', the lines to "
             "find, a line '=======', the lines to put there, a line '>>>>>>> REPLACE'."
         )
+    if stray is not None:
+        return ParsedEdits(
+            error=f"The line '{stray}' stands outside the blocks and looks like a part of one: was "
+            "the answer cut off? A block is '<<<<<<< SEARCH', '=======' and '>>>>>>> REPLACE'."
+        )
     return ParsedEdits(edits=tuple(edits))
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of an answer: a whole block, or what stands around blocks."""
+
+    text: str
+    is_block: bool
+
+
+def pieces(answer: str) -> tuple[Piece, ...]:
+    """Cut an answer at its whole blocks; the pieces put together are the answer.
+
+    A block without an end is none: it may be a draft that was given up. What follows the word
+    REPLACE belongs to the next piece.
+    """
+    lines = answer.split("\n")
+    found: list[Piece] = []
+    position = begun = 0
+    while position < len(lines):
+        halves = _read_halves(lines, position + 1) if is_block_start(lines[position]) else None
+        if not isinstance(halves, _Halves):
+            position += 1
+            continue
+        found.append(Piece("\n".join([*lines[begun:position], ""]), is_block=False))
+        begun = halves.end - 1
+        marker = _REPLACE.sub(r"\g<marker>", lines[begun])
+        found.append(Piece("\n".join([*lines[position:begun], marker]), is_block=True))
+        lines[begun] = lines[begun].removeprefix(marker)
+        position = halves.end
+    found.append(Piece("\n".join(lines[begun:]), is_block=False))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 
 from nightlab import events
 from nightlab.errors import ModelError
-from nightlab.proposers.answer import Draft, read_answer
+from nightlab.proposers.answer import Draft, edits_of, read_answer
 from nightlab.proposers.brief import Brief
-from nightlab.proposers.edits import parse_edits
 from nightlab.proposers.endpoint import Endpoint, Reply
 from nightlab.proposers.endpoint_errors import PromptTooLong
 from nightlab.proposers.models import ModelPool
@@ -232,7 +231,7 @@ def _used_answer(proposal: Proposal) -> str | None:
     """The answer whose blocks the proposal has: not the last one, where that was of no use."""
     answers = [exchange.answer for exchange in proposal.exchanges]
     for answer in reversed(answers):
-        if parse_edits(answer).edits == proposal.edits:
+        if edits_of(answer) == proposal.edits:
             return answer
     return answers[-1] if answers else None
 
