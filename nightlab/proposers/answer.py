@@ -27,7 +27,7 @@ _HYPOTHESIS = re.compile(r"[\s#*>]*HYPOTHESIS\s*\**\s*:\s*\**(?P<text>.*)", re.I
 _EXPECTED = re.compile(r"[\s#*>]*EXPECTED\s*\**\s*:\s*\**(?P<text>.*)", re.IGNORECASE)
 _SIGNED = re.compile(r"[+\-\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _OF_AN_END = re.compile(
-    r"stop(?:ped)?|end(?:ed)?|eo[st]|turn|sequence|string|token|text|message|completed?|done"
+    r"stop(?:ped)?|end(?:ed)?|eo[st]|turn|of|sequence|string|token|text|message|completed?|done"
     r"|finish(?:ed)?|reason|success|ok|tools?|use|calls?|function|none|null|un(?:known|specified)",
     re.IGNORECASE,
 )
@@ -153,7 +153,8 @@ def _joined(parts: Sequence[str]) -> str:
     text = ""
     for part in parts:
         first, last = part.partition("\n")[0], text.rpartition("\n")[2]
-        if last and part and (is_block_start(first) or is_block_end(last)):
+        # A marker may come in parts too.
+        if last.strip("<") and first and (is_block_start(first) or is_block_end(last)):
             text += "\n"
         text += part
     return text
@@ -169,7 +170,7 @@ class Idea:
 
 
 def read_idea(text: str) -> Idea:
-    """Read TITLE, HYPOTHESIS and EXPECTED; what is missing is made up from the rest."""
+    """Read the first TITLE, HYPOTHESIS and EXPECTED; a title that is missing is made up."""
     title, expected = "", None
     hypothesis: list[str] = []
     inside = False
@@ -179,9 +180,11 @@ def read_idea(text: str) -> Idea:
         if match := _TITLE.fullmatch(line):
             title, inside = title or one_line(match["title"], TITLE_CHARACTERS), False
         elif match := _HYPOTHESIS.fullmatch(line):
-            hypothesis, inside = [match["text"]], True
+            inside = not hypothesis
+            hypothesis = hypothesis or [match["text"]]
         elif match := _EXPECTED.fullmatch(line):
-            expected, inside = _read_expected(match["text"]), False
+            expected = _read_expected(match["text"]) if expected is None else expected
+            inside = False
         elif inside:
             hypothesis.append(line)
     why = one_line(" ".join(hypothesis), HYPOTHESIS_CHARACTERS)

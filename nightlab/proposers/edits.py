@@ -79,7 +79,7 @@ def parse_edits(answer: str) -> ParsedEdits:
             position += 1
             continue
         number = len(edits) + 1
-        other = _other_file(start["rest"], lines[:position])
+        other = _other_file(start["rest"], lines, position)
         if other is not None:
             return ParsedEdits(
                 error=f"Block {number} names the file {other}; only {TRAINER_FILE} may be changed."
@@ -174,10 +174,10 @@ def _without_fence(lines: Sequence[str]) -> Sequence[str]:
     return lines
 
 
-def _other_file(marker_rest: str, before: Sequence[str]) -> str | None:
+def _other_file(marker_rest: str, lines: Sequence[str], position: int) -> str | None:
     """A file other than train.py that is named on the marker's line or just above it."""
     named = [marker_rest]
-    for line in reversed(before):
+    for line in map(lines.__getitem__, range(position - 1, -1, -1)):
         if line.strip() and not _FENCE.fullmatch(line):
             named.append(line)
             break

@@ -31,7 +31,7 @@ _MARK = re.compile(
     | (?P<final><channel\|>|assistantfinal) | (?P<analysis>\A\s*analysis(?=[A-Z]))
     # A name in brackets, where angled ones may hold attributes; a link of Markdown has none.
     | (?:<[|｜]?|◁) (?P<name>(?:/\s?)?[^\W\d][\w:.\-▁ ]{0,40}?)
-      (?:\s+\w+\s*=[^<>\n]{0,200})? (?:[|｜]?>|▷)
+      (?:\s{1,9}\w+\s?=[^<>\n]{0,200})? (?:[|｜]?>|▷)
     | (?:(?<!\w)\[|\[(?=/))(?P<boxed>/?\w*(?:think|thought|reason)\w*)\](?!\()
     """,
     re.VERBOSE | re.IGNORECASE,

@@ -26,6 +26,7 @@ from tests.scripted_endpoint import (
 
 pytestmark = pytest.mark.usefixtures("no_keys")
 
+LOOP = SOURCE[SOURCE.index("    for step") : SOURCE.index("    run.save")]
 MISSED = answer_with_edit("THIS = 1", "THIS = 2", title="Missed")
 
 
@@ -98,6 +99,10 @@ def test_usage_that_was_not_counted_is_missing_and_not_zero(usage: object) -> No
         ("I'm sorry, but I can't help with that.", "no SEARCH/REPLACE block"),
         (GOOD[:-20], "cut off"),
         (Text(content=GOOD[:-20], finish_reason="length"), "make it shorter"),
+        (Text(content=GOOD, finish_reason="length"), "cut off (finish reason length)"),
+        (f"<think>\n{GOOD}", "begins its reasoning and never ends it"),
+        (f"{GOOD}\n{GOOD}", "a second TITLE"),
+        (answer_with_edit(LOOP, "    # ... existing code ...\n"), "run.report(step, loss"),
         (Text(content=None, finish_reason="tool_calls"), "empty (finish reason tool_calls)"),
         (Text(content="  \n"), "The answer is empty"),
     ],
@@ -114,6 +119,31 @@ def test_an_unusable_answer_is_sent_back_once_with_the_error(first: Answer, told
     assert told in endpoint.requests[1].messages[-1]["content"]
     assert told in proposal.exchanges[1].prompt
     assert SOURCE.rstrip() not in proposal.exchanges[1].prompt
+
+
+def with_reasoning(content: str | None) -> Raw:
+    """What a server sends that takes the reasoning out of the answer by itself."""
+    message = {"role": "assistant", "content": content, "reasoning_content": GOOD}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return Raw(json.dumps({"choices": [choice]}).encode())
+
+
+@pytest.mark.parametrize("content", [None, "", "<think>"])
+def test_reasoning_beside_the_answer_is_no_answer(content: str | None) -> None:
+    other = answer_with_edit("DEPTH = 4", "DEPTH = 8", title="Twice as deep")
+    with ScriptedEndpoint([with_reasoning(content), with_reasoning(other)]) as endpoint:
+        proposal = propose(endpoint)
+    assert (proposal.title, proposal.error) == ("Twice as deep", None)
+    assert "DEPTH = 8" in apply_edits(SOURCE, proposal.edits).source
+    assert len(endpoint.requests) == 2
+
+
+def test_a_draft_before_a_lone_closing_tag_is_not_taken() -> None:
+    draft = answer_with_edit("DEPTH = 4", "DEPTH = 12", title="Draft")
+    with ScriptedEndpoint([f"{draft}\nToo deep.\n</think>\n\n{GOOD}"]) as endpoint:
+        proposal = propose(endpoint)
+    assert (proposal.title, proposal.error) == ("Deeper", None)
+    assert "DEPTH = 5" in apply_edits(SOURCE, proposal.edits).source
 
 
 def test_what_is_not_repaired_is_a_proposal_with_an_error() -> None:
@@ -225,12 +255,13 @@ def test_a_model_that_insists_gets_its_way() -> None:
     assert proposal.cost.calls == 2
 
 
-def test_a_repair_shows_the_answer_whose_blocks_were_applied() -> None:
-    with ScriptedEndpoint([GOOD, "No other idea.", GOOD]) as endpoint:
+@pytest.mark.parametrize("answer", [GOOD, f"{MISSED}</think>{GOOD}"])
+def test_a_repair_shows_the_answer_whose_blocks_were_applied(answer: str) -> None:
+    with ScriptedEndpoint([answer, "No other idea.", GOOD]) as endpoint:
         proposer = asks("openai/scripted", endpoint.api_base)
         proposal = proposer.propose(tried_before())
         proposer.repair(tried_before(), proposal, "It broke.")
-    assert [message["content"] for message in endpoint.requests[2].messages][-2] == GOOD
+    assert [message["content"] for message in endpoint.requests[2].messages][-2] == answer
 
 
 @pytest.mark.parametrize("second", ["No other idea.", Failure(500, "boom")])
