@@ -30,7 +30,7 @@ from nightlab.settings import TRAINER_FILE
 from nightlab.source.candidate import MAX_SOURCE_BYTES
 from nightlab.source.contract import ALLOWED_PACKAGES
 
-PROMPT_VERSION = "4"
+PROMPT_VERSION = "5"
 """Of all texts here: records and MLflow name it, so that versions compare by what they gained."""
 
 PROGRAM_CHARACTERS = 20_000
@@ -101,9 +101,10 @@ the lines to stand there instead
 EXPECTED is compared with what is found, and both stand in the history of later trials.
 
 Each SEARCH must be found in {trainer_file} exactly, indentation and comments included, at one \
-place only: copy whole lines, and enough of them. Blocks are applied in order. Change nothing but \
-{trainer_file}, and do not repeat the whole file. One idea per answer; do not repeat a tried one \
-unless you say what is different."""
+place only: copy whole lines, and enough of them. REPLACE is put in as it stands: write out every \
+line that is to stay, with no "..." or "rest unchanged" in its place. Blocks are applied in order. \
+Change nothing but {trainer_file}, and do not repeat the whole file. One idea and one TITLE per \
+answer; do not repeat a tried one unless you say what is different."""
 
 
 def opening_messages(brief: Brief, room: Room = Room.FULL) -> list[dict[str, str]]:
