@@ -57,7 +57,6 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
     A missing title is no reason to send an edit back: the hypothesis stands in for it. An answer
     that is none, because it was cut off or leaves code out, has no edits.
     """
-    answer = answer.replace("\r\n", "\n")
     text = without_reasoning(answer)
     idea = read_idea(text or "")
     edits: tuple[Edit, ...] = ()

@@ -171,6 +171,7 @@ def test_a_title_among_the_lines_of_a_block_is_text_of_the_file() -> None:
         ("TITLE:\nTITLE: B\nEXPECTED: no idea\nEXPECTED: 0\nEXPECTED: -2", "B", "", 0.0),
         ("TITLE: A\nHYPOTHESIS:\nC\nTITLE: B\nD", "A", "C", None),
         ("HYPOTHESIS: C\nTITLE: A\nEXPECTED: 1\nmore", "A", "C", 1.0),
+        ("HYPOTHESIS: C\nand D\nEXPECTED: 1\nmore", "C and D", "C and D", 1.0),
         ("TITLE: A\n```\nTITLE: B\nHYPOTHESIS: C", "A", "", None),
         ("TITLE: A\n~~~\nHYPOTHESIS: C", "A", "", None),
         ("Subtitle: B\nTITLE: **A**", "A", "", None),
@@ -200,3 +201,11 @@ def test_what_does_not_apply_keeps_its_edits_for_the_record() -> None:
         draft = read(answer_with_edit(search, replace))
         assert draft.error is not None
         assert (draft.source, len(draft.edits)) == ("", 1)
+
+
+def test_blocks_that_match_but_for_white_space_are_told() -> None:
+    block = answer_with_edit("run.save(model)", "run.save(model)\nprint(step)").split("\n\n")[1]
+    draft = read(GOOD + block.replace("run.save(model)\n", "run.save(model)  \n"))
+    assert draft.error is None
+    assert draft.tolerated == (2,)
+    assert "\n    print(step)\n" in draft.source
