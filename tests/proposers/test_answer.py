@@ -19,7 +19,15 @@ BLOCK = "<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE"
         (b"bytes", ""),
         ([], ""),
         ([{"type": "text", "text": "one "}, {"type": "text", "text": "line\n"}], "one line\n"),
-        ([{"type": "output_text", "text": "a"}, "b", {"text": "c"}, {"type": "TEXT"}], "abc"),
+        (
+            [
+                {"type": "output_text", "text": "a"},
+                "b",
+                {"text": "c"},
+                {"type": "TEXT", "text": "d"},
+            ],
+            "abcd",
+        ),
         ({"type": "text", "text": {"value": "a", "annotations": []}}, "a"),
         ([{"type": "message", "content": [{"type": "output_text", "text": "a"}]}], "a"),
         (
@@ -43,9 +51,11 @@ def test_a_content_is_read_in_whatever_form_it_comes(content: object, text: str)
 
 
 def test_a_marker_at_the_border_of_two_parts_gets_a_line_of_its_own() -> None:
-    parts = ["HYPOTHESIS: It helps.", BLOCK, BLOCK + "\n", "That", " is all."]
+    parts = ["HYPOTHESIS: It helps.", BLOCK, "Then:\n", BLOCK + "\n", BLOCK, "", "That", " is all."]
     content = [{"type": "text", "text": part} for part in parts]
-    assert text_of_content(content) == f"{parts[0]}\n{BLOCK}\n{BLOCK}\nThat is all."
+    assert text_of_content(content) == (
+        f"HYPOTHESIS: It helps.\n{BLOCK}\nThen:\n{BLOCK}\n{BLOCK}\nThat is all."
+    )
 
 
 def test_parts_of_any_size_are_put_together_as_they_were() -> None:
@@ -129,7 +139,11 @@ def test_what_breaks_off_inside_its_second_block_is_not_applied_in_part(cut: int
 
 @pytest.mark.parametrize("line", ["<<<<<<< HEAD", "<<<< SEARCH", "<", ">>>>>>> UPDATED", "  >>>>"])
 def test_a_line_that_is_nearly_a_marker_is_sent_back(line: str) -> None:
-    for answer in (f"{GOOD}{line}\n", f"Here.\n{line}\n{GOOD}", f"{GOOD}{line}\n{GOOD}"):
+    for answer in (
+        f"{GOOD}{line}\n<<< and so on",
+        f"Here.\n{line}\n{GOOD}",
+        f"{GOOD}{line}\n{GOOD}",
+    ):
         draft = read(answer)
         assert draft.source == ""
         assert draft.error is not None

@@ -41,10 +41,34 @@ def test_a_plain_block_is_read_as_whole_lines() -> None:
         "trainer/train.py\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE",
         "**`train.py`**:\n```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```",
         "<<<<<< SEARCH train.py\na\n======\nb\n>>>>>> REPLACE",
+        "trainer\\train.py\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE",
+        "<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE <|im_end|></s>",
     ],
 )
 def test_habits_of_models_are_tolerated(answer: str) -> None:
     assert parse_one(answer) == Edit(search="a\n", replace="b\n")
+
+
+@pytest.mark.parametrize("line", ["====", "=" * 10, "a =======", "==== a", "<<<< SEARCH", ">>>>"])
+def test_what_is_no_marker_is_text_inside_a_block(line: str) -> None:
+    edit = parse_one(f"<<<<<<< SEARCH\na\n{line}\n=======\n{line}\nb\n>>>>>>> REPLACE")
+    assert edit == Edit(search=f"a\n{line}\n", replace=f"{line}\nb\n")
+
+
+@pytest.mark.parametrize(
+    ("half", "text"),
+    [
+        ("```\n```\n", ""),
+        ("```python\nb\n~~~\n", "b\n"),
+        ("```\n", "```\n"),
+        ("```\nb\n```python\n", "```\nb\n```python\n"),
+        ("```\nb\n", "```\nb\n"),
+        ("b\n```\n", "b\n```\n"),
+    ],
+)
+def test_only_a_whole_fence_around_a_half_is_left_out(half: str, text: str) -> None:
+    edit = parse_one(f"<<<<<<< SEARCH\na\n=======\n{half}>>>>>>> REPLACE")
+    assert edit == Edit(search="a\n", replace=text)
 
 
 def test_an_empty_replace_deletes_lines_and_a_blank_one_does_not() -> None:
@@ -67,6 +91,10 @@ def test_an_empty_replace_deletes_lines_and_a_blank_one_does_not() -> None:
         (
             "trainer/runtime.py\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE",
             "names the file trainer/runtime.py; only trainer/train.py",
+        ),
+        (
+            "`score.py`:\n\n```python\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```",
+            "Block 1 names the file score.py",
         ),
         (
             "<<<<<<< SEARCH ../../etc/train.py\na\n=======\nb\n>>>>>>> REPLACE",
@@ -144,6 +172,18 @@ def test_edit_between_leads_from_any_source_to_any_other(old: str, new: str) -> 
         applied = apply_edits(old, edits)
         assert applied.error is None
         assert applied.source == new
+
+
+def test_an_edit_may_change_no_more_than_white_space() -> None:
+    indented = apply_edits("a\nb\n", [Edit(search="b\n", replace="    b\n")])
+    assert (indented.error, indented.source) == (None, "a\n    b\n")
+
+
+def test_a_last_line_without_an_end_is_a_line() -> None:
+    applied = apply_edits("a\nb", [Edit(search="b\n", replace="c\n")])
+    assert (applied.error, applied.source) == (None, "a\nc\n")
+    unchanged = apply_edits("a\nb", [Edit(search="x\n", replace="c\n")])
+    assert unchanged.source == "a\nb"
 
 
 def test_edit_between_is_small() -> None:
