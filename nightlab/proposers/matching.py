@@ -84,9 +84,8 @@ def _occurrences(source: str, text: str) -> list[int]:
 
 def _cuts(source: str, at: int) -> bool:
     """Whether a border before position ``at`` would cut through a name or a number."""
-    if at in (0, len(source)):
-        return False
-    return re.fullmatch(r"\w\w|\d\.|\.\d", source[at - 1 : at + 1]) is not None
+    around = source[max(0, at - 1) : at + 1]
+    return re.fullmatch(r"\w\w|\d\.|\.\d", around) is not None
 
 
 def _tolerant(source: str, search: str) -> Iterator[Place]:
