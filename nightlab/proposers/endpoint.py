@@ -276,7 +276,7 @@ class Endpoint:
         completion_tokens = _count(getattr(usage, "completion_tokens", None))
         return Reply(
             text=self.redaction(message.content if isinstance(message.content, str) else ""),
-            finish_reason=str(choices[0].finish_reason or "unknown"),
+            finish_reason=_finish_reason(choices[0]),
             prompt_tokens=prompt_tokens if counted else None,
             completion_tokens=completion_tokens if counted else None,
             cost_usd=cost_of(response, self.model) if counted else None,
@@ -303,6 +303,12 @@ def _within(seconds: float, call: Callable[[], Result]) -> Result:
 
     threading.Thread(target=work, name="model-call", daemon=True).start()
     return future.result(timeout=seconds)
+
+
+def _finish_reason(choice: Any) -> str:
+    """The server's own word, where litellm put another in its place: ``stop`` for what it lacks."""
+    beside = getattr(choice, "provider_specific_fields", None) or {}
+    return str(beside.get("native_finish_reason") or choice.finish_reason or "unknown")
 
 
 def _count(value: Any) -> int | None:

@@ -120,7 +120,9 @@ def test_a_part_of_a_line_matches_where_it_stands_alone() -> None:
     assert "DEPTH = 6  # 2..12; blocks\n" in applied.source
 
 
-@pytest.mark.parametrize("search", ["LEARNING_RATE = 0.08\n", "DECAY = 0\n", "WIDTH = 6\n"])
+@pytest.mark.parametrize(
+    "search", ["LEARNING_RATE = 0.08\n", "DECAY = 0\n", "DECAY = 0.\n", "5  # 0.0\n", "WIDTH = 6\n"]
+)
 def test_names_and_numbers_are_not_cut_through(search: str) -> None:
     applied = apply_edits(SOURCE, [Edit(search=search, replace="x = 1\n")])
     assert applied.source == SOURCE
@@ -140,6 +142,12 @@ def test_several_matches_are_refused_with_their_lines() -> None:
     applied = apply_edits("a\nb\na\n", [Edit(search="a\n", replace="c\n")])
     assert applied.error is not None
     assert "matches at 2 places of trainer/train.py (lines 1, 3)" in applied.error
+
+
+def test_places_that_overlap_are_several() -> None:
+    applied = apply_edits("a\na\na\n", [Edit(search="a\na\n", replace="c\n")])
+    assert applied.error is not None
+    assert "at 2 places of trainer/train.py (lines 1, 2)" in applied.error
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,8 @@ def test_usage_that_was_not_counted_is_missing_and_not_zero(usage: object) -> No
         (GOOD[:-20], "cut off"),
         (Text(content=GOOD[:-20], finish_reason="length"), "make it shorter"),
         (Text(content=GOOD, finish_reason="length"), "cut off (finish reason length)"),
+        # litellm takes a word that it does not have for the model's own end.
+        (Text(content=GOOD, finish_reason="out_of_room"), "cut off (finish reason out_of_room)"),
         (f"<think>\n{GOOD}", "begins its reasoning and never ends it"),
         (f"{GOOD}\n{GOOD}", "a second TITLE"),
         (answer_with_edit(LOOP, "    # ... existing code ...\n"), "run.report(step, loss"),
