@@ -140,8 +140,8 @@ def why_not(source: str, search: str, places: Sequence[Place]) -> str:
 
 def _closest(source: str, search: str) -> str:
     """The lines of the source that are most like the search, with their numbers."""
-    have = source.split("\n")
-    want = [line.strip()[:_COMPARED_CHARACTERS] for line in search.split("\n")][:_COMPARED_LINES]
+    have, sought = (text.removesuffix("\n").split("\n") for text in (source, search))
+    want = [line.strip()[:_COMPARED_CHARACTERS] for line in sought[:_COMPARED_LINES]]
     stripped = [line.strip()[:_COMPARED_CHARACTERS] for line in have]
     starts = range(max(1, len(stripped) - len(want) + 1))
     score, best = max(

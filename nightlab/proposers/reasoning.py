@@ -20,7 +20,7 @@ _THOUGHT = re.compile(
     r"|brainstorm|思|推理|\b(?:plan|planning|draft|critique|cot)\b",
     re.IGNORECASE,
 )
-_CLOSES = re.compile(r"/|\b(?:end|stop|close)\b", re.IGNORECASE)
+_CLOSES = re.compile(r"/|\bend\b", re.IGNORECASE)
 _MARK = re.compile(
     r"""
     # Code between backquotes, in which a mark is quoted.
@@ -68,7 +68,7 @@ def _marks(answer: str) -> Iterator[_Mark]:
         " " * len(piece.text) if piece.is_block else piece.text for piece in pieces(answer)
     )
     for found in _MARK.finditer(text):
-        name = (found["name"] or found["boxed"] or "").replace("_", " ").replace("▁", " ")
+        name = (found["name"] or found["boxed"] or "").replace("_", " ")
         if _THOUGHT.search(name):
             yield _Mark(found.start(), found.end(), _CLOSES.search(name) is not None)
         elif found["channel"] or found["analysis"]:

@@ -156,8 +156,7 @@ def test_a_placeholder_is_text_where_no_code_goes(placeholder: str) -> None:
         "# original: 0.02",
         "# -----",
         "#",
-        "# Nobody would call a comment of more than a hundred and twenty characters a placeholder, "
-        "whatever it says of existing code",
+        "# " + "existing code " * 9,  # No placeholder is so long.
         "rate = 0.1  # unchanged",
         "z = z[..., 0]",
         "pair: tuple[int, ...] = (1, 2)",
@@ -208,6 +207,12 @@ def test_three_dots_are_the_body_of_what_is_new(stub: str) -> None:
 )
 def test_three_dots_elsewhere_stand_for_what_was_there(replace: str) -> None:
     assert elision([Edit(search=SEARCH, replace=replace)]) is not None
+
+
+def test_of_a_line_that_stood_twice_one_may_be_gone() -> None:
+    error = elision([Edit(search="step()\nstep()\n", replace="step()\n# ...\n")])
+    assert error is not None
+    assert "would be gone:\nstep()\nWrite" in error
 
 
 def test_only_so_many_lines_of_what_would_go_are_shown() -> None:

@@ -83,3 +83,25 @@ def test_nothing_else_is_forgiven(search: str) -> None:
 def test_a_replacement_that_cannot_follow_is_refused() -> None:
     search = "            y = self.norm(x)\n\n            return x + y\n"
     assert "is indented less" in refused(search, "  y = 1\n")
+
+
+@pytest.mark.parametrize("search", ["qqqqqqqqqq\n", "qqqqqqqqqq\n\nzzzzzzzzzz\n"])
+def test_where_nothing_is_like_it_nothing_is_shown(search: str) -> None:
+    assert refused(search).endswith("does not stand in trainer/train.py, nor anything like it.")
+
+
+def test_the_closest_lines_are_shown_where_the_search_would_begin() -> None:
+    near = refused("    start()\n    run = conect()\n")
+    assert near.endswith(" exactly. Closest are:\n7: def main():\n8:     run = connect()")
+    same = refused("    return x\n\n    return run\n")
+    assert same.endswith(
+        " exactly. Closest are:\n7: def main():\n8:     run = connect()\n9:     return run"
+    )
+    first = refused("x = 1\na = 1\n", source="b\na = 1\nc\na = 1\n")
+    assert first.endswith(" exactly. Closest are:\n1: b\n2: a = 1")
+
+
+def test_only_so_much_of_the_closest_lines_is_shown() -> None:
+    long = "".join(f"{number} {'x' * 300}\n" for number in range(20))
+    shown = refused(long.replace("0 ", "a ", 1), source=long).split("\n")[1:]
+    assert shown == [f"{number + 1}: {number} {'x' * 198}" for number in range(8)]

@@ -77,6 +77,8 @@ def test_reasoning_is_no_answer_whatever_marks_it(opens: str, closes: str) -> No
         f"<think>One <think>two</think> {DRAFT}</think>\n{GOOD}",
         f"<think>One</think> {DRAFT}</think>\n{GOOD}",
         f"<think>One <reflection>two</reflection>\n{DRAFT}</think>\n{GOOD}",
+        f"{DRAFT}<think>One</think> two</think>\n{GOOD}",
+        f"<think>{DRAFT}<think>One</think>\n{GOOD}",
         f"<think>{DRAFT}</thinking>\n{GOOD}",
         f"{GOOD}<think>Is it right? {DRAFT} No.</think>\n",
         f"{GOOD}<think>Yes.</think>\nThat is all.",
@@ -111,7 +113,7 @@ def test_marks_inside_a_block_are_text_of_the_file() -> None:
         "With `<think>` and `</think>` as tokens of their own.",
         "Quoted: `a`, `<think>`.",
         "Where a < b and reasoning > 3 the thinking holds.",
-        "See [the reasoning](https://example.org/reason) and <https://example.org/thinking>.",
+        "See [reasoning](https://example.org/reason) and <https://example.org/thinking>.",
         "A list[thoughts] is <b>bold</b>.",
     ],
 )
