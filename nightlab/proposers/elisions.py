@@ -162,7 +162,7 @@ def _says_so(said: str, describes: bool) -> bool:
     leads, trails = text.startswith("..."), text.endswith("...")
     words = re.findall(r"[^\W\d_]+", text)
     if not words:
-        return leads or trails
+        return leads
     plain = " ".join(words)
     left_out = _LEFT_OUT.search(plain) is not None
     as_it_was = any(map(_AS_IT_WAS.fullmatch, words))

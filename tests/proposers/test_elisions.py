@@ -153,6 +153,7 @@ def test_a_placeholder_is_text_where_no_code_goes(placeholder: str) -> None:
         "# ... second half of the ramp",
         "# x[0], x[1], ..., x[n]",
         "# 64..512 step 64",
+        "# 1, 2, 3, ...",
         "# original: 0.02",
         "# -----",
         "#",
