@@ -159,3 +159,21 @@ def test_a_flow_takes_the_study_and_its_remote_apart_from_the_rest() -> None:
 @pytest.mark.parametrize("name", ["a", "A-1_b", "0", "_", "-"])
 def test_a_study_may_be_called_so(name: str) -> None:
     assert SessionSettings(study=name).study == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("budget_seconds", "budget_tokens", "startup_seconds", "startup_free_seconds"),
+        "preflight_seconds",
+    ],
+)
+@pytest.mark.parametrize("preset", ["quick", "h100"])
+def test_a_size_that_is_set_replaces_the_presets_and_no_other_does(preset: str, name: str) -> None:
+    usual = PRESETS[preset].model_dump()
+    sizes = SessionSettings.model_validate({"preset": preset, name: 7}).sizes.model_dump()
+    follows = {
+        "budget_tokens": {"budget_seconds": 3 * usual["budget_seconds"]},
+        "budget_seconds": {"pair_noise_bpb": usual["pair_noise_bpb"] * usual["budget_seconds"] / 7},
+    }
+    assert sizes == {**usual, name: 7, **follows.get(name, {})}

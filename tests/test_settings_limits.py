@@ -20,6 +20,7 @@ LIMITS: tuple[tuple[str, str, object, object], ...] = (
     ("max_study_model_tokens", "ge", 0, -1),
     ("max_study_model_calls", "ge", 0, -1),
     ("wait_for_prefect_hours", "ge", 0, -0.01),
+    ("wait_for_model_hours", "ge", 0, -0.01),
     ("budget_seconds", "gt", 0.001, 0),
     ("budget_seconds", "le", 1_000_000, 1_000_001),
     ("budget_tokens", "gt", 1, 0),
@@ -117,6 +118,7 @@ CHOICES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("preset", ("quick", "laptop", "h100")),
     ("proposer", ("auto", "knobs", "llm", "hybrid", "command")),
     ("require_rung", ("1", "1n", "2")),
+    ("reasoning_effort", ("none", "minimal", "low", "medium", "high", "xhigh")),
 )
 
 
@@ -144,6 +146,9 @@ def test_a_session_that_nothing_was_set_for() -> None:
         "max_study_model_tokens": None,
         "max_study_model_calls": None,
         "wait_for_prefect_hours": 1.0,
+        "wait_for_model_hours": None,
+        "model_timeout_seconds": 600,
+        "reasoning_effort": None,
         "budget_seconds": None,
         "budget_tokens": None,
         "startup_seconds": None,
