@@ -85,7 +85,7 @@ def test_one_that_may_be_in_use_stays(
 
 
 def test_one_that_has_the_only_copy_of_a_record_stays_and_is_named(left: Left) -> None:
-    theirs = SimpleNamespace(identifier="session", ledger=Ledger(left.clone, STUDY))
+    theirs = SimpleNamespace(**{**vars(left.session), "ledger": Ledger(left.clone, STUDY)})
     finish_trial(theirs, Proposal(title="Two", proposer="llm"))
     left.age(QUIET_SECONDS + 60)
     (said,) = left.sweep()
