@@ -122,7 +122,7 @@ def test_each_of_several_models_is_tried(places: Places) -> None:
 
 def found_by(check: Callable[[], Finding]) -> Finding:
     """What the doctor says of one check, an error of it included."""
-    return doctor._tried("checked", check)
+    return doctor.tried("checked", check)
 
 
 def test_a_clone_of_another_owner_comes_with_gits_own_remedy(
