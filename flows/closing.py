@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from nightlab.redaction import redact
 from nightlab.report.conclusion import (
     certainty_sentences,
     gain_sentence,
@@ -39,7 +40,7 @@ def print_summary(console: Console, summary: "SessionSummary", places: Places) -
         + (
             ".venv/bin/nightlab ui, then http://127.0.0.1:5000"
             if places.tracking_is_local
-            else places.tracking_uri
+            else redact(places.tracking_uri)
         ),
         "",
         *conclusion_lines(study, summary.models),

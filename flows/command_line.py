@@ -15,6 +15,7 @@ from rich.console import Console
 
 from flows.commands import comparison, consolidation, machine, sessions, steering, study
 from flows.commands.common import EXIT_FAILED
+from flows.terminal import redact_terminal
 from nightlab.errors import NightlabError
 from nightlab.machine.encoding import require_utf8
 from nightlab.machine.folders import require_home
@@ -52,6 +53,7 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; turn every known error into one sentence and a status."""
+    redact_terminal()
     try:
         _meet_machine()
         app()

@@ -1,12 +1,13 @@
 """A step of ``prefect deploy``: what a deployment has to know of the clone it is made from."""
 
+import re
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 import git
 
 from nightlab.errors import UsageError
 from nightlab.machine.clock import zone_name
+from nightlab.redaction import redact
 
 
 def describe_clone() -> dict[str, str]:
@@ -41,8 +42,7 @@ def describe_clone() -> dict[str, str]:
 
 
 def without_password(address: str) -> str:
-    """An address as it may be stored and shown."""
-    parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or "@" not in parts.netloc:
-        return address
-    return urlunsplit(parts._replace(netloc=parts.netloc.rsplit("@", 1)[1]))
+    """The address that a worker clones from; the user of ssh stays, since git needs it."""
+    user = re.match(r"ssh://([^:@/]+)[:@]", address)
+    shown = redact(address)
+    return shown.replace("ssh://", f"ssh://{user[1]}@", 1) if user else shown

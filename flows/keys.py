@@ -1,27 +1,76 @@
-"""Keys: from the environment, or from a Prefect Secret block, and never from a parameter."""
+"""Keys: from the environment, or from Prefect Secret blocks, and never from a parameter."""
 
-from typing import cast
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from prefect.blocks.system import Secret
 from prefect.exceptions import PrefectException
+from pydantic import SecretStr
 
 from nightlab.errors import UsageError
+from nightlab.proposers.keys import read_key
+from nightlab.redaction import redact
+from nightlab.settings import VARIABLE_PREFIX, named_keys
 
 
-def read_api_key(block: str | None) -> str | None:
-    """The key in a Prefect Secret block; None leaves the key to litellm's environment variables.
+def read_api_keys(setting: str | Mapping[str, str] | None) -> dict[str, SecretStr]:
+    """What the Prefect Secret blocks hold that ``api_key_secret`` names, by the block's name.
+
+    From here on no key stands in what this process logs.
 
     Raises:
-        UsageError: there is no such block.
+        UsageError: there is no such block, or it holds no key.
     """
-    if block is None:
-        return None
+    _redact_logs()
+    names = named_keys(setting).values()
+    return {name: _read_block(name) for name in names if not name.startswith(VARIABLE_PREFIX)}
+
+
+def _read_block(name: str) -> SecretStr:
     try:
-        secret = cast("Secret[str]", Secret.load(block))
+        held = cast("Secret[Any]", Secret.load(name)).get()
     except (ValueError, PrefectException) as error:
         raise UsageError(
-            f"A Prefect Secret block named {block!r} was asked for and could not be read "
+            f"A Prefect Secret block named {name!r} was asked for and could not be read "
             f"({error}): make it on Prefect's Blocks page, or leave api_key_secret empty and "
             "set the provider's environment variable."
-        ) from error
-    return str(secret.get())
+        ) from None  # It may quote what it could not read.
+    # Prefect reads what is JSON: a key of digits comes as a number.
+    text = str(held) if isinstance(held, str | int) else ""
+    key = read_key(text, f"the Prefect Secret block {name!r}")
+    if key is None:
+        raise UsageError(
+            f"The Prefect Secret block {name!r} must hold a key as text and holds none: set it on "
+            "Prefect's Blocks page."
+        )
+    return key
+
+
+def _redact_logs() -> None:
+    """Have every log record be made without secrets: Prefect stores them and shows them."""
+    make = logging.getLogRecordFactory()
+    if not isinstance(make, _RedactingFactory):
+        logging.setLogRecordFactory(_RedactingFactory(make))
+
+
+class _RedactingFactory:
+    """Makes log records whose text is redacted, that of their exception too."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, *arguments: Any, **named: Any) -> logging.LogRecord:
+        record = self._make(*arguments, **named)
+        try:
+            text = record.getMessage()
+        except (TypeError, ValueError):
+            return record  # A call with the wrong arguments, which logging tells by itself.
+        redacted = redact(text)
+        if redacted != text:
+            record.msg, record.args = redacted, ()
+        if record.exc_info and record.exc_info[0] is not None:
+            # Formatters take this in place of the exception.
+            record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
+        return record

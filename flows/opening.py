@@ -11,7 +11,7 @@ from prefect.client.schemas.objects import FlowRunPolicy
 from prefect.runtime import flow_run
 
 from flows.deployed import require_remote, say_what_stays_here
-from flows.keys import read_api_key
+from flows.keys import read_api_keys
 from flows.open_runs import close_killed_runs, close_runs_below
 from flows.outages import await_prefect, through_outages
 from flows.progress import session_progress
@@ -41,9 +41,9 @@ def working_session(settings: SessionSettings) -> Iterator[Session]:
     identifier = flow_run.get_id() or ""
     with _mistakes_are_final():
         require_remote(settings.study, settings.remote)
-        key = read_api_key(settings.api_key_secret)
+        keys = read_api_keys(settings.api_key_secret)
         with (
-            open_session(settings, Places.find(), identifier=identifier, api_key=key) as session,
+            open_session(settings, Places.find(), identifier=identifier, api_keys=keys) as session,
             session_progress(session),
         ):
             say_what_stays_here(session)

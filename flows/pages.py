@@ -12,6 +12,7 @@ from rich.console import Console
 
 from flows.local_server import configure_prefect, server_command, tied
 from nightlab.errors import MachineryError, UsageError
+from nightlab.redaction import redact
 from nightlab.settings import Places
 from nightlab.tracking.failures import check_store
 
@@ -47,8 +48,8 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
             own = {"PREFECT_UI_API_URL": f"{prefect_address}/api"}
             processes.append(_start(server_command(prefect_port), own))
             _await(f"{prefect_address}/api/health", "Prefect", processes[-1])
-        console.print(f"MLflow:  {mlflow_address}", highlight=False)
-        console.print(f"Prefect: {prefect_address}", highlight=False)
+        console.print(f"MLflow:  {redact(mlflow_address)}", highlight=False)
+        console.print(f"Prefect: {redact(prefect_address)}", highlight=False)
         console.print("Ctrl-C ends both.", style="dim")
         for process in processes:
             process.wait()

@@ -3,11 +3,12 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from pydantic import SecretStr
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,6 +18,7 @@ from nightlab.machine.clock import zone_name
 from nightlab.machine.folders import require_writable
 from nightlab.machine.network import network_problems, proxies_in_use
 from nightlab.records import Escape, Frozen
+from nightlab.redaction import redact
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import detect_device
 from nightlab.sandbox.ladder import GPU_RUNGS
@@ -58,14 +60,16 @@ def examine(
     places: Places,
     model: str | None = None,
     api_base: str | None = None,
+    keys: Mapping[str, SecretStr] | None = None,
     prefect: Callable[[], str] | None = None,
 ) -> list[Finding]:
     """Try git, folders, network, sandbox, device, MLflow, Prefect, the model and the disk.
 
     Args:
         places: of this machine.
-        model: which one to try; None for the environment's.
-        api_base: where it is reached.
+        model: the models to try; None for the environment's.
+        api_base: the address of those that name none.
+        keys: that were named for a provider or an address, by its name.
         prefect: tries Prefect, which only flows know, and says what it found; None for not to.
     """
     checks: list[Check] = [
@@ -78,7 +82,7 @@ def examine(
         ("device", _device),
         ("mlflow", lambda: _mlflow(places)),
         *([("prefect", partial(_prefect, prefect))] if prefect is not None else []),
-        *_model_checks(model, api_base),
+        *_model_checks(model, api_base, keys or {}),
         ("disk", lambda: _disk(places)),
     ]
     return [tried(name, check) for name, check in checks]
@@ -132,11 +136,13 @@ def escape_table(escapes: tuple[Escape, ...]) -> Table:
 def tried(name: str, check: Callable[[], Finding]) -> Finding:
     """What a check finds, or the sentence that it raises as what is bad."""
     try:
-        return check()
+        finding = check()
     except NightlabError as error:
-        return Finding(name=name, outcome=Outcome.BAD, found=str(error))
+        finding = Finding(name=name, outcome=Outcome.BAD, found=str(error))
     except OSError as error:
-        return Finding(name=name, outcome=Outcome.BAD, found=f"the system refused ({error})")
+        finding = Finding(name=name, outcome=Outcome.BAD, found=f"the system refused ({error})")
+    shown = {"found": redact(finding.found), "remedy": redact(finding.remedy)}
+    return finding.model_copy(update=shown)
 
 
 def _git(places: Places) -> Finding:
@@ -240,7 +246,9 @@ def _time_zone() -> Finding:
         return Finding(name="time zone", outcome=Outcome.OPTIONAL, found=str(error))
 
 
-def _model_checks(model: str | None, api_base: str | None) -> list[Check]:
+def _model_checks(
+    model: str | None, api_base: str | None, keys: Mapping[str, SecretStr]
+) -> list[Check]:
     """A check for each model that is named."""
     names = model or os.environ.get("NIGHTLAB_MODEL")
     api_base = api_base or os.environ.get("NIGHTLAB_API_BASE")
@@ -248,9 +256,7 @@ def _model_checks(model: str | None, api_base: str | None) -> list[Check]:
         return [("model", _no_model)]
     from nightlab.proposers import read_models
 
-    return [
-        ("model", partial(_model, name, address)) for name, address in read_models(names, api_base)
-    ]
+    return [("model", partial(_model, each, keys)) for each in read_models(names, api_base)]
 
 
 def _no_model() -> Finding:
@@ -262,11 +268,14 @@ def _no_model() -> Finding:
     )
 
 
-def _model(model: str, api_base: str | None) -> Finding:
+def _model(model: tuple[str, str | None], keys: Mapping[str, SecretStr]) -> Finding:
     from nightlab.proposers import try_model
+    from nightlab.proposers.keys import place_of, settle_variables
 
-    answer = try_model(model, api_base, timeout_seconds=MODEL_SECONDS)
-    return Finding(name="model", outcome=Outcome.GOOD, found=f"{model} answered: {answer}")
+    settle_variables([model], os.environ)
+    key = keys.get(place_of(model))
+    answer = try_model(*model, timeout_seconds=MODEL_SECONDS, api_key=key)
+    return Finding(name="model", outcome=Outcome.GOOD, found=f"{model[0]} answered: {answer}")
 
 
 def _disk(places: Places) -> Finding:

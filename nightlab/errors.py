@@ -29,6 +29,8 @@ another time or on another machine.
 
 from typing import ClassVar
 
+from nightlab.redaction import redact
+
 
 def printable(text: str) -> str:
     """The text with bytes of a name that are not UTF-8 written out: no terminal and no database
@@ -38,12 +40,16 @@ def printable(text: str) -> str:
 
 
 class NightlabError(Exception):
-    """Base of all errors that Nightlab raises; the message is meant for people."""
+    """Base of all errors that Nightlab raises; the message is meant for people.
+
+    It may quote what git, a server or a model said, and it is stored and shown in many places:
+    keys and passwords are taken out of it here, once.
+    """
 
     exit_status: ClassVar[int] = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(printable(message))
+        super().__init__(printable(redact(message)))
 
 
 class UsageError(NightlabError):

@@ -7,9 +7,10 @@ listen. Nothing rests on it: a session without listeners runs the same.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from nightlab.records import CurvePoint, Pair, TrialRecord
+from nightlab.redaction import redact
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,11 @@ _guard = threading.Lock()
 
 
 def publish(event: Event) -> None:
-    """Tell every listener, in the caller's thread."""
+    """Tell every listener, in the caller's thread; keys are taken out of what is said."""
+    if isinstance(event, Notice):
+        event = replace(event, text=redact(event.text))
+    elif isinstance(event, StepBegun):
+        event = replace(event, title=redact(event.title), detail=redact(event.detail))
     with _guard:
         listeners = list(_listeners)
     for listener in listeners:

@@ -7,10 +7,11 @@ parameters, so keys come from the environment or a Prefect Secret block.
 """
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import platformdirs
 from pydantic import (
@@ -29,6 +30,11 @@ from nightlab.records import Frozen
 
 TRAINER_FILE = "trainer/train.py"
 LONGEST_STUDY_NAME = 100
+
+VARIABLE_PREFIX = "env:"
+"""Before a key's name: it is a variable's, not a Secret block's."""
+_KEY_NAME = re.compile(rf"[a-z0-9-]+|{VARIABLE_PREFIX}[A-Za-z_]\w*")
+_KEY_PLACE = re.compile(r"[\w.-]*|https?://\S+")
 
 LONGEST_SECONDS = 1_000_000
 """Eleven days; the system's waiting calls accept no more than twenty-four."""
@@ -54,6 +60,44 @@ def address_problem(text: str) -> str | None:
             "or query: put the key into the provider's environment variable"
         )
     return None
+
+
+def normal_address(address: str) -> str:
+    """An address as it compares: its host in lower case, without a slash at its end."""
+    parts = urlsplit(address)
+    return urlunsplit(parts._replace(netloc=parts.netloc.lower())).rstrip("/")
+
+
+def named_keys(setting: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Read ``api_key_secret``: the name of each key, by the provider or address that it is for.
+
+    A key that names nobody is for the one place that a session's models are at, and stands
+    under the empty text.
+
+    Raises:
+        ValueError: it is not written as it must be; the sentence does not quote it.
+    """
+    if isinstance(setting, Mapping):
+        entries = [(place, source) for place, source in setting.items()]
+    else:
+        parts = [part.strip() for part in (setting or "").split(",")] if setting else []
+        entries = [(place, source) for source, _, place in (part.partition("=") for part in parts)]
+    keys: dict[str, str] = {}
+    for place, source in ((place.strip(), source.strip()) for place, source in entries):
+        whose = normal_address(place) if "://" in place else place
+        if not _KEY_NAME.fullmatch(source) or not _KEY_PLACE.fullmatch(whose) or whose in keys:
+            raise ValueError(
+                "it names where keys are, never a key: write NAME=PROVIDER or NAME=ADDRESS, one "
+                "for each provider, with commas between; NAME is a Prefect Secret block (small "
+                f"letters, digits, dashes), or {VARIABLE_PREFIX} and an environment variable"
+            )
+        keys[whose] = source
+    if "" in keys and len(keys) > 1:
+        raise ValueError(
+            "of several keys each must say whom it is for, as NAME=PROVIDER or NAME=ADDRESS, "
+            "where NAME is a Prefect Secret block or an environment variable"
+        )
+    return keys
 
 
 def recorded_settings(values: Mapping[str, Any]) -> "SessionSettings":
@@ -215,8 +259,12 @@ class Settings(BaseModel):
         description="Base address of the models' endpoint; a model written as NAME@ADDRESS has its "
         "own (default: the environment variable NIGHTLAB_API_BASE, or the provider's address)",
     )
-    api_key_secret: str | None = Field(
-        None, description="Name of a Prefect Secret block that holds the models' key"
+    api_key_secret: str | dict[str, str] | None = Field(
+        None,
+        description="Where models' keys are, and whom each is for: NAME=PROVIDER or NAME=ADDRESS, "
+        "several separated by commas; NAME is a Prefect Secret block, or env:VARIABLE for a "
+        "variable of the environment; NAME alone where all models are at one place (default: each "
+        "provider's own variable, for the provider's own address)",
     )
     model_timeout_seconds: float = Field(
         600,
@@ -308,6 +356,13 @@ class Settings(BaseModel):
         problem = address_problem(value or "")
         if problem is not None:
             raise ValueError(problem)
+        return value
+
+    @field_validator("api_key_secret")
+    @classmethod
+    def _keys_are_named(cls, value: str | dict[str, str] | None) -> str | dict[str, str] | None:
+        for place in named_keys(value):
+            cls._address_holds_no_secret(place)
         return value
 
     @property

@@ -171,3 +171,9 @@ def prefect_server(command: list[str], environment: dict[str, str], address: str
     finally:
         server.terminate()
         server.wait(timeout=30)
+
+
+@pytest.fixture(autouse=True)
+def _keys_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test has the process learn is no secret of the next one's."""
+    monkeypatch.setattr("nightlab.redaction._learned", set())

@@ -12,7 +12,7 @@ from tests.conftest import ROOT
 ROOMS = (
     *("doctor", "study", "report", "tracking", "proposers", "ledger", "evaluation", "training"),
     *("judging", "sandbox", "source", "corpus", "settings", "presets", "machine", "events"),
-    *("records", "redaction", "errors"),
+    *("records", "errors", "redaction"),
 )
 """Each imports only from those after it."""
 

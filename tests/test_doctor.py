@@ -5,6 +5,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from pydantic import SecretStr
 from rich.console import Console
 
 from nightlab import doctor
@@ -108,6 +109,41 @@ def test_what_got_through_stands_out() -> None:
     lines = [" ".join(line.split()) for line in printed([finding]).splitlines()]
     assert "see a file outside got through 7 bytes" in lines
     assert "signal the engine held No such process" in lines
+
+
+def test_addresses_are_shown_without_their_passwords(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("_device", "_sandbox", "_git"):
+        monkeypatch.setattr(doctor, name, lambda *_: Finding(name="x", outcome="good", found="x"))
+    monkeypatch.setenv("PREFECT_API_URL", "http://me:p/w@127.0.0.1:9/api")
+    uri = "http://me:pw@127.0.0.1:9?password=hush"
+    found = examine(places.model_copy(update={"tracking_uri": uri}))
+    said = printed(found) + "".join(each.model_dump_json() for each in found)
+    assert "http://127.0.0.1:9" in said
+    for secret in ("me:", "pw", "p/w", "hush"):
+        assert secret not in said
+
+
+@pytest.mark.usefixtures("only_the_sandbox")
+def test_a_model_is_tried_with_the_key_that_is_named_for_it(places: Places) -> None:
+    with ScriptedEndpoint(["ready"]) as one, ScriptedEndpoint(["ready"]) as two:
+        names = f"openai/one@{one.api_base},openai/two@{two.api_base}"
+        keys = {one.api_base: SecretStr("sk-0123456789")}
+        examine(places, model=names, keys=keys)
+        assert one.requests[0].headers["authorization"] == "Bearer sk-0123456789"
+        assert "0123456789" not in two.requests[0].headers["authorization"]
+
+
+@pytest.mark.usefixtures("only_the_sandbox")
+def test_a_variable_that_holds_no_key_is_said(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "\u201csk-0123456789\u201d")
+    (found,) = (each for each in examine(places, model="openai/x") if each.name == "model")
+    assert found.outcome is Outcome.BAD
+    assert "the variable OPENAI_API_KEY" in found.found
+    assert "0123456789" not in found.found
 
 
 @pytest.mark.usefixtures("only_the_sandbox")

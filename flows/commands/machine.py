@@ -1,12 +1,15 @@
 """Commands about this machine: its pages, its health."""
 
+import os
 import signal
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from pydantic import SecretStr
 from rich.console import Console
 
-from flows.commands.common import EXIT_FAILED, AsJson, print_json
+from flows.commands.common import EXIT_FAILED, AsJson, print_json, validated_settings
 from nightlab.settings import Places
 
 if TYPE_CHECKING:
@@ -27,6 +30,9 @@ def doctor(
     as_json: AsJson = False,
     model: Annotated[str | None, typer.Option(help="Model to try")] = None,
     api_base: Annotated[str | None, typer.Option(help="Address of the model's endpoint")] = None,
+    api_key_secret: Annotated[
+        str | None, typer.Option(help="Where the model's key is, as for nightlab research")
+    ] = None,
     fleet: Annotated[
         bool,
         typer.Option(
@@ -38,14 +44,18 @@ def doctor(
     from flows.local_server import prefect_state
     from nightlab.doctor import examine, healthy, print_findings
 
-    console = Console()
-    places = Places.find()
+    console, places = Console(), Places.find()
+    keys = {} if fleet else _named_keys(model, api_base, api_key_secret)
     with console.status("Trying everything …"):
         if fleet:
             findings = _examine_fleet(places)
         else:
             findings = examine(
-                places, model=model, api_base=api_base, prefect=lambda: prefect_state(places.cache)
+                places,
+                model=model,
+                api_base=api_base,
+                keys=keys,
+                prefect=lambda: prefect_state(places.cache),
             )
     if as_json:
         print_json([finding.model_dump(mode="json") for finding in findings])
@@ -62,6 +72,21 @@ def _examine_fleet(places: Places) -> "list[Finding]":
     from flows.fleet import examine_fleet
 
     return examine_fleet(places)
+
+
+def _named_keys(
+    model: str | None, api_base: str | None, api_key_secret: str | None
+) -> Mapping[str, SecretStr]:
+    """The keys that were named, by the provider or address that each is for."""
+    setting = validated_settings({"api_key_secret": api_key_secret}).api_key_secret
+    if not model or not setting:
+        return {}
+    from flows.keys import read_api_keys
+    from nightlab.proposers import read_models
+    from nightlab.proposers.keys import keys_of_models
+
+    models = read_models(model, api_base)
+    return keys_of_models(models, setting, read_api_keys(setting), os.environ)
 
 
 def local_model(

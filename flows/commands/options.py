@@ -17,9 +17,8 @@ from nightlab.settings import SessionSettings
 REQUIRED = frozenset({"study"})
 """A default is for Prefect's form; at a terminal nobody should continue a study by accident."""
 
-NOT_OFFERED = frozenset({"api_key_secret", "program"})
-"""For deployments only: at a terminal a key is in the provider's environment variable, and the
-brief is the clone's own program.md."""
+NOT_OFFERED = frozenset({"program"})
+"""For deployments only: at a terminal the brief is the clone's own program.md."""
 
 
 def with_session_options(command: Callable[[dict[str, Any]], None]) -> Callable[..., None]:

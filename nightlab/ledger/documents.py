@@ -28,6 +28,7 @@ from nightlab.records import (
     Replicate,
     TrialRecord,
 )
+from nightlab.redaction import redact, redacted
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -47,9 +48,10 @@ def to_json(model: BaseModel) -> bytes:
     """Return a model as indented JSON, for git.
 
     What JSON cannot hold is made what it means: a number that is not finite is missing,
-    and half of a surrogate pair (models do answer with some) is a question mark.
+    and half of a surrogate pair (models do answer with some) is a question mark. Keys are taken
+    out: what stands in git is pushed and shown.
     """
-    cleaned = _finite(model.model_dump(mode="json"))
+    cleaned = _finite(redacted(model.model_dump(mode="json")))
     text = json.dumps(cleaned, indent=2, ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace") + b"\n"
 
@@ -129,10 +131,10 @@ def evidence_files(evidence: Evidence) -> dict[str, bytes]:
     exchanges = evidence.proposal.exchanges
     files["proposal.json"] = to_json(evidence.proposal.model_copy(update={"exchanges": ()}))
     for number, exchange in enumerate(exchanges, start=1):
-        files[f"prompt-{number}.md"] = exchange.prompt.encode("utf-8", "replace")
-        files[f"answer-{number}.md"] = exchange.answer.encode("utf-8", "replace")
+        files[f"prompt-{number}.md"] = _text(exchange.prompt)
+        files[f"answer-{number}.md"] = _text(exchange.answer)
     if evidence.program:
-        files["program.md"] = evidence.program.encode("utf-8", "replace")
+        files["program.md"] = _text(evidence.program)
     names = _add_replicates(files, "replicate", evidence.replicates)
     incumbents = _add_replicates(files, "incumbent", evidence.incumbent_replicates)
     manifest = _Manifest(
@@ -140,6 +142,10 @@ def evidence_files(evidence: Evidence) -> dict[str, bytes]:
     )
     files["manifest.json"] = to_json(manifest)
     return files
+
+
+def _text(text: str) -> bytes:
+    return redact(text).encode("utf-8", "replace")
 
 
 def _add_replicates(
@@ -154,7 +160,7 @@ def _add_replicates(
         training = replicate.training
         without_log = training.model_copy(update={"log": ""})
         files[f"{name}.json"] = to_json(replicate.model_copy(update={"training": without_log}))
-        files[f"{name}.log"] = training.log.encode("utf-8", "replace")
+        files[f"{name}.log"] = _text(training.log)
     return tuple(names)
 
 

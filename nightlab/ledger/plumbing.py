@@ -18,6 +18,7 @@ from pathlib import Path
 import git
 
 from nightlab.errors import LedgerError
+from nightlab.redaction import redact
 
 FALLBACK_NAME = "Nightlab"
 FALLBACK_EMAIL = "nightlab@localhost"
@@ -254,7 +255,7 @@ class Plumbing:
     def write_commit(self, tree: str, parents: Sequence[str], message: str) -> str:
         """Store a commit in the user's name, never signed, and return its object."""
         arguments = [argument for parent in parents for argument in ("-p", parent)]
-        text = message.replace("\0", "").encode("utf-8", "replace")
+        text = redact(message).replace("\0", "").encode("utf-8", "replace")
         return self.line(
             "commit-tree",
             "--no-gpg-sign",

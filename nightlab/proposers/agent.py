@@ -198,7 +198,7 @@ class Agent:
         except ValueError as problem:
             error = f"The command left a file that cannot be taken: {problem}"
             return replace(done, error=error, is_final=True)
-        if any(key in source and key not in incumbent for key in self.redact.secrets):
+        if self.redact.found_in(source) - self.redact.found_in(incumbent):
             error = f"The command wrote a key of its environment into {TRAINER_FILE}."
             return replace(done, error=error, is_final=True)
         nothing, broken = _unchanged(source, incumbent), check_source(source)

@@ -1,8 +1,10 @@
 """Which proposer a session has, and why."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
+
+from pydantic import SecretStr
 
 from nightlab.errors import UsageError
 from nightlab.proposers.brief import Proposer
@@ -10,6 +12,7 @@ from nightlab.proposers.command import CommandProposer
 from nightlab.proposers.command_check import command_problem
 from nightlab.proposers.endpoint import Endpoint
 from nightlab.proposers.hybrid import HybridProposer
+from nightlab.proposers.keys import keys_of_models, place_of, settle_variables
 from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.proposers.llm import LlmProposer
 from nightlab.proposers.models import ModelPool, read_models
@@ -38,7 +41,7 @@ class ChosenProposer:
 
 def choose_proposer(
     settings: SessionSettings,
-    api_key: str | None = None,
+    api_keys: Mapping[str, SecretStr] | None = None,
     environment: Mapping[str, str] | None = None,
     spending: Spending | None = None,
 ) -> ChosenProposer:
@@ -46,15 +49,16 @@ def choose_proposer(
 
     Args:
         settings: of the session; its models and address go before the environment's.
-        api_key: the models' key; None leaves it to the provider's environment variable.
-        environment: where ``NIGHTLAB_MODEL`` and ``NIGHTLAB_API_BASE`` are looked up;
-            None for this process's.
+        api_keys: what the Prefect Secret blocks hold that the settings name; None where they
+            are not read yet, and only the settings are checked.
+        environment: where ``NIGHTLAB_MODEL``, ``NIGHTLAB_API_BASE`` and keys are looked up;
+            None for this process's, where providers' keys are brought to what is to be sent.
         spending: what models may cost; None counts from nothing.
 
     Raises:
         UsageError: what the proposer needs is not configured, or not here.
     """
-    variables = os.environ if environment is None else environment
+    variables = os.environ if environment is None else dict(environment)
     spending = spending or Spending(settings)
     _check_command(settings, variables)
     asked = "" if settings.proposer == "auto" else ", as asked"
@@ -69,7 +73,7 @@ def choose_proposer(
         seconds = settings.command_timeout_seconds
         editor, source = CommandProposer(settings.command, seconds, spending=spending), ""
     else:
-        editor = _models(settings, variables, api_key, spending)
+        editor = _models(settings, variables, api_keys or {}, spending)
         source = "--model" if settings.model else MODEL_VARIABLE
         source = f", which {source} names"
     if settings.proposer == "hybrid":
@@ -123,8 +127,8 @@ def _check_caps(settings: SessionSettings) -> None:
 
 def _models(
     settings: SessionSettings,
-    variables: Mapping[str, str],
-    api_key: str | None,
+    variables: MutableMapping[str, str],
+    api_keys: Mapping[str, SecretStr],
     spending: Spending,
 ) -> LlmProposer:
     names = settings.model or variables.get(MODEL_VARIABLE)
@@ -135,18 +139,21 @@ def _models(
             f"--model PROVIDER/NAME or {MODEL_VARIABLE}{agent}, or take --proposer knobs."
         )
     address = settings.api_base or variables.get(API_BASE_VARIABLE) or None
-    for place in (address, *(place for _, place in read_models(names, address))):
+    models = read_models(names, address)
+    for place in (address, *(place for _, place in models)):
         problem = address_problem(place or "")
         if problem is not None:  # Of the environment: settings are checked where they are read.
             raise UsageError(f"In {API_BASE_VARIABLE} or {MODEL_VARIABLE}, {problem}.")
+    settle_variables(models, variables)
+    keys = keys_of_models(models, settings.api_key_secret, api_keys, variables)
     endpoints = tuple(
         Endpoint(
             model=name,
             api_base=place,
-            api_key=api_key,
+            api_key=keys.get(place_of((name, place))),
             timeout_seconds=settings.model_timeout_seconds,
             reasoning_effort=settings.reasoning_effort,
         )
-        for name, place in read_models(names, address)
+        for name, place in models
     )
     return LlmProposer(ModelPool(endpoints, spending))

@@ -15,6 +15,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from pydantic import SecretStr
+
 from nightlab import events
 from nightlab.errors import ModelError, ModelRefused
 from nightlab.proposers.endpoint_errors import (
@@ -24,6 +26,7 @@ from nightlab.proposers.endpoint_errors import (
     unreadable_part,
     was_sent,
 )
+from nightlab.proposers.keys import key_variables
 from nightlab.proposers.providers import (
     LONGEST_ANSWER_TOKENS,
     cost_of,
@@ -38,11 +41,12 @@ from nightlab.proposers.providers import (
 from nightlab.proposers.spending import Price
 from nightlab.proposers.terms import ANSWER_LIMITS, Terms
 from nightlab.redaction import Redaction
+from nightlab.settings import VARIABLE_PREFIX
 
 Result = TypeVar("Result")
 
 PLACEHOLDER_KEY = "no-key-needed"
-"""Sent to an endpoint of one's own where no key is set: clients insist on some key."""
+"""Sent to an address that no key is named for: clients insist on one, or take the provider's."""
 GRACE_SECONDS = 5.0
 """How long the wire has to close an overdue connection and litellm to say so; what does not go over
 the wire is left alone after it."""
@@ -75,12 +79,13 @@ class Endpoint:
     """A model, where it is reached, and how long an answer may take.
 
     ``api_key`` None leaves the key to litellm, which reads the provider's own variable
-    from the environment.
+    from the environment, where the endpoint is the provider's own. An ``api_base`` gets no
+    key that was not given for it.
     """
 
     model: str
     api_base: str | None = None
-    api_key: str | None = field(default=None, repr=False)
+    api_key: SecretStr | None = field(default=None, repr=False)
     timeout_seconds: float = 600.0
     """For a whole answer."""
     idle_seconds: float = IDLE_SECONDS
@@ -93,7 +98,8 @@ class Endpoint:
     @property
     def redaction(self) -> Redaction:
         """Takes this endpoint's key, and the environment's, out of texts."""
-        return Redaction.of(self.api_key, os.environ)
+        key = self.api_key
+        return Redaction.of(key.get_secret_value() if key is not None else None, os.environ)
 
     @property
     def where(self) -> str:
@@ -158,7 +164,9 @@ class Endpoint:
                 error, TimeoutError | openai.APITimeoutError
             )
             if call.said is not None:
-                raise as_model_error(call.said, self.model, self.where, self.redaction) from None
+                raise as_model_error(
+                    call.said, self.model, self.where, self.redaction, self._no_key()
+                ) from None
             if is_late:
                 raise self._late(call.overdue) from None
             raise self._explain(error, call.broken) from None
@@ -215,9 +223,20 @@ class Endpoint:
         return extras
 
     def _key(self) -> str | None:
-        if self.api_key is None and self.api_base and missing_keys(self.model):
-            return PLACEHOLDER_KEY
-        return self.api_key
+        if self.api_key is not None:
+            return self.api_key.get_secret_value()
+        return PLACEHOLDER_KEY if self.api_base else None
+
+    def _no_key(self) -> str:
+        """How a key comes here, as a clause, where none was sent."""
+        if self.api_key is not None or not self.api_base:
+            return ""
+        names = key_variables(self.model, os.environ) or ["VARIABLE"]
+        return (
+            "no key was sent, since none is named for this address; name one with "
+            f"--api-key-secret {VARIABLE_PREFIX}{names[0]}={self.api_base}, or a Prefect Secret "
+            "block in its place."
+        )
 
     def _explain(self, error: Exception, broken: str | None) -> ModelError:
         """Turn an exception of litellm, where no server spoke, into one of ours.

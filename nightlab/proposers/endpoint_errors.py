@@ -5,14 +5,14 @@ import re
 from nightlab.errors import ModelError, ModelRefused
 from nightlab.proposers.meanings import is_filtered, is_out_of_money, is_overflow, is_rate_limit
 from nightlab.proposers.resets import seconds_until_reset
-from nightlab.proposers.said import Said
+from nightlab.proposers.said import REDIRECTS, Said
 from nightlab.proposers.texts import one_line
 from nightlab.records import utc_now
 from nightlab.redaction import Redaction
 
 SHOWN_CHARACTERS = 300
 # For good: another try with the same settings meets the same refusal.
-REFUSALS = frozenset({400, 401, 403, 404, 405, 413, 422})
+REFUSALS = frozenset({*REDIRECTS, 400, 401, 403, 404, 405, 413, 422})
 _CLASS_NAMES = re.compile(
     r"^(?:(?:litellm\.)?\w+(?:Error|Timeout|Exception)\s*(?::|-)\s*)+(?:LiteLLM:\s*)?"
 )
@@ -71,7 +71,9 @@ def said_by(error: Exception, redaction: Redaction) -> str:
     return one_line(redaction(text), SHOWN_CHARACTERS).rstrip(".")
 
 
-def as_model_error(said: Said, model: str, where: str, redaction: Redaction) -> ModelError:
+def as_model_error(
+    said: Said, model: str, where: str, redaction: Redaction, no_key: str = ""
+) -> ModelError:
     """What a server's error means for the session, with a sentence for people.
 
     Args:
@@ -79,6 +81,7 @@ def as_model_error(said: Said, model: str, where: str, redaction: Redaction) -> 
         model: who was asked.
         where: its name in sentences.
         redaction: takes keys out of the server's words.
+        no_key: how to name a key for it, as a clause, where none was sent.
     """
     words = one_line(redaction(said.text), SHOWN_CHARACTERS).rstrip(".") or "without a word"
     found = (
@@ -104,7 +107,7 @@ def as_model_error(said: Said, model: str, where: str, redaction: Redaction) -> 
     if said.status in REFUSALS and not is_temporary:
         return ModelRefused(
             f"The {where} must accept the request and refused it for good ({found}): "
-            f"{_remedy(said)}",
+            f"{_remedy(said, no_key)}",
             cause=cause,
         )
     later = "" if wait is None else f", in no less than {wait:g} seconds, as it asks"
@@ -118,10 +121,15 @@ def as_model_error(said: Said, model: str, where: str, redaction: Redaction) -> 
     )
 
 
-def _remedy(said: Said) -> str:
+def _remedy(said: Said, no_key: str) -> str:
     """What mends a refusal, as a clause."""
-    if said.status in (401, 403):
+    if said.status in REDIRECTS:
         return (
+            "it sends requests on to another address, and a key goes nowhere but where it was "
+            "named for: give the final address with --api-base."
+        )
+    if said.status in (401, 403):
+        return no_key or (
             "set the right key in the provider's environment variable, or in the Prefect Secret "
             "block that api_key_secret names."
         )

@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from pydantic import SecretStr
+
 from nightlab import events
 from nightlab.errors import ModelError
 from nightlab.proposers.answer import Draft, edits_of, read_answer
@@ -236,12 +238,19 @@ def _used_answer(proposal: Proposal) -> str | None:
     return answers[-1] if answers else None
 
 
-def try_model(model: str, api_base: str | None = None, timeout_seconds: float = 30.0) -> str:
+def try_model(
+    model: str,
+    api_base: str | None = None,
+    timeout_seconds: float = 30.0,
+    api_key: SecretStr | None = None,
+) -> str:
     """Ask a model for a word, to see that it answers; return the beginning of its answer.
 
     Raises:
         ModelError: it does not; the sentence says what to do.
     """
-    endpoint = Endpoint(model=model, api_base=api_base, timeout_seconds=timeout_seconds)
+    endpoint = Endpoint(
+        model=model, api_base=api_base, api_key=api_key, timeout_seconds=timeout_seconds
+    )
     reply = endpoint.ask([{"role": "user", "content": "Answer with the one word: ready"}])
     return one_line(reply.text, 40) or f"nothing (finish reason {reply.finish_reason})"

@@ -39,9 +39,7 @@ def import_litellm() -> Any:
 
         # The one for the providers that it asks with OpenAI's client, the other for the rest.
         litellm.sync_transport = Wire()
-        litellm.client_session = httpx.Client(
-            transport=litellm.sync_transport, follow_redirects=True, timeout=None
-        )
+        litellm.client_session = httpx.Client(transport=litellm.sync_transport, timeout=None)
     return litellm
 
 

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 OK = 200
-FIRST_ERROR_STATUS = 400
+REDIRECTS = (301, 302, 303, 307, 308)
+"""No completion, and not followed: of the headers that hold keys, clients leave one out."""
+FIRST_ERROR_STATUS = 300
 SILENT_STATUS = 500
 """Of an error inside a 200 that does not say what kind it is: another try may help."""
 # By words of its code or type, the first that fits. Codes differ from server to server, but the

@@ -24,9 +24,13 @@ from nightlab.proposers.said import FIRST_ERROR_STATUS, Said, error_in, said_in,
 from nightlab.proposers.terms import ANSWER_LIMITS, Terms
 
 CHAT_PATH = "/chat/completions"
-# Of the answer as it came; what litellm is handed is in another form.
+# Of the answer as it came; what litellm is handed is in another form, and nothing is to follow
+# where it led.
 _FORM_HEADERS = frozenset(
-    {"content-length", "content-encoding", "transfer-encoding", "content-type", "connection"}
+    {
+        *("content-length", "content-encoding", "transfer-encoding", "content-type"),
+        *("connection", "location"),
+    }
 )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nightlab import events
 from nightlab.ledger.confirmations import ConfirmationRecord
+from nightlab.redaction import redact
 from nightlab.report.page import render_page
 from nightlab.report.picture import draw_png
 from nightlab.report.study import StudyRecords, read_study
@@ -60,7 +61,7 @@ def put_page(path: Path, page: str) -> None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}.new")
-    fresh.write_text(page, encoding="utf-8", errors="replace")
+    fresh.write_text(redact(page), encoding="utf-8", errors="replace")
     os.replace(fresh, path)
 
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pydantic import SecretStr
+
 from nightlab import __version__
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
 from nightlab.errors import UsageError
@@ -175,7 +177,11 @@ def as_current(session: Session) -> Iterator[None]:
 
 @contextmanager
 def open_session(
-    settings: SessionSettings, places: Places, *, identifier: str, api_key: str | None = None
+    settings: SessionSettings,
+    places: Places,
+    *,
+    identifier: str,
+    api_keys: Mapping[str, SecretStr] | None = None,
 ) -> Iterator[Session]:
     """Check, take hold of the study, and give what its steps share.
 
@@ -200,7 +206,7 @@ def open_session(
         say_kept_seed(given, settings)
         spending = Spending(settings)
         spending.count_earlier(earlier_costs(records, marks, identifier))
-        chosen = choose_proposer(settings, api_key=api_key, spending=spending)
+        chosen = choose_proposer(settings, api_keys=api_keys, spending=spending)
         device = detect_device(settings.device)
         check_fit(settings, places.cache, device, root=places.root)
         check_device(device, find_baseline(records))

@@ -7,6 +7,7 @@ from nightlab.judging.case import pairs_of
 from nightlab.judging.scores import scores_of
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Replicate
+from nightlab.redaction import redact
 from nightlab.tracking.content import (
     FINISHED,
     KIND_TAG,
@@ -51,10 +52,10 @@ def describe_confirmation(record: ConfirmationRecord) -> RunContent:
             STUDY_TAG: record.study,
             NUMBER_TAG: str(record.number),
             NAME_TAG: f"confirmation of trial {record.incumbent_trial}",
-            NOTE_TAG: record.sentence,
+            NOTE_TAG: redact(record.sentence),
             "mlflow.user": "nightlab",
         },
-        texts={"confirmation.json": record.model_dump_json(indent=2)},
+        texts={"confirmation.json": redact(record.model_dump_json(indent=2))},
     )
 
 

@@ -4,10 +4,11 @@ import logging
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from nightlab.errors import NightlabError, TrackingError
 from nightlab.machine.network import prepare_network
+from nightlab.redaction import redact
 from nightlab.tracking.content import NOTE_TAG, STUDY_TAG
 
 if TYPE_CHECKING:
@@ -114,20 +115,14 @@ def study_experiment(client: "MlflowClient", tracking_uri: str, mlruns: Path, st
 
 def shown_address(tracking_uri: str) -> str:
     """The address without a name and password that it may carry."""
-    try:
-        parts = urlsplit(tracking_uri)
-    except ValueError:
-        return "(no address)"  # and nobody knows where in it a password begins
-    if "@" not in parts.netloc:
-        return tracking_uri
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return redact(tracking_uri)
 
 
 def cause(error: BaseException) -> str:
     """The gist of an error in one short line; our own sentences stay whole."""
     if isinstance(error, NightlabError):
         return str(error)
-    lines = str(error).strip().splitlines()
+    lines = redact(str(error)).strip().splitlines()  # before a cut leaves half of a key
     line = lines[0] if lines else ""
     if len(line) > LONGEST_CAUSE:
         line = f"{line[:LONGEST_CAUSE]}…"

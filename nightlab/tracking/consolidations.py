@@ -2,6 +2,7 @@
 
 from nightlab.judging.consolidating import Outcome
 from nightlab.ledger.consolidations import ConsolidationRecord
+from nightlab.redaction import redact
 from nightlab.tracking.content import (
     FINISHED,
     KIND_TAG,
@@ -50,8 +51,8 @@ def describe_consolidation(record: ConsolidationRecord) -> RunContent:
             STUDY_TAG: record.study,
             CONSOLIDATION_TAG: str(record.number),
             NAME_TAG: f"consolidation of trial {record.incumbent_trial}",
-            NOTE_TAG: "\n".join(said)[:LONGEST_TAG],
+            NOTE_TAG: redact("\n".join(said))[:LONGEST_TAG],
             "mlflow.user": "nightlab",
         },
-        texts={"consolidation.json": record.model_dump_json(indent=2)},
+        texts={"consolidation.json": redact(record.model_dump_json(indent=2))},
     )

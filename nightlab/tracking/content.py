@@ -23,6 +23,7 @@ from nightlab.records import (
     TrialRecord,
     Verdict,
 )
+from nightlab.redaction import redact, redacted
 from nightlab.tracking.curves import LARGEST_STEP, Measured, curve_rows, present
 from nightlab.tracking.metrics import replicate_values, trial_metrics
 
@@ -189,7 +190,7 @@ def trial_params(facts: TrialFacts) -> dict[str, str]:
         "host": facts.host,
     }
     values = {**facts.knobs, **measured_with}
-    return {key: str(value) for key, value in values.items() if value not in (None, "")}
+    return {key: _storable(str(value)) for key, value in values.items() if value not in (None, "")}
 
 
 def milliseconds(moment: datetime) -> int:
@@ -298,7 +299,7 @@ def _texts(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> d
 
 
 def _json(record: TrialRecord) -> str:
-    values = record.model_dump(mode="json")
+    values = redacted(record.model_dump(mode="json"))
     return _storable(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -307,7 +308,9 @@ def _one_line(text: str) -> str:
 
 
 def _storable(text: str) -> str:
-    # Models and candidates do send halves of surrogate pairs and NULs: no database takes them.
-    return (
-        text.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
-    )
+    """The text as a database takes it, and without keys.
+
+    Models and candidates do send halves of surrogate pairs and NULs.
+    """
+    whole = redact(text).encode("utf-8", "replace").decode("utf-8")
+    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")

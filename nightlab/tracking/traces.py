@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from nightlab.proposers.providers import import_litellm
-from nightlab.redaction import Redaction
+from nightlab.redaction import Redaction, redacted
 from nightlab.tracking.connection import import_mlflow
 from nightlab.tracking.content import STUDY_TAG, TRIAL_TAG
 
@@ -93,17 +93,6 @@ def _trace_litellm() -> None:
     litellm.failure_callback = [*litellm.failure_callback, logger]
     # Finds a logger of MLflow's in its place, and has litellm call it before the call returns.
     integration.autolog(silent=True)
-
-
-def redacted(value: Any, redaction: Redaction) -> Any:
-    """Return a copy of plain data with the secrets taken out of every text."""
-    if isinstance(value, str):
-        return redaction(value)
-    if isinstance(value, dict):
-        return {key: redacted(item, redaction) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [redacted(item, redaction) for item in value]
-    return value
 
 
 def _redaction(call: dict[str, Any]) -> Redaction:

@@ -22,14 +22,25 @@ SHORT = {"budget_seconds": 6, "startup_free_seconds": 60}
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("https://me:secret@example.org/lab.git", "https://example.org/lab.git"),
+        ("https://me:se/cr@et@example.org/lab.git", "https://example.org/lab.git"),
+        ("ssh://git:secret@example.org:22/lab.git", "ssh://git@example.org:22/lab.git"),
+        ("ssh://git@example.org/lab.git", "ssh://git@example.org/lab.git"),
+        ("ssh://example.org/lab.git", "ssh://example.org/lab.git"),
+        ("git@example.org:me/lab.git", "git@example.org:me/lab.git"),
+    ],
+)
 def test_a_password_in_the_remotes_address_does_not_reach_the_deployment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, shown: str
 ) -> None:
     git(tmp_path, "init", "-q", "-b", "main")
-    git(tmp_path, "remote", "add", "origin", "https://me:secret@example.org/lab.git")
+    git(tmp_path, "remote", "add", "origin", address)
     monkeypatch.chdir(tmp_path)
     described = describe_clone()
-    assert described["repository"] == "https://example.org/lab.git"
+    assert described["repository"] == shown
     assert described["branch"] == "main"
     assert described["timezone"]
 

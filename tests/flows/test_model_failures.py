@@ -178,6 +178,7 @@ def test_every_failure_of_an_endpoint_has_its_outcome_and_the_session_goes_on(
             *("--study", "night", "--trials", str(len(expected)), "--no-prefetch"),
             *("--budget-tokens", "8192", "--preflight-seconds", "0", "--confirm-replicates", "0"),
             *("--model", "openai/scripted", "--api-base", endpoint.api_base),
+            *("--api-key-secret", "env:OPENAI_API_KEY"),
             *("--model-timeout-seconds", "4", "--max-cost-usd", "100"),
             extra={**prefect_api, "OPENAI_API_KEY": KEY},
             timeout_seconds=1200,

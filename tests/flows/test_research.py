@@ -246,6 +246,7 @@ def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
                 "openai/gpt-4o-mini",
                 "--api-base",
                 endpoint.api_base,
+                *("--api-key-secret", "env:OPENAI_API_KEY"),
                 "--model-timeout-seconds",
                 "5",
                 extra={**prefect_api, "OPENAI_API_KEY": canary},

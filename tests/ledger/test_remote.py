@@ -268,6 +268,20 @@ def test_a_remote_that_is_gone_is_an_error(remote, ledger, remote_address, make)
             action()
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["http://me:s3cr/et@127.0.0.1:9/x.git", "ssh://me:s3cr-et@127.0.0.1:9/x", "foo://me:s3cr@h/x"],
+)
+def test_a_password_in_a_remotes_address_is_not_said(root, git, ledger, address):
+    git(root, "remote", "add", "away", address)
+    remote = Remote(root, "away", "first-light", timeout_seconds=20)
+    ledger.create()
+    for exchange in (remote.fetch, remote.push):
+        with pytest.raises(RemoteError) as caught:
+            exchange()
+        assert "s3cr" not in str(caught.value)
+
+
 def test_a_remote_that_hangs_is_given_up(root, git, ledger):
     server = socket.create_server(("127.0.0.1", 0))  # takes connections and says nothing
     git(root, "remote", "add", "slow", f"http://127.0.0.1:{server.getsockname()[1]}/x.git")

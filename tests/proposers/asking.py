@@ -1,5 +1,7 @@
 """Proposers that ask a scripted endpoint."""
 
+from pydantic import SecretStr
+
 from nightlab.proposers import LlmProposer, Spending
 from nightlab.proposers.endpoint import Endpoint
 from nightlab.proposers.models import ModelPool
@@ -20,7 +22,10 @@ def asks(
 ) -> LlmProposer:
     """A proposer with one model."""
     endpoint = Endpoint(
-        model=model, api_base=api_base, api_key=api_key, timeout_seconds=timeout_seconds
+        model=model,
+        api_base=api_base,
+        api_key=SecretStr(api_key) if api_key is not None else None,
+        timeout_seconds=timeout_seconds,
     )
     return LlmProposer(ModelPool((endpoint,), Spending(SessionSettings(**caps))))
 

@@ -217,6 +217,10 @@ def test_a_cap_on_calls_counts_runs() -> None:
         ("head -c 400000 /dev/zero > trainer/train.py", "more than the 262144 bytes"),
         ("printf '\\377\\376' >> trainer/train.py", "not UTF-8"),
         ('echo "# $AGENT_API_KEY" >> trainer/train.py', "wrote a key of its environment"),
+        (
+            'printf "# %s" "$AGENT_API_KEY" | base64 -w0 | sed "s/^/# /" >> trainer/train.py',
+            "wrote a key of its environment",
+        ),
         ("echo 'def broken(' >> trainer/train.py", "would not parse"),
         (
             'awk \'BEGIN {printf "X = 1"; while (i++ < 3000) printf "+1"; print ""}\' '
@@ -313,6 +317,11 @@ def test_keys_of_the_environment_do_not_come_back() -> None:
     with pytest.raises(NoModelAnswers) as caught:
         propose("env; exit 1")
     assert CANARY not in str(caught.value)
+    for after in (285, 290, 295):  # Of 300 characters: a cut leaves no half of a key.
+        with pytest.raises(EndpointError) as caught:
+            propose(f'printf "%s" "$AGENT_API_KEY"; printf ".%.0s" $(seq {after}); exit 1')
+        assert "..." in str(caught.value)
+        assert CANARY[-4:] not in str(caught.value)
 
 
 def test_an_edit_near_a_tried_one_is_noted() -> None:

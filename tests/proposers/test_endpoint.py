@@ -1,14 +1,21 @@
 """Every way in which an endpoint can fail or refuse, and that no key gets out."""
 
 import json
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from nightlab.errors import ModelError, ModelRefused
 from nightlab.proposers import EndpointError, try_model
+from nightlab.proposers.endpoint import Endpoint
 from nightlab.records import utc_now
 from tests.proposers.asking import GOOD, asks, propose
 from tests.proposers.trainer_sample import sample_brief
@@ -70,8 +77,8 @@ def test_failures_that_another_try_may_mend_are_model_errors(
     ("answer", "words"),
     [
         (Failure(400, "unknown field"), "unknown field"),
-        (Failure(401, "bad key"), "set the right key"),
-        (Failure(403), "set the right key"),
+        (Failure(401, "bad key"), "no key was sent"),
+        (Failure(403), "no key was sent"),
         (Failure(404, "The model `scripted` does not exist"), "check the names in --model"),
     ],
 )
@@ -152,11 +159,47 @@ def test_keys_stay_out_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.__cause__ is None
 
 
-def test_a_key_of_the_environment_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", CANARY)
-    with ScriptedEndpoint([GOOD]) as endpoint:
-        propose(endpoint)
-    assert endpoint.requests[0].headers["authorization"] == f"Bearer {CANARY}"
+def test_a_refused_key_is_to_be_set_right() -> None:
+    with ScriptedEndpoint([Failure(401)]) as endpoint, pytest.raises(ModelRefused) as caught:
+        propose(endpoint, api_key=CANARY)
+    assert "set the right key" in str(caught.value)
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "model", ["openai/x", "anthropic/claude-sonnet-4-5", "gemini/gemini-2.0-flash", "azure/x"]
+)
+def test_an_endpoint_sends_no_key_and_no_prompt_elsewhere(model: str, status: int) -> None:
+    with ScriptedEndpoint([GOOD]) as elsewhere:
+        with redirecting(status, f"{elsewhere.api_base}/chat/completions") as address:
+            endpoint = Endpoint(model=model, api_base=address, api_key=SecretStr(CANARY))
+            with pytest.raises(ModelError) as caught:
+                endpoint.ask([{"role": "user", "content": "x"}])
+        assert elsewhere.requests == []
+    if model == "openai/x":
+        assert isinstance(caught.value, ModelRefused)
+        assert "give the final address" in str(caught.value)
+
+
+@contextmanager
+def redirecting(status: int, target: str) -> Iterator[str]:
+    """A server that sends everybody on to another one; its base address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self.send_response(status)
+            self.send_header("Location", target)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
 
 
 def test_try_model_says_what_was_answered() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from nightlab import events
 from nightlab.errors import ModelError, ModelRefused
@@ -230,7 +231,10 @@ def test_an_answer_that_is_given_up_is_closed_as_its_server_sees(
 def test_the_wire_is_closed_for_other_protocols_too() -> None:
     with ScriptedEndpoint([Hang(60)]) as server:
         claude = endpoint_of(
-            server, model="anthropic/claude-sonnet-4-5", api_key="x" * 9, timeout_seconds=1.0
+            server,
+            model="anthropic/claude-sonnet-4-5",
+            api_key=SecretStr("x" * 9),
+            timeout_seconds=1.0,
         )
         with pytest.raises(EndpointError, match="within 1 seconds"):
             claude.ask(MESSAGES)
@@ -321,7 +325,7 @@ def test_an_effort_that_a_provider_cannot_be_told_is_said_once(notices: list[str
         claude = endpoint_of(
             server,
             model="anthropic/claude-3-haiku-20240307",
-            api_key="x" * 9,
+            api_key=SecretStr("x" * 9),
             reasoning_effort="high",
         )
         for _ in range(2):

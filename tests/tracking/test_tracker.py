@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, Trace
+from pydantic import SecretStr
 
 from nightlab import events
 from nightlab.errors import ModelError
@@ -294,7 +295,7 @@ def endpoint() -> Iterator[str]:
 
 
 def ask(address: str, prompt: str) -> str:
-    endpoint = Endpoint(model="openai/x", api_base=address, api_key="secret-of-the-test")
+    endpoint = Endpoint(model="openai/x", api_base=address, api_key=SecretStr("secret-of-the-test"))
     return endpoint.ask([{"role": "user", "content": prompt}]).text
 
 

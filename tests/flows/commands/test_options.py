@@ -58,7 +58,7 @@ def test_every_setting_is_an_option_unless_it_is_for_deployments() -> None:
     shown = [option.name for option in RESEARCH.params]
     assert shown[:2] == ["study", "remote"]
     assert sorted(shown) == sorted(OFFERED)
-    assert {"api_key_secret", "program"} == NOT_OFFERED < set(FIELDS)
+    assert {"program"} == NOT_OFFERED < set(FIELDS)
     for name in OFFERED:
         assert "--" + name.replace("_", "-") in flags_of(name)
 
