@@ -24,7 +24,7 @@ _PLACE_NAME = re.compile(r"_(FILE|PATH|DIR|DIRECTORY|SOCK)$", re.IGNORECASE)
 # The second form is a password with a slash in it; digits before the slash are a port. What stands
 # before a whole address is no user: models are named NAME@ADDRESS, with commas between.
 _USER_IN_ADDRESS = re.compile(
-    r"(?<=://)(?:[^\s/?#\"'<>]*@|[^\s/:@\[\"'<>]*:(?!\d+[/?#,])[^\s@\"'<>]*@"
+    r"(?<=://)(?:[^\s/?#\"'<>]*@|[^\s/:@\[\"'<>]*:(?!\d+[/?#,])[^\s@\"'<>]{0,200}@"
     r"(?:[^\s/?#@\"'<>]*@)*)(?!\w+://)"
 )
 _PASSWORD_IN_ADDRESS = re.compile(
@@ -42,9 +42,11 @@ PIECE_CHARACTERS = 64
 """A longer secret, such as a certificate's, is looked for in pieces."""
 
 # What may stand between two characters of a secret: line breaks and other white space, as they are
-# or escaped, and the backslash of an escape.
-_GAP = r"[\s\x00-\x1f\x7f\\nrt]*"
-_BLANK = r"(?:[\s\x00-\x1f\x7f\\nrt+]|%(?:25)*[0-9a-fA-F]{2}|&nbsp;)*"
+# or escaped, and the backslash of an escape. All of it has a bound: texts are made by anybody.
+_GAP = r"(?:[\s\x00-\x1f\x7f]|\\[nrt]?){0,40}"
+_ESCAPE = r"\\{1,9}"
+"""Texts in JSON in JSON have several."""
+_BLANK = r"(?:[\s\x00-\x1f\x7f+]|\\[nrt]?|%(?:25)*[0-9a-fA-F]{2}|&nbsp;){0,40}"
 _AROUND = (
     "".join(map(chr, (*range(0x21), 0x7F, 0xA0, 0xFEFF)))
     + "\"'`\u2018\u2019\u201a\u201c\u201d\u201e"
@@ -156,13 +158,14 @@ def _as_written(character: str) -> str:
     number, content = ord(character), _bytes(character)
     ways = dict.fromkeys(map(re.escape, (character, character.lower(), character.upper())))
     percent = "".join(f"%(?:25)*{_hex(byte, 2)}" for byte in content)
-    in_bytes = "".join(rf"\\x{_hex(byte, 2)}" for byte in content)
-    units = character.encode("utf-16-be", "surrogatepass")
+    in_bytes = "".join(f"{_ESCAPE}x{_hex(byte, 2)}" for byte in content)
+    in_octal = "".join(f"{_ESCAPE}{byte:03o}" for byte in content)
+    units = character.encode("utf-16-be", "surrogatepass").hex()
     in_json = "".join(
-        rf"\\u{_hex(int.from_bytes(units[at : at + 2]), 4)}" for at in range(0, len(units), 2)
+        f"{_ESCAPE}u{_hex(int(units[at : at + 4], 16), 4)}" for at in range(0, len(units), 4)
     )
-    ways |= dict.fromkeys((percent, in_bytes, in_json, "".join(rf"\\{b:03o}" for b in content)))
-    ways |= dict.fromkeys((rf"\\x{_hex(number, 2)}", rf"\\U{_hex(number, 8)}"))
+    ways |= dict.fromkeys((percent, in_bytes, in_octal, in_json))
+    ways |= dict.fromkeys((f"{_ESCAPE}x{_hex(number, 2)}", f"{_ESCAPE}U{_hex(number, 8)}"))
     ways |= dict.fromkeys((f"&#0*{number};", f"&#[xX]0*{_hex(number, 1)};"))
     ways |= dict.fromkeys(map(re.escape, _entities(character)))
     return f"(?:{'|'.join(ways)})"

@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import re
 import textwrap
 import urllib.parse
 from collections.abc import Callable
@@ -30,7 +31,9 @@ FORMS: dict[str, Callable[[str], str]] = {
     "base64 in JSON": lambda key: json.dumps(base64.encodebytes(key.encode()).decode()),
     "JSON": lambda key: json.dumps(key),
     "JSON in JSON": lambda key: json.dumps(json.dumps({"key": key})),
-    "JSON, all escaped": lambda key: "".join(f"\\u{ord(each):04x}" for each in key),
+    "JSON, all escaped": lambda key: re.sub(
+        "....", r"\\u\g<0>", key.encode("utf-16-be", "surrogatepass").hex()
+    ),
     "Python": lambda key: repr(key),
     "Python, ASCII": lambda key: ascii(f"{key}é"),
     "Python, bytes": lambda key: repr(key.encode()),

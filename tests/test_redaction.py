@@ -53,7 +53,7 @@ def test_what_is_not_stays(name: str) -> None:
     assert VALUE in Redaction.of(None, {name: VALUE})(f"x {VALUE} y")
 
 
-@pytest.mark.parametrize("key", [CANARY, "sk-0123456789abcdefABCDEF"])
+@pytest.mark.parametrize("key", [CANARY, "sk-0123456789abcdefABCDEF", "Pass\U0001d11eWord-0123"])
 @pytest.mark.parametrize("form", FORMS)
 def test_a_key_goes_in_whatever_form(key: str, form: str) -> None:
     written = FORMS[form](key)
@@ -114,6 +114,7 @@ def test_ordinary_text_stays() -> None:
         "canary-value-12",
         "https://host:8080/v1/chat?model=x&n=3#top",
         "openai/a@http://127.0.0.1:8000,b@http://host,c@https://[::1]:9/v1",
+        "https://host:8080/a@b, http://host:80?a@b, http://host:80#a@b",
         "git@github.com:me/it.git, me@example.org",
         "for x in y: z @ w; a://b",
         "",
@@ -163,6 +164,28 @@ def test_short_values_stay_and_those_of_eight_characters_go() -> None:
     assert redact_it("x 7-chars 8-chars- y") == f"x 7-chars {REDACTED} y"
     assert Redaction.of("a b c d e f", {})("abcdef a b c d e f") == "abcdef a b c d e f"
     assert Redaction.of("12345678", {})("12345678") == REDACTED
+
+
+def test_a_text_made_to_take_long_does_not() -> None:
+    """Quadratic time would be minutes; candidates and endpoints write what they like."""
+    redact_it = Redaction.of('tn-r\\tnr%25&#0"-0123456789', {"A_KEY": "a b c d e f g h"})
+    for part in (
+        "t",
+        "tn",
+        "t ",
+        "\\t",
+        "\\",
+        "t\\\\",
+        "%25",
+        "a ",
+        "a%20",
+        "&#0",
+        "://a:b",
+        "?a",
+        "dG4t",
+    ):
+        text = part * (50_000 // len(part))
+        assert redact_it(text) == text
 
 
 def test_secrets_are_not_in_the_representation() -> None:

@@ -367,7 +367,7 @@ def test_what_breaks_a_connection_is_said() -> None:
 
 @pytest.mark.parametrize("end", ["\r", "\n", "\x00"])
 def test_a_key_with_characters_that_none_may_have_is_not_shown(end: str) -> None:
-    error = failure_of("yes", api_key=f"sk-canary-0123456789{end}")
+    error = failure_of("yes", api_key=SecretStr(f"sk-canary-0123456789{end}"))
     assert "canary" not in str(error)
     assert error.__cause__ is None
 
