@@ -70,7 +70,7 @@ def test_help_shows_every_setting_with_its_description_and_default(tmp_path: Pat
         assert FIELDS[name].description in shown, name
     lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│    --")}
     assert "(default: quick)" in lines["--preset"]
-    assert "(default: 90)" in lines["--model-timeout-seconds"]
+    assert "(default: 600)" in lines["--model-timeout-seconds"]
     assert "(default: 0)" in lines["--seed"]
     assert "(default: yes)" in lines["--prune"]
     assert "default" not in lines["--trust-candidate"]
