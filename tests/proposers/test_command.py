@@ -318,7 +318,7 @@ def test_keys_of_the_environment_do_not_come_back() -> None:
         propose("env; exit 1")
     assert CANARY not in str(caught.value)
     for after in (285, 290, 295):  # Of 300 characters: a cut leaves no half of a key.
-        with pytest.raises(EndpointError) as caught:
+        with pytest.raises(NoModelAnswers) as caught:
             propose(f'printf "%s" "$AGENT_API_KEY"; printf ".%.0s" $(seq {after}); exit 1')
         assert "..." in str(caught.value)
         assert CANARY[-4:] not in str(caught.value)
