@@ -82,6 +82,11 @@ def test_a_key_for_nobody_is_refused_in_one_sentence(setting: str, words: str) -
     assert "\n" not in str(caught.value)
 
 
+def test_two_places_are_several() -> None:
+    with pytest.raises(UsageError, match=r"the models are at 2 places \(openai, anthropic\)"):
+        keys_for("one", *MODELS[:2])
+
+
 @pytest.mark.parametrize(
     "setting",
     [
