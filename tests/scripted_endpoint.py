@@ -13,6 +13,7 @@ A request after the end of the script gets a 400 that says so, which no client r
 import json
 import select
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -186,6 +187,8 @@ class ScriptedEndpoint:
     cycle: bool = False
     streams: bool = True
     """Whether texts are streamed to who asks for it; a server that cannot answers at once."""
+    certificate: str | None = None
+    """A file with a key and its certificate; then it speaks TLS."""
     was_left: threading.Event = field(default_factory=threading.Event)
     """Set once a client has closed the connection before its answer ended."""
     requests: list[RecordedRequest] = field(default_factory=list)
@@ -196,6 +199,10 @@ class ScriptedEndpoint:
     def __enter__(self) -> Self:
         handler = type("Handler", (_Handler,), {"endpoint": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        if self.certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(self.certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -217,7 +224,8 @@ class ScriptedEndpoint:
         """What a client is given as its base address."""
         if self._server is None:
             raise RuntimeError("the scripted endpoint is used outside its with block")
-        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+        scheme = "http" if self.certificate is None else "https"
+        return f"{scheme}://127.0.0.1:{self._server.server_address[1]}/v1"
 
     @property
     def ended(self) -> threading.Event:
@@ -248,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
         answer = self.endpoint.take(request)
         try:
             self._answer(Text(content=answer) if isinstance(answer, str) else answer, request)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             self.endpoint.was_left.set()
             self.close_connection = True
 
@@ -311,7 +319,8 @@ class _Handler(BaseHTTPRequestHandler):
         until = time.monotonic() + seconds
         while time.monotonic() < until and not self.endpoint.ended.is_set():
             readable, _, _ = select.select([self.connection], [], [], 0.05)
-            if readable and not self.connection.recv(1, socket.MSG_PEEK):
+            flags = socket.MSG_PEEK if self.endpoint.certificate is None else 0
+            if readable and not self.connection.recv(1, flags):
                 raise ConnectionResetError("the client has left")
 
     def _send(

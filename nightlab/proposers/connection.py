@@ -94,13 +94,19 @@ def _client(address: httpx.URL) -> httpx.Client:
     """
     try:
         return httpx.Client(
-            # Certificates take a while to load.
-            verify=address.scheme == "https",
+            verify=_certificates() if address.scheme == "https" else False,
             trust_env=address.host not in _LOOPBACK,
             timeout=None,
         )
     except (OSError, ValueError, ImportError) as error:
         raise httpx.ConnectError(f"the proxies or certificates set here: {error}") from error
+
+
+def _certificates() -> Any:
+    """Whom an address is believed to, as litellm has it: its variables count here too."""
+    from litellm.llms.custom_httpx.http_handler import get_ssl_configuration
+
+    return get_ssl_configuration()
 
 
 def _receive(

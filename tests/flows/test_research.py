@@ -278,7 +278,8 @@ def test_a_faltering_model_is_tried_again_and_its_calls_are_traced_and_paid_for(
 def test_a_model_that_refuses_three_times_alike_ends_the_session_with_its_sentence(
     begun: Path, shared_cache: Path, prefect_api: dict[str, str]
 ) -> None:
-    with ScriptedEndpoint([Failure(401, "bad key")] * 4) as endpoint:
+    refusals = [Failure(401, f"bad key (request {number})") for number in range(4)]
+    with ScriptedEndpoint(refusals) as endpoint:
         said = run_nightlab(
             begun,
             shared_cache,

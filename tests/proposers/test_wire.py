@@ -1,8 +1,12 @@
 """What goes over the wire to a real server: streams, refused parameters, errors, closed sockets."""
 
 import json
+import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -238,6 +242,25 @@ def test_the_wire_is_closed_for_other_protocols_too() -> None:
         )
         with pytest.raises(EndpointError, match="within 1 seconds"):
             claude.ask(MESSAGES)
+        assert server.was_left.wait(10)
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_the_wire_is_closed_under_tls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate = str(tmp_path / "own.pem")
+    made = ("-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=127.0.0.1", "-days", "2")
+    names = ("-addext", "subjectAltName=IP:127.0.0.1", "-keyout", certificate, "-out", "-")
+    public = subprocess.run(
+        ["openssl", "req", *made, *names], capture_output=True, check=True, text=True
+    ).stdout
+    with Path(certificate).open("a") as file:
+        file.write(public)
+    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    with ScriptedEndpoint(["yes", Hang(60)], certificate=certificate) as server:
+        endpoint = endpoint_of(server)
+        assert endpoint.ask(MESSAGES).text == "yes"
+        with pytest.raises(EndpointError, match="within 1 seconds"):
+            replace(endpoint, timeout_seconds=1.0).ask(MESSAGES)
         assert server.was_left.wait(10)
 
 
