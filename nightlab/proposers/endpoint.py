@@ -47,9 +47,9 @@ Result = TypeVar("Result")
 
 PLACEHOLDER_KEY = "no-key-needed"
 """Sent to an address that no key is named for: clients insist on one, or take the provider's."""
-GRACE_SECONDS = 5.0
-"""How long the wire has to close an overdue connection and litellm to say so; what does not go over
-the wire is left alone after it."""
+GRACE_SECONDS = 30.0
+"""What litellm may take besides, before the request and after it; what does not go over the wire is
+left alone after it."""
 IDLE_SECONDS = 120.0
 """Longest silence in the middle of an answer; before it begins, models may think for as long as the
 whole answer may take."""

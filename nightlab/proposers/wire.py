@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -54,11 +54,13 @@ class Call:
     """Why the connection did not bring an answer."""
     refusal: httpx.Response | None = None
     """What litellm was handed for what was said."""
-    _began: float = field(default_factory=time.monotonic)
+    _began: float | None = None
 
     @property
     def deadline(self) -> float:
-        """On the monotonic clock."""
+        """On the monotonic clock: of all requests of the call, from when the first is sent."""
+        if self._began is None:
+            self._began = time.monotonic()
         return self._began + self.total_seconds
 
 
