@@ -126,7 +126,7 @@ def test_an_answer_is_streamed_and_its_usage_and_cost_are_counted() -> None:
 def test_an_answer_is_read_in_every_form_that_servers_give_it(answer: Answer) -> None:
     began = time.monotonic()
     assert answer_of(answer).text == "one two"
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
 
 
 def test_a_server_that_cannot_stream_answers_at_once() -> None:
@@ -227,7 +227,7 @@ def test_an_answer_that_is_given_up_is_closed_as_its_server_sees(
         with pytest.raises(EndpointError, match=which) as caught:
             endpoint_of(server, timeout_seconds=1.0, idle_seconds=0.4).ask(MESSAGES)
         assert server.was_left.wait(10)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert caught.value.may_be_billed
     assert "litellm" not in str(caught.value).lower()
 
