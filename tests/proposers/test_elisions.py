@@ -115,6 +115,14 @@ def test_what_names_the_code_is_one_where_it_describes_no_new_code(placeholder: 
     assert not found(AT_THE_END + "\n        return 1\n")
 
 
+@pytest.mark.parametrize(
+    "comment",
+    ["# what is long and of many tokens stays as it was", "# the tokens of a row are the same"],
+)
+def test_a_sentence_is_none_wherever_it_stands(comment: str) -> None:
+    assert elision([Edit(search=SEARCH, replace=AT_THE_END.format(comment))]) is None
+
+
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)
 def test_a_placeholder_is_text_where_no_code_goes(placeholder: str) -> None:
     """It was there before, or nothing is missing."""
@@ -153,6 +161,8 @@ def test_a_placeholder_is_text_where_no_code_goes(placeholder: str) -> None:
         "# ... second half of the ramp",
         "# x[0], x[1], ..., x[n]",
         "# 64..512 step 64",
+        "# the body of the training loop",
+        "[unchanged]",
         "# 1, 2, 3, ...",
         "# original: 0.02",
         "# -----",
