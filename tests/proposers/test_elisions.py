@@ -117,7 +117,7 @@ def test_what_names_the_code_is_one_where_it_describes_no_new_code(placeholder: 
 
 @pytest.mark.parametrize(
     "comment",
-    ["# what is long and of many tokens stays as it was", "# the tokens of a row are the same"],
+    ["# what is long and of many tokens stays as it was", "# all rows are the same"],
 )
 def test_a_sentence_is_none_wherever_it_stands(comment: str) -> None:
     assert elision([Edit(search=SEARCH, replace=AT_THE_END.format(comment))]) is None
