@@ -1,9 +1,9 @@
-"""Two copies of a study's refs, one here and one on a remote: what each lacks of the other.
+"""Two copies of a study's refs, such as one here and one on a remote, brought together.
 
-Records and evidence are written once, so two copies can only miss some of them; a number that
-stands for two different trials is an error and never a choice. The branch only moves forward.
-Marks are replaced while a trial goes on, and deleted with it. Confirmations, consolidations and
-suggestions go one way: of two copies, the one that got further stays.
+Records and evidence are written once, so two copies can only miss some of them; where one number
+stands for two different trials, one of them gets another (see ``renumbering``). The branch only
+moves forward. Marks are replaced while a trial goes on, and deleted with it. Confirmations,
+consolidations and suggestions go one way: of two copies, the one that got further stays.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,6 +15,7 @@ from nightlab.ledger.consolidations import read_consolidation
 from nightlab.ledger.documents import from_json, message_of
 from nightlab.ledger.names import StudyRefs, number_of
 from nightlab.ledger.plumbing import Plumbing
+from nightlab.ledger.renumbering import Renumbering
 from nightlab.ledger.suggestions import is_later, read_suggestion
 from nightlab.records import InFlight
 
@@ -30,6 +31,7 @@ _ORDER = (
     "inflight",
 )
 _ONE_WAY = ("confirmations", "consolidations", "suggestions")
+_AGAIN = "Run the same command again, which brings the two together and loses nothing of either."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,37 +70,56 @@ class Merge:
         self.refs = refs
         self.remote = remote
 
-    def union(self, here: Mapping[str, str], there: Mapping[str, str]) -> list[RefUpdate]:
-        """The changes that bring ``there`` into ``here``, in an order that can be gone on from.
+    def together(
+        self, first: Mapping[str, str], second: Mapping[str, str]
+    ) -> tuple[dict[str, str], dict[int, int]]:
+        """All that two copies of the study hold, as one.
 
-        Raises:
-            RemoteError: the study went on here and there in different ways.
+        Args:
+            first: the copy whose numbers and whose branch stay where the two clash.
+            second: the other one; the objects of both are here.
+
+        Returns:
+            The refs, and the numbers of those trials of the second that got another.
         """
-        return sorted(self._union(here, there), key=self._order)
-
-    def _union(self, here: Mapping[str, str], there: Mapping[str, str]) -> Iterator[RefUpdate]:
-        recorded = {number_of(r) for r in (*here, *there) if self.refs.kind(r) == "trials"}
-        for ref, oid in there.items():
-            mine = here.get(ref)
-            kind = self.refs.kind(ref)
-            if mine == oid:
-                continue
-            if kind == "branch":
-                if mine is None or self._leads_to(mine, oid):
-                    yield RefUpdate(ref=ref, old=mine, new=oid)
-            elif kind == "inflight":
-                if number_of(ref) not in recorded and (mine is None or self._is_older(mine, oid)):
-                    yield RefUpdate(ref=ref, old=mine, new=oid)
-            elif kind in _ONE_WAY:
-                if mine is None or self._is_ahead(ref, oid, mine):
-                    yield RefUpdate(ref=ref, old=mine, new=oid)
-            elif mine is None:
-                yield RefUpdate(ref=ref, old=None, new=oid)
-            else:
-                raise self._two_things(ref)
-        for ref, oid in here.items():
+        settled = Renumbering(self.plumbing, self.refs, first, second).settle()
+        union = dict(first)
+        for ref, oid in self._brought(first, settled.refs):
+            union[ref] = oid
+        recorded = {number_of(ref) for ref in union if self.refs.kind(ref) == "trials"}
+        for ref in list(union):
             if self.refs.kind(ref) == "inflight" and number_of(ref) in recorded:
-                yield RefUpdate(ref=ref, old=oid, new=None)
+                del union[ref]
+        return union, settled.numbers
+
+    def _brought(
+        self, first: Mapping[str, str], second: Mapping[str, str]
+    ) -> Iterator[tuple[str, str]]:
+        """What the second copy adds to the first, once their numbers do not clash."""
+        for ref, oid in second.items():
+            mine = first.get(ref)
+            if mine is None:
+                yield ref, oid
+            elif mine == oid:
+                continue
+            elif (kind := self.refs.kind(ref)) == "branch":
+                if self._leads_to(mine, oid):
+                    yield ref, oid
+            elif kind == "inflight":
+                if self._is_older(mine, oid):
+                    yield ref, oid
+            elif kind in _ONE_WAY and self._is_ahead(ref, oid, mine):
+                yield ref, oid
+
+    def changes(self, old: Mapping[str, str], new: Mapping[str, str]) -> list[RefUpdate]:
+        """The changes of refs from one state to another, in an order that can be gone on from."""
+        refs = {**old, **new}
+        updates = [
+            RefUpdate(ref=ref, old=old.get(ref), new=new.get(ref))
+            for ref in refs
+            if old.get(ref) != new.get(ref)
+        ]
+        return sorted(updates, key=self._order)
 
     def missing(self, here: Mapping[str, str], there: Mapping[str, str]) -> list[RefUpdate]:
         """The changes that bring ``here`` to the remote, in an order that can be gone on from.
@@ -141,32 +162,15 @@ class Merge:
         if forward is False and self.plumbing.is_ancestor(new, old):
             return False
         if forward is None:
-            raise RemoteError(
-                f"Study {self.refs.study!r} went on at remote {self.remote!r} (commit {old[:7]}) "
-                "since it was fetched: run the same command again, which fetches it first."
-            )
-        raise RemoteError(
-            f"Study {self.refs.study!r} has diverged: of its branch here and its branch at "
-            f"remote {self.remote!r} (at {old[:7]} and {new[:7]}) neither contains the other. "
-            f"{self._advice()}"
-        )
+            raise RemoteError(f"{self._went_on()} (commit {old[:7]}). {_AGAIN}")
+        raise RemoteError(f"{self._went_on()}: its branch moved there to {old[:7]}. {_AGAIN}")
 
     def _two_things(self, ref: str) -> RemoteError:
-        number = number_of(ref)
-        what = "Holdout use" if self.refs.kind(ref) == "holdout" else "Trial"
-        return RemoteError(
-            f"{what} {number} of study {self.refs.study!r} is one thing here and another at "
-            f"remote {self.remote!r}, because two sessions went on without seeing each other. "
-            f"{self._advice()}"
-        )
+        what = "holdout use" if self.refs.kind(ref) == "holdout" else "trial"
+        return RemoteError(f"{self._went_on()}: it has another {what} {number_of(ref)}. {_AGAIN}")
 
-    def _advice(self) -> str:
-        root = self.refs.root
-        return (
-            "Keep the remote's: `git for-each-ref --format='delete %(refname)' "
-            f"{self.refs.branch} {root} | git update-ref --stdin`, and run again; or keep both: "
-            f"continue here under another name with `git branch nightlab/NAME {self.refs.branch}`."
-        )
+    def _went_on(self) -> str:
+        return f"Study {self.refs.study!r} went on at remote {self.remote!r} since it was fetched"
 
     def _is_older(self, mine: str, theirs: str) -> bool:
         """Whether the trial got further there: it was then taken over from this clone."""

@@ -50,6 +50,10 @@ class StudyRefs:
         """Ref of a trial's in-flight mark."""
         return f"{self.root}/inflight/{number:04d}"
 
+    def numbered(self, kind: str, number: int) -> str:
+        """Ref of one of a kind that is numbered."""
+        return f"{self.root}/{kind}/{number:04d}"
+
     def suggestion(self, name: str) -> str:
         """Ref of a person's suggestion."""
         return f"{self.root}/suggestions/{name}"
@@ -71,3 +75,23 @@ class StudyRefs:
 def number_of(ref: str) -> int:
     """Return the number at the end of a ref."""
     return int(ref.rpartition("/")[2])
+
+
+def studies_among(refs: Iterable[str]) -> tuple[str, ...]:
+    """The studies whose branches are among some refs, in alphabetical order.
+
+    What a consolidation offers is no study, unless one was begun on it.
+    """
+    found = set(refs)
+    names = {ref.removeprefix(BRANCHES) for ref in found if ref.startswith(BRANCHES)}
+    offered = {StudyRefs(name).consolidated.removeprefix(BRANCHES) for name in names}
+    begun = {ref.split("/")[2] for ref in found if ref.startswith("refs/nightlab/")}
+    names -= (names & offered) - begun
+    return tuple(sorted(name for name in names if "/" not in name))
+
+
+def without_branch(refs: Iterable[str]) -> tuple[str, ...]:
+    """The studies that have records among some refs, and no branch; in alphabetical order."""
+    found = set(refs)
+    recorded = {ref.split("/")[2] for ref in found if re.fullmatch(r"refs/nightlab/.+/trials/\d+", ref)}
+    return tuple(sorted(name for name in recorded if StudyRefs(name).branch not in found))

@@ -265,10 +265,10 @@ class Plumbing:
             environment=self.identity,
         )
 
-    def write_tag(self, name: str, commit: str, message: bytes) -> str:
-        """Store an annotated tag object on a commit, never signed, and return it."""
+    def write_tag(self, name: str, target: str, message: bytes, kind: str = "commit") -> str:
+        """Store an annotated tag object on a commit, or on another tag; never signed."""
         tagger = self.line("var", "GIT_COMMITTER_IDENT", environment=self.identity)
-        header = f"object {commit}\ntype commit\ntag {name}\ntagger {tagger}\n\n"
+        header = f"object {target}\ntype {kind}\ntag {name}\ntagger {tagger}\n\n"
         return self.line("mktag", stdin=header.encode() + message)
 
     def transaction(self, commands: Sequence[str]) -> None:

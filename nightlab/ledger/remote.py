@@ -3,18 +3,16 @@
 ``merging`` brings two copies of a study together; here they are exchanged.
 """
 
-import os
 from collections.abc import Collection, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
-from nightlab.errors import RemoteError, UsageError
+from nightlab.errors import RemoteError
+from nightlab.events import Notice, publish
+from nightlab.ledger.exchange import TIMEOUT_SECONDS, Exchange
 from nightlab.ledger.merging import Merge, RefUpdate
-from nightlab.ledger.names import BRANCHES, StudyRefs
+from nightlab.ledger.names import BRANCHES, StudyRefs, studies_among
 from nightlab.ledger.plumbing import GitResult, Plumbing
 
-_SILENT = {"GCM_INTERACTIVE": "never", "SSH_ASKPASS_REQUIRE": "never"}
-_SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
 # A push names its refs on the command line, which has a bound.
 _REFS_PER_PUSH = 500
 _FETCH_TRIES = 5
@@ -25,7 +23,7 @@ class Remote:
 
     Args:
         root: the repository.
-        name: the remote's name in it, such as ``origin``.
+        where: the remote's name in it, such as ``origin``, or an address: also of a bundle.
         study: the study's name.
         timeout_seconds: how long one exchange with the remote may take.
 
@@ -35,21 +33,21 @@ class Remote:
     """
 
     def __init__(
-        self, root: Path, name: str, study: str, *, timeout_seconds: float = 300.0
+        self, root: Path, where: str, study: str, *, timeout_seconds: float = TIMEOUT_SECONDS
     ) -> None:
-        self.name = name
         self.refs = StudyRefs(study)
         self.plumbing = Plumbing(root)
-        self.timeout_seconds = timeout_seconds
-        self._merge = Merge(self.plumbing, self.refs, name)
+        self._exchange = Exchange(self.plumbing, where, timeout_seconds=timeout_seconds)
+        self._where = where
+        self.name = self._exchange.name
+        self._merge = Merge(self.plumbing, self.refs, self.name)
         # These stand for themselves: no push and no fetch of the study takes them along.
         self._alone = (self.refs.session, self.refs.stop)
-        known = self.plumbing.line("remote").split()
-        if name not in known:
-            raise UsageError(
-                f"The study's remote {name!r} needs to be one of this repository's, and it has "
-                f"{', '.join(known) or 'none'}: add it with `git remote add {name} ADDRESS`."
-            )
+
+    @property
+    def place(self) -> str:
+        """Where the remote is, the same for every clone of it."""
+        return self._exchange.place
 
     def study_refs(self) -> dict[str, str]:
         """Ask the remote for the study's refs, the session's and a stop among them.
@@ -57,28 +55,39 @@ class Remote:
         Raises:
             RemoteError: it did not answer.
         """
-        result = self._exchange("ls-remote", self.name, self.refs.branch, f"{self.refs.root}/*")
-        if result.status != 0:
-            raise self._silent(result)
-        lines = (line.split("\t", 1) for line in result.stdout.decode().splitlines())
+        found = self._exchange.refs(self.refs.branch, f"{self.refs.root}/*")
         return {
-            ref: oid for oid, ref in lines if self.refs.kind(ref) is not None or ref in self._alone
+            ref: oid
+            for ref, oid in found.items()
+            if self.refs.kind(ref) is not None or ref in self._alone
         }
 
-    def fetch(self, kinds: Collection[str] | None = None) -> None:
+    def fetch(
+        self, kinds: Collection[str] | None = None, *, ours_first: bool = False
+    ) -> dict[int, int]:
         """Bring the remote's trials in; what stands only here stays.
+
+        Where both sides gave one number to different trials, ours get others, and that is said.
 
         Args:
             kinds: which kinds of refs to bring, as ``StudyRefs.kind`` has them; None for all.
+            ours_first: whether the remote's get others instead.
+
+        Returns:
+            The numbers of trials that got another.
 
         Raises:
-            RemoteError: the remote did not answer, or the study went on here and there in
-                different ways. Nothing was changed then.
+            RemoteError: the remote did not answer; nothing was changed then.
         """
-        here = self._local_refs()
-        updates = self._merge.union(here, self._settled_refs(here, kinds))
-        if updates:
-            self.plumbing.transaction([update.command for update in updates])
+        here = self._local_refs(kinds)
+        there = self._settled_refs(here, kinds)
+        first, second = (here, there) if ours_first else (there, here)
+        together, numbers = self._merge.together(first, second)
+        if changes := self._merge.changes(here, together):
+            self.plumbing.transaction([change.command for change in changes])
+        if numbers:
+            publish(Notice(text=_in_words(self.refs.study, numbers)))
+        return numbers
 
     def _settled_refs(
         self, here: Mapping[str, str], kinds: Collection[str] | None
@@ -122,10 +131,7 @@ class Remote:
         Raises:
             RemoteError: the remote did not answer or refused; try again later.
         """
-        here = self._local_refs()
-        if kinds is not None:
-            here = {ref: oid for ref, oid in here.items() if self.refs.kind(ref) in kinds}
-        updates = self._merge.missing(here, self.study_refs())
+        updates = self._merge.missing(self._local_refs(kinds), self.study_refs())
         updates = ([lease] if lease is not None else []) + updates
         for start in range(0, len(updates), _REFS_PER_PUSH):
             self.push_updates(updates[start : start + _REFS_PER_PUSH])
@@ -153,11 +159,11 @@ class Remote:
                 if result.status != 0:
                     break
         if result.timed_out:
-            raise self._silent(result)
+            raise self._exchange.silent(result)
         if result.status != 0:
             raise RemoteError(
                 f"Git remote {self.name!r} did not take study {self.refs.study!r} "
-                f"({result.complaint}); everything is safe in this clone, and the next push "
+                f"({self._exchange.complaint(result)}); everything is safe in this clone, and the next push "
                 "sends it."
             )
 
@@ -190,11 +196,7 @@ class Remote:
         """
         ref = self.refs.consolidated
         begun_from_it = StudyRefs(ref.removeprefix(BRANCHES)).root
-        result = self._exchange("ls-remote", self.name, ref, f"{begun_from_it}/*")
-        if result.status != 0:
-            raise self._silent(result)
-        lines = (line.split("\t", 1) for line in result.stdout.decode().splitlines())
-        there = {name: oid for oid, name in lines}
+        there = self._exchange.refs(ref, f"{begun_from_it}/*")
         standing = there.get(ref)
         if standing != commit:
             if len(there) > (ref in there) or standing not in (None, *replaceable):
@@ -207,9 +209,10 @@ class Remote:
         self._bring_objects([ref])
         return self.plumbing.contents([oid])[0]
 
-    def _local_refs(self) -> dict[str, str]:
-        refs = self.plumbing.refs(self.refs.branch, self.refs.root)
-        return {ref: oid for ref, oid in refs.items() if self.refs.kind(ref) is not None}
+    def _local_refs(self, kinds: Collection[str] | None = None) -> dict[str, str]:
+        found = self.plumbing.refs(self.refs.branch, self.refs.root)
+        mine = {ref: kind for ref in found if (kind := self.refs.kind(ref)) is not None}
+        return {ref: found[ref] for ref, kind in mine.items() if kinds is None or kind in kinds}
 
     # Exchanges
 
@@ -219,42 +222,34 @@ class Remote:
         if not wanted:
             return
         options = ("--no-tags", "--no-write-fetch-head", "--no-prune", "--no-recurse-submodules")
-        result = self._exchange(
-            "fetch", "--quiet", *options, "--stdin", self.name, stdin=wanted.encode()
+        result = self._exchange.run(
+            "fetch", "--quiet", *options, "--stdin", self._where, stdin=wanted.encode()
         )
         if result.status != 0:
-            raise self._silent(result)
+            raise self._exchange.silent(result)
 
     def _push(self, updates: Sequence[RefUpdate], *options: str) -> GitResult:
         leases = [f"--force-with-lease={update.ref}:{update.old or ''}" for update in updates]
         changes = [f"{update.new or ''}:{update.ref}" for update in updates]
-        return self._exchange(
-            "push", "--quiet", "--no-verify", *options, *leases, self.name, *changes
+        return self._exchange.run(
+            "push", "--quiet", "--no-verify", *options, *leases, self._where, *changes
         )
 
-    @cached_property
-    def _environment(self) -> dict[str, str]:
-        """Variables that keep git and ssh from asking, where the user has not said how."""
-        chosen = {"GIT_SSH", "GIT_SSH_COMMAND"} & os.environ.keys()
-        if chosen or self.plumbing.attempt("config", "core.sshCommand").status == 0:
-            return _SILENT
-        return {**_SILENT, "GIT_SSH_COMMAND": _SSH}
 
-    def _exchange(self, *arguments: str, stdin: bytes | None = None) -> GitResult:
-        return self.plumbing.attempt(
-            *arguments,
-            stdin=stdin,
-            environment=self._environment,
-            timeout_seconds=self.timeout_seconds,
-        )
+def remote_studies(root: Path, where: str) -> tuple[str, ...]:
+    """The names of the studies on a remote, in alphabetical order.
 
-    def _silent(self, result: GitResult) -> RemoteError:
-        said = (
-            f"no answer within {self.timeout_seconds:g} seconds"
-            if result.timed_out
-            else result.complaint
-        )
-        return RemoteError(
-            f"Git remote {self.name!r} needs to answer without asking for a password, and "
-            f"did not: {said}; try `git ls-remote {self.name}`. Everything is safe in this clone."
-        )
+    Raises:
+        UsageError: the repository has no such remote.
+        RemoteError: it did not answer.
+    """
+    refs = Exchange(Plumbing(root), where).refs(f"{BRANCHES}*", "refs/nightlab/*")
+    return studies_among(refs)
+
+
+def _in_words(study: str, numbers: Mapping[int, int]) -> str:
+    moved = ", ".join(f"{old} is now {new}" for old, new in sorted(numbers.items()))
+    return (
+        f"Two sessions of study {study!r} gave the same numbers to different trials, which all "
+        f"stay: trial {moved}. `nightlab sync {study}` tells MLflow."
+    )

@@ -13,7 +13,7 @@ from nightlab.ledger.documents import (
     to_json,
     without_bulk,
 )
-from nightlab.ledger.names import BRANCHES, StudyRefs, number_of
+from nightlab.ledger.names import BRANCHES, StudyRefs, number_of, studies_among
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.recovery import Recovery, recover
 from nightlab.records import Evidence, InFlight, TrialRecord, Verdict
@@ -26,12 +26,7 @@ def studies(root: Path) -> tuple[str, ...]:
     Raises:
         LedgerError: there is no repository at ``root``.
     """
-    plumbing = Plumbing(root)
-    names = {ref.removeprefix(BRANCHES) for ref in plumbing.refs(BRANCHES)}
-    offered = {StudyRefs(name).consolidated.removeprefix(BRANCHES) for name in names}
-    # What consolidation offers is no study, unless one was begun on it.
-    names -= {name for name in names & offered if not plumbing.refs(StudyRefs(name).root)}
-    return tuple(sorted(name for name in names if "/" not in name))
+    return studies_among(Plumbing(root).refs(BRANCHES, "refs/nightlab"))
 
 
 class Ledger:

@@ -1,0 +1,325 @@
+"""Two sessions that did not see each other gave one number to two things: the second gets another.
+
+A session whose remote is away goes on, and another machine may go on from what it last saw there.
+Both then have a trial 5. Of two copies of a study the first keeps its numbers (it is the one that
+others have seen already); what the second has besides gets the next free ones, in its order:
+
+    trials/0005 (ours)       → trials/0007: a tag with the record under its new number, on the
+                               tag as it was written, which so stays, verdict and all
+    evidence/0005 (ours)     → evidence/0007, the same commit
+    inflight, holdout, confirmations, consolidations, suggestions: likewise, where they clash
+
+A change that the second copy kept, and that is not part of the first one's branch, was never
+compared with what stands there. Its record says so, as ``failed / interrupted``: it can be retried.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from nightlab.ledger.confirmations import ConfirmationRecord, read_confirmation
+from nightlab.ledger.consolidations import ConsolidationRecord, read_consolidation
+from nightlab.ledger.documents import from_json, message_of, to_json
+from nightlab.ledger.holdout import HoldoutUse
+from nightlab.ledger.names import StudyRefs, number_of
+from nightlab.ledger.plumbing import Plumbing
+from nightlab.ledger.suggestions import read_suggestion
+from nightlab.records import Frozen, InFlight, Reason, TrialRecord, Verdict
+
+Trial = TypeVar("Trial", InFlight, TrialRecord)
+Other = HoldoutUse | ConfirmationRecord | ConsolidationRecord
+_TRIALS = ("trials", "inflight")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renumbered:
+    """The second copy, without a clash with the first."""
+
+    refs: dict[str, str]
+    numbers: dict[int, int]
+    """Of its trials: from what number to what; empty where nothing clashed."""
+
+
+class Renumbering:
+    """Gives what a second copy of a study has besides the first numbers that are free.
+
+    Args:
+        plumbing: the repository, with the objects of both copies in it.
+        refs: the study.
+        first: the copy whose numbers stay.
+        second: the other one.
+    """
+
+    def __init__(
+        self,
+        plumbing: Plumbing,
+        refs: StudyRefs,
+        first: Mapping[str, str],
+        second: Mapping[str, str],
+    ) -> None:
+        self.plumbing = plumbing
+        self.refs = refs
+        self.first = first
+        self.second = second
+
+    def settle(self) -> Renumbered:
+        """Return the second copy's refs as they can stand beside the first copy's."""
+        settled = dict(self.second)
+        if self._is_diverged:
+            del settled[self.refs.branch]
+        records, marks = self._new("trials"), self._new("inflight")
+        numbers: dict[int, int] = {}
+        if any(map(self._clashes, records)) or any(map(self._is_another, marks)):
+            numbers = self._move_trials(settled, records, marks)
+        elif self._is_diverged:
+            numbers = self._set_aside(settled, records)
+        for kind in ("holdout", "confirmations", "consolidations"):
+            self._move_others(settled, kind, numbers)
+        if numbers:
+            self._follow_suggestions(settled, numbers)
+        return Renumbered(refs=settled, numbers={a: b for a, b in numbers.items() if a != b})
+
+    # Trials
+
+    def _move_trials(
+        self, settled: dict[str, str], records: list[str], marks: list[str]
+    ) -> dict[int, int]:
+        known = self._known_objects
+        lost = [ref for ref in records if self.second[ref] in known]  # taken in before
+        lost += [ref for ref in marks if self._is_worthless(ref) or self._is_known(ref)]
+        for ref in lost:
+            del settled[ref]
+        for ref in records:
+            settled.pop(self.refs.evidence(number_of(ref)), None)
+        moving = sorted({number_of(ref) for ref in (*records, *marks) if ref not in lost})
+        taken = [number_of(ref) for ref in self.first if self.refs.kind(ref) in _TRIALS]
+        free = max(taken, default=-1) + 1
+        numbers = {number: free + place for place, number in enumerate(moving)}
+        for ref in (*records, *marks):
+            settled.pop(ref, None)
+        for ref in (each for each in records if each not in lost):
+            self._move_record(settled, ref, numbers)
+        for ref in (each for each in marks if each not in lost):
+            number = numbers[number_of(ref)]
+            mark = _moved(self._mark(ref, self.second), numbers)
+            settled[self.refs.inflight(number)] = self.plumbing.write_tag(
+                self._name("inflight", number), mark.commit, to_json(mark)
+            )
+        return numbers
+
+    def _set_aside(self, settled: dict[str, str], records: list[str]) -> dict[int, int]:
+        """Nothing clashes, but what was kept apart from the branch has to say so."""
+        apart = [ref for ref in records if self._is_apart(self._record(ref, self.second))]
+        numbers = {number_of(ref): number_of(ref) for ref in apart}
+        for ref in apart:
+            self._move_record(settled, ref, numbers)
+        return numbers
+
+    def _move_record(self, settled: dict[str, str], ref: str, numbers: Mapping[int, int]) -> None:
+        old, number = number_of(ref), numbers[number_of(ref)]
+        earlier = self._record(ref, self.second)
+        record = _moved(earlier, numbers)
+        said = f"{earlier.decision.sentence} (Trial {old} of a session that could not push it.)"
+        decision = record.decision.model_copy(update={"sentence": said})
+        if self._is_apart(earlier) or earlier.reason is Reason.BASELINE:
+            decision = record.decision.model_copy(
+                update={
+                    "verdict": Verdict.FAILED,
+                    "reason": Reason.INTERRUPTED,
+                    "sentence": f"Kept as trial {old} by a session that could not push it, while "
+                    f"the study went on from another incumbent: `nightlab retry {record.study} "
+                    f"{number}` tries it on that one. It was said: {earlier.decision.sentence}",
+                }
+            )
+            record = record.model_copy(update={"val_bpb": None})
+        record = record.model_copy(update={"decision": decision})
+        settled[self.refs.trial(number)] = self.plumbing.write_tag(
+            self._name("trials", number), self.second[ref], to_json(record), kind="tag"
+        )
+        evidence = self.second.get(self.refs.evidence(old))
+        if evidence is not None:
+            settled[self.refs.evidence(number)] = evidence
+
+    def _clashes(self, ref: str) -> bool:
+        """Whether a record of the second copy has a number that the first uses otherwise."""
+        number = number_of(ref)
+        if ref in self.first:
+            return True
+        mark = self.refs.inflight(number)
+        if mark not in self.first:
+            return False
+        return not _is_same(self._record(ref, self.second), self._mark(mark, self.first))
+
+    def _is_another(self, ref: str) -> bool:
+        """Whether a mark of the second copy is of another trial than its number is in the first."""
+        mark, number = self._mark(ref, self.second), number_of(ref)
+        if self.refs.trial(number) in self.first:
+            return not _is_same(mark, self._record(self.refs.trial(number), self.first))
+        if ref in self.first:
+            return not _is_same(mark, self._mark(ref, self.first))
+        return False
+
+    def _is_worthless(self, ref: str) -> bool:
+        mark = self._mark(ref, self.second)
+        return mark.proposal is None and not mark.set_aside
+
+    def _is_known(self, ref: str) -> bool:
+        """Whether the first copy has the trial of a mark, under any number."""
+        mark = self._mark(ref, self.second)
+        others = [self._record(each, self.first) for each in self._of("trials", self.first)]
+        marks = [self._mark(each, self.first) for each in self._of("inflight", self.first)]
+        return any(_is_same(mark, each) for each in (*others, *marks))
+
+    # The branch
+
+    @cached_property
+    def _is_diverged(self) -> bool:
+        mine, theirs = self.first.get(self.refs.branch), self.second.get(self.refs.branch)
+        if mine is None or theirs is None:
+            return False
+        return not (self._leads(mine, theirs) or self._leads(theirs, mine))
+
+    def _is_apart(self, record: TrialRecord) -> bool:
+        """Whether what a record of the second copy kept is not part of the branch."""
+        if record.verdict is not Verdict.KEEP or not self._is_diverged:
+            return False
+        return not self._leads(record.commit, self.first[self.refs.branch])
+
+    def _leads(self, ancestor: str, descendant: str) -> bool:
+        return bool(self.plumbing.is_ancestor(ancestor, descendant))
+
+    # What else is numbered
+
+    def _move_others(self, settled: dict[str, str], kind: str, numbers: Mapping[int, int]) -> None:
+        free = max(map(number_of, self._of(kind, self.first)), default=-1) + 1
+        for ref in self._new(kind):
+            document = self._other(kind, ref, self.second)
+            moved = _with_trial(document, numbers)
+            is_clash = ref in self.first and not _is_one_thing(
+                document, self._other(kind, ref, self.first)
+            )
+            if not is_clash and moved == document:
+                continue
+            del settled[ref]
+            if self.second[ref] in self._known_objects:
+                continue
+            number = number_of(ref)
+            if is_clash:
+                number, free = free, free + 1
+            if hasattr(moved, "number"):
+                moved = moved.model_copy(update={"number": number})
+            settled[self.refs.numbered(kind, number)] = self.plumbing.write_tag(
+                self._name(kind, number), self.second[ref], to_json(moved), kind="tag"
+            )
+
+    def _follow_suggestions(self, settled: dict[str, str], numbers: Mapping[int, int]) -> None:
+        for ref in self._new("suggestions"):
+            idea = read_suggestion(self._content(self.second[ref]), ref)
+            if idea.trial in numbers:
+                idea = idea.model_copy(update={"trial": numbers[idea.trial]})
+                name = ref.removeprefix("refs/")
+                settled[ref] = self.plumbing.write_tag(
+                    name, self.second[ref], to_json(idea), kind="tag"
+                )
+
+    # Reading
+
+    @cached_property
+    def _known_objects(self) -> set[str]:
+        """Tags that stand in the first copy, those inside of a renumbered one among them."""
+        kinds = ("trials", "holdout", "confirmations", "consolidations")
+        waiting = {oid for ref, oid in self.first.items() if self.refs.kind(ref) in kinds}
+        known: set[str] = set()
+        while waiting:
+            known |= waiting
+            tags = self.plumbing.contents(sorted(waiting))
+            waiting = {inner for tag in tags for inner in _inner(tag)} - known
+        return known
+
+    def _new(self, kind: str) -> list[str]:
+        """Refs of a kind that stand otherwise in the second copy, or only there; in order."""
+        mine = self._of(kind, self.second)
+        return [ref for ref in mine if self.first.get(ref) != self.second[ref]]
+
+    def _of(self, kind: str, refs: Mapping[str, str]) -> list[str]:
+        mine = (ref for ref in refs if self.refs.kind(ref) == kind)
+        return sorted(mine, key=lambda ref: (len(ref), ref))
+
+    def _content(self, oid: str) -> bytes:
+        return self.plumbing.contents([oid])[0]
+
+    def _record(self, ref: str, refs: Mapping[str, str]) -> TrialRecord:
+        return from_json(TrialRecord, message_of(self._content(refs[ref])), ref)
+
+    def _mark(self, ref: str, refs: Mapping[str, str]) -> InFlight:
+        return from_json(InFlight, message_of(self._content(refs[ref])), ref)
+
+    def _other(self, kind: str, ref: str, refs: Mapping[str, str]) -> Other:
+        tag = self._content(refs[ref])
+        if kind == "confirmations":
+            return read_confirmation(tag, ref)
+        if kind == "consolidations":
+            return read_consolidation(tag, ref)
+        return from_json(HoldoutUse, message_of(tag), ref)
+
+    def _name(self, kind: str, number: int) -> str:
+        return self.refs.numbered(kind, number).removeprefix("refs/")
+
+
+def _is_same(one: InFlight | TrialRecord, other: InFlight | TrialRecord) -> bool:
+    """Whether two documents are of one trial: of one idea, or nothing was proposed yet.
+
+    The candidate's commit changes when it is mended, or made anew on another incumbent.
+    """
+    first, second = _idea(one), _idea(other)
+    return first is None or second is None or first == second
+
+
+def _idea(trial: InFlight | TrialRecord) -> str | None:
+    if isinstance(trial, TrialRecord):
+        return trial.title
+    return trial.proposal.title if trial.proposal is not None else None
+
+
+def _moved(trial: Trial, numbers: Mapping[int, int]) -> Trial:
+    """A trial under its new number, with what it says of other trials."""
+    update: dict[str, object] = {"number": numbers[trial.number]}
+    if trial.retry_of in numbers:
+        update["retry_of"] = numbers[trial.retry_of]
+    if isinstance(trial, TrialRecord) and trial.rescue_of in numbers:
+        update["rescue_of"] = numbers[trial.rescue_of]
+    return trial.model_copy(update=update)
+
+
+def _with_trial(document: Other, numbers: Mapping[int, int]) -> Other:
+    """The same with the new numbers of the trials that it names."""
+    if isinstance(document, HoldoutUse):
+        moved = numbers.get(document.trial) if document.trial is not None else None
+        return document if moved is None else document.model_copy(update={"trial": moved})
+    update: dict[str, object] = {}
+    if document.incumbent_trial in numbers:
+        update["incumbent_trial"] = numbers[document.incumbent_trial]
+    if isinstance(document, ConsolidationRecord):
+        changes = tuple(
+            each.model_copy(update={"trial": numbers.get(each.trial, each.trial)})
+            for each in document.changes
+        )
+        if changes != document.changes:
+            update["changes"] = changes
+    return document.model_copy(update=update) if update else document
+
+
+def _is_one_thing(one: Frozen, other: Frozen) -> bool:
+    """Whether two copies are of one confirmation or consolidation, at different moments."""
+    names = ("incumbent_commit", "session", "started_at")
+    if isinstance(one, HoldoutUse):
+        return one == other
+    return all(getattr(one, name) == getattr(other, name) for name in names)
+
+
+def _inner(tag: bytes) -> Iterable[str]:
+    """The tag that a tag stands on, if it stands on one."""
+    header = tag.split(b"\n", 2)
+    if header[1] == b"type tag":
+        yield header[0].removeprefix(b"object ").decode()
