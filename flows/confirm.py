@@ -107,6 +107,5 @@ def confirm(
         files = write_report(session.ledger, places.mlruns / "reports", told)
         log_report(session.tracker, files)
         session.tracker.flush(timeout_seconds=60)
-        push_or_say(session)
         Steering(session).end()
         return record

@@ -11,11 +11,13 @@ from prefect.client.schemas.objects import FlowRunPolicy
 from prefect.runtime import flow_run
 
 from flows.deployed import require_remote, say_what_stays_here
+from flows.holders import waiting_for
 from flows.keys import read_api_keys
 from flows.open_runs import close_killed_runs, close_runs_below
 from flows.outages import await_prefect, through_outages
 from flows.progress import session_progress
-from nightlab.errors import NightlabError, UsageError
+from flows.pushing import pushed_at_the_end
+from nightlab.errors import NightlabError, NotPushed, UsageError
 from nightlab.ledger import Ledger, Remote
 from nightlab.settings import Places, SessionSettings
 from nightlab.study.session import Session, open_session
@@ -32,20 +34,24 @@ RETRY_DELAY_SECONDS = 120
 def working_session(settings: SessionSettings) -> Iterator[Session]:
     """Open a session with its corpus ready, and with what was left open before it closed.
 
-    It ends once Prefect's server can hear how. A person's mistake is not tried again: the
-    next try would find it as it is.
+    It ends once the study is on its remote and Prefect's server can hear how. A person's mistake
+    is not tried again: the next try would find it as it is.
 
     Raises:
         UsageError: settings that cannot work here, or a deployment's run without a remote.
+        NotPushed: the remote took nothing for hours; the study is kept on this machine.
     """
     identifier = flow_run.get_id() or ""
     with _mistakes_are_final():
         require_remote(settings.study, settings.remote)
-        keys = read_api_keys(settings.api_key_secret)
-        with (
-            open_session(settings, Places.find(), identifier=identifier, api_keys=keys) as session,
-            session_progress(session),
-        ):
+        opening = open_session(
+            settings,
+            Places.find(),
+            identifier=identifier,
+            api_keys=read_api_keys(settings.api_key_secret),
+            waiting=waiting_for(settings, identifier),
+        )
+        with opening as session, session_progress(session), pushed_at_the_end(session):
             say_what_stays_here(session)
             close_killed_runs(session)
             close_runs_below(session)
@@ -75,10 +81,13 @@ def fetched_study(study: str, remote: str | None, places: Places) -> Iterator[Le
 
 @contextmanager
 def _mistakes_are_final() -> Iterator[None]:
-    """Have a run end with a person's mistake, whatever retries its flow has."""
+    """Have a run end with a person's mistake, whatever retries its flow has.
+
+    Likewise with what was tried for hours: the next try's failure would hide where the study is.
+    """
     try:
         yield
-    except UsageError:
+    except (UsageError, NotPushed):
         _try_no_more(flow_run.get_id() or "")
         raise
 

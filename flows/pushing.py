@@ -1,9 +1,16 @@
-"""Pushes that may fail without stopping what they follow."""
+"""Pushes that may fail without stopping what they follow, and the one that may not: the last."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from nightlab import events
-from nightlab.errors import RemoteError
+from nightlab.errors import NotPushed, RemoteError
 from nightlab.study.session import Session
 from tasks.record import push
+
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 300.0
 
 
 def push_or_say(session: Session) -> None:
@@ -21,3 +28,46 @@ def push_or_say(session: Session) -> None:
                 text=f"Not pushed yet; all is kept here and the next push tries again: {error}"
             )
         )
+
+
+@contextmanager
+def pushed_at_the_end(session: Session) -> Iterator[None]:
+    """Run a block, and do not end before the study is on its remote, or long tried for.
+
+    Raises:
+        NotPushed: it could not be pushed; the sentence names where it is kept.
+    """
+    try:
+        yield
+    except BaseException:
+        push_or_say(session)  # what ended the block is the news
+        raise
+    push_at_last(session)
+
+
+def push_at_last(session: Session) -> None:
+    """Push the study, and try for ``push_hours`` where that fails: its clone may be thrown away.
+
+    Raises:
+        NotPushed: it could not be pushed; the sentence names where it is kept.
+    """
+    hours = session.settings.push_hours
+    ends = time.monotonic() + hours * 3600
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        try:
+            session.hold.push()
+        except RemoteError as error:
+            left = ends - time.monotonic()
+            if left <= 0:
+                raise NotPushed(
+                    f"The end of this session is not on its remote, which was tried for {hours:g} "
+                    f"hours (--push-hours): {error}"
+                ) from error
+            if pause == FIRST_PAUSE_SECONDS:
+                text = f"Trying to push for {hours:g} hours (--push-hours), since this failed"
+                events.publish(events.Notice(text=f"{text}: {error}"))
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        else:
+            return

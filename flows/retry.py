@@ -6,7 +6,6 @@ from prefect import flow
 
 from flows.opening import RETRIES, RETRY_DELAY_SECONDS, fetched_study, with_prefect, working_session
 from flows.progress import show_trials
-from flows.pushing import push_or_say
 from flows.trial import record_of, trial
 from nightlab.proposers.choose import UNKEPT_CAPS
 from nightlab.records import TrialRecord
@@ -44,5 +43,4 @@ def retry(study: StudyName, number: int, remote: str | None = None) -> TrialReco
         run = partial(trial, study, again, proposal, number, return_state=True)
         record = record_of(session, again, with_prefect(session, run))
         show_trials(study, session.ledger.records(), session.tracker.run_url(again))
-        push_or_say(session)
         return record

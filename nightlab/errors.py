@@ -17,6 +17,7 @@ another time or on another machine.
     └── MachineryError          our fault, or a service's; another try may succeed
         ├── LedgerError         git refused or the repository is not as it must be
         ├── RemoteError         the study's git remote did not answer
+        │   └── NotPushed       nor in the hours that followed the session's end
         ├── TrackingError       MLflow did not answer
         ├── SandboxError        the sandbox broke while it ran
         │   └── MachineBusy     other work kept a training from its processor time
@@ -106,6 +107,10 @@ class LedgerError(MachineryError):
 
 class RemoteError(MachineryError):
     """The study's git remote did not answer or refused."""
+
+
+class NotPushed(RemoteError):  # noqa: N818
+    """What a session did is not on its remote; the sentence says where it is kept."""
 
 
 class TrackingError(MachineryError):

@@ -334,6 +334,19 @@ class Settings(BaseModel):
     trust_candidate: bool = Field(
         False, description="Run candidates without a sandbox: only for code that you trust"
     )
+    push_hours: float = Field(
+        1,
+        ge=0,
+        le=LONGEST_SECONDS / 3600,
+        description="If the remote cannot be reached when the session ends, go on trying to push "
+        "for this many hours",
+    )
+    wait_for_study_hours: float = Field(
+        1,
+        ge=0,
+        le=LONGEST_SECONDS / 3600,
+        description="If another machine's session holds the study, wait for it for this many hours",
+    )
     wait_for_prefect_hours: float = Field(
         1.0,
         ge=0,

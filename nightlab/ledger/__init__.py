@@ -18,6 +18,7 @@ from these refs of one repository:
 Nothing here touches the user's checkout, index or HEAD: all writing is plumbing.
 """
 
+from nightlab.ledger.bundles import Bundle, bundles_in
 from nightlab.ledger.candidates import LineCounts
 from nightlab.ledger.confirmations import (
     ConfirmationRecord,
@@ -35,8 +36,9 @@ from nightlab.ledger.consolidations import (
 )
 from nightlab.ledger.export import results_tsv
 from nightlab.ledger.holdout import HoldoutUse, holdout_uses, record_holdout_use
+from nightlab.ledger.lease import Waiting
 from nightlab.ledger.recovery import Recovery
-from nightlab.ledger.remote import Remote
+from nightlab.ledger.remote import Remote, remote_studies
 from nightlab.ledger.sending import fetch_suggestions, send_suggestion
 from nightlab.ledger.session import Session, hold_session, refuse_if_busy
 from nightlab.ledger.stop import (
@@ -59,6 +61,7 @@ from nightlab.ledger.suggestions import (
 from nightlab.ledger.summary import StudySummary, answer_names, study_summary
 
 __all__ = [
+    "Bundle",
     "ConfirmationRecord",
     "ConsolidationRecord",
     "HoldoutUse",
@@ -71,10 +74,12 @@ __all__ = [
     "StopRequest",
     "StudySummary",
     "Together",
+    "Waiting",
     "add_suggestion",
     "answer_names",
     "ask_remote_to_stop",
     "ask_to_stop",
+    "bundles_in",
     "confirmations",
     "consolidations",
     "fetch_suggestions",
@@ -86,6 +91,7 @@ __all__ = [
     "offered_commits",
     "record_holdout_use",
     "refuse_if_busy",
+    "remote_studies",
     "results_tsv",
     "send_suggestion",
     "settle_suggestions",

@@ -93,5 +93,7 @@ def studies_among(refs: Iterable[str]) -> tuple[str, ...]:
 def without_branch(refs: Iterable[str]) -> tuple[str, ...]:
     """The studies that have records among some refs, and no branch; in alphabetical order."""
     found = set(refs)
-    recorded = {ref.split("/")[2] for ref in found if re.fullmatch(r"refs/nightlab/.+/trials/\d+", ref)}
+    recorded = {
+        ref.split("/")[2] for ref in found if re.fullmatch(r"refs/nightlab/.+/trials/\d+", ref)
+    }
     return tuple(sorted(name for name in recorded if StudyRefs(name).branch not in found))

@@ -163,8 +163,8 @@ class Remote:
         if result.status != 0:
             raise RemoteError(
                 f"Git remote {self.name!r} did not take study {self.refs.study!r} "
-                f"({self._exchange.complaint(result)}); everything is safe in this clone, and the next push "
-                "sends it."
+                f"({self._exchange.complaint(result)}); everything is safe in this clone, and the "
+                "next push sends it."
             )
 
     def try_push(self) -> None:
@@ -208,6 +208,19 @@ class Remote:
         """Return the contents of the object that a ref of the remote stands at."""
         self._bring_objects([ref])
         return self.plumbing.contents([oid])[0]
+
+    def deepen(self) -> bool:
+        """Bring the history that a shallow clone lacks; say whether there was any to bring.
+
+        Raises:
+            RemoteError: the remote did not answer.
+        """
+        if self.plumbing.line("rev-parse", "--is-shallow-repository") != "true":
+            return False
+        result = self._exchange.run("fetch", "--quiet", "--unshallow", "--no-tags", self._where)
+        if result.status != 0:
+            raise self._exchange.silent(result)
+        return True
 
     def _local_refs(self, kinds: Collection[str] | None = None) -> dict[str, str]:
         found = self.plumbing.refs(self.refs.branch, self.refs.root)

@@ -167,9 +167,11 @@ class Renumbering:
     def _is_known(self, ref: str) -> bool:
         """Whether the first copy has the trial of a mark, under any number."""
         mark = self._mark(ref, self.second)
-        others = [self._record(each, self.first) for each in self._of("trials", self.first)]
-        marks = [self._mark(each, self.first) for each in self._of("inflight", self.first)]
-        return any(_is_same(mark, each) for each in (*others, *marks))
+        marks = (self._mark(each, self.first) for each in self._of("inflight", self.first))
+        records = (self._record(each, self.first) for each in self._of("trials", self.first))
+        return any(_is_same(mark, each) for each in marks) or any(
+            _is_same(mark, each) for each in records
+        )
 
     # The branch
 
@@ -216,7 +218,7 @@ class Renumbering:
     def _follow_suggestions(self, settled: dict[str, str], numbers: Mapping[int, int]) -> None:
         for ref in self._new("suggestions"):
             idea = read_suggestion(self._content(self.second[ref]), ref)
-            if idea.trial in numbers:
+            if idea.trial is not None and idea.trial in numbers:
                 idea = idea.model_copy(update={"trial": numbers[idea.trial]})
                 name = ref.removeprefix("refs/")
                 settled[ref] = self.plumbing.write_tag(
@@ -285,10 +287,10 @@ def _idea(trial: InFlight | TrialRecord) -> str | None:
 def _moved(trial: Trial, numbers: Mapping[int, int]) -> Trial:
     """A trial under its new number, with what it says of other trials."""
     update: dict[str, object] = {"number": numbers[trial.number]}
-    if trial.retry_of in numbers:
-        update["retry_of"] = numbers[trial.retry_of]
-    if isinstance(trial, TrialRecord) and trial.rescue_of in numbers:
-        update["rescue_of"] = numbers[trial.rescue_of]
+    if trial.retry_of is not None:
+        update["retry_of"] = numbers.get(trial.retry_of, trial.retry_of)
+    if isinstance(trial, TrialRecord) and trial.rescue_of is not None:
+        update["rescue_of"] = numbers.get(trial.rescue_of, trial.rescue_of)
     return trial.model_copy(update=update)
 
 

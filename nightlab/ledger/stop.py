@@ -11,10 +11,11 @@ from datetime import datetime
 
 from nightlab.errors import UsageError
 from nightlab.ledger.documents import from_json, to_json
+from nightlab.ledger.lease import ABANDONED_AFTER_SECONDS, remote_session
 from nightlab.ledger.merging import RefUpdate
 from nightlab.ledger.presence import SessionNote
 from nightlab.ledger.remote import Remote
-from nightlab.ledger.session import ABANDONED_AFTER_SECONDS, remote_session, session_here
+from nightlab.ledger.session import session_here
 from nightlab.ledger.store import Ledger
 from nightlab.records import SCHEMA_VERSION, Frozen, utc_now
 

@@ -23,7 +23,7 @@ from nightlab.errors import UsageError
 from nightlab.judging.case import learnt_from, noise_of
 from nightlab.judging.decision import MOST_PAIRS
 from nightlab.judging.scores import find_baseline
-from nightlab.ledger import Ledger, Remote, hold_session
+from nightlab.ledger import Ledger, Remote, Waiting, hold_session
 from nightlab.ledger import Session as HeldSession
 from nightlab.machine.network import prepare_network
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer
@@ -182,8 +182,16 @@ def open_session(
     *,
     identifier: str,
     api_keys: Mapping[str, SecretStr] | None = None,
+    waiting: Waiting | None = None,
 ) -> Iterator[Session]:
     """Check, take hold of the study, and give what its steps share.
+
+    Args:
+        settings: the session's.
+        places: of this machine.
+        identifier: the Prefect flow run's.
+        api_key: for the models.
+        waiting: for how long to wait where another session holds the study; None for not at all.
 
     Raises:
         UsageError: settings that cannot work here, with the sentence that mends them.
@@ -196,9 +204,11 @@ def open_session(
     ledger = Ledger(places.root, settings.study)
     remote = Remote(places.root, settings.remote, settings.study) if settings.remote else None
     with ExitStack() as stack:
-        hold = stack.enter_context(hold_session(ledger, remote, holder=identifier))
+        holding = hold_session(ledger, remote, identifier, cache=places.cache, waiting=waiting)
+        hold = stack.enter_context(holding)
         if remote is not None:
             remote.fetch()
+            hold.bring_in_bundles()
             sweep_left_clones(ledger)
         records, marks = ledger.records(), ledger.marks()
         require_known_schema(settings.study, (*records, *marks))

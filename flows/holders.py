@@ -1,0 +1,70 @@
+"""Whether a session that holds a study has ended, by what Prefect knows of its flow run."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events.filters import EventFilter
+from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.runtime import deployment
+
+from nightlab.ledger import Waiting
+from nightlab.settings import SessionSettings
+
+HEARTBEAT = "prefect.flow-run.heartbeat"
+MISSED_BEATS = 3
+SHORTEST_SILENCE_SECONDS = 180.0
+
+
+def waiting_for(settings: SessionSettings, identifier: str) -> Waiting:
+    """How a flow waits for a study that another session holds.
+
+    A person who starts a session is told at once that another one is at work on the machine;
+    a deployment waits for that too.
+
+    Args:
+        settings: the session's.
+        identifier: its flow run's; a run that is tried again follows itself.
+    """
+    return Waiting(
+        seconds=settings.wait_for_study_hours * 3600,
+        here_too=deployment.get_id() is not None,
+        is_over=lambda holder: holder == identifier or is_over(holder),
+    )
+
+
+def is_over(holder: str) -> bool | None:
+    """Say whether a flow run has ended; None where this Prefect server cannot know.
+
+    Args:
+        holder: what a session's note names: the flow run's identifier, or a command.
+    """
+    try:
+        identifier = UUID(holder)
+        with get_client(sync_client=True) as client:
+            state = client.read_flow_run(identifier).state
+            if state is None:
+                return None
+            if state.is_final() or state.is_scheduled():
+                return True
+            return _is_silent(client, identifier)
+    except (ValueError, ObjectNotFound, PrefectException, httpx.HTTPError, RuntimeError):
+        return None  # Held for something else than a run, or another server's, or none answers.
+
+
+def _is_silent(client: SyncPrefectClient, identifier: UUID) -> bool | None:
+    """Say whether a run's heartbeats have stopped; None where it has none (Prefect's default)."""
+    query = EventFilter.model_validate(
+        {
+            "event": {"name": [HEARTBEAT]},
+            "resource": {"id": [f"prefect.flow-run.{identifier}"]},
+            "order": "DESC",
+        }
+    )
+    heard = [event.occurred for event in client.read_events(filter=query, limit=2).events]
+    if len(heard) < 2:
+        return None
+    beat = (heard[0] - heard[1]).total_seconds()
+    patience = max(MISSED_BEATS * beat, SHORTEST_SILENCE_SECONDS)
+    return datetime.now(UTC) - heard[0] > timedelta(seconds=patience)

@@ -1,0 +1,252 @@
+"""Who works on a study, across machines: a note on the study's remote.
+
+    refs/nightlab/<study>/session   a JSON note: who, since when, last heard of when
+
+It is only ever changed by compare-and-swap, and rides along with every push of records: a session
+that lost it cannot push, and stops. A session that lives renews it every minute. It is free once
+it was given back; at once where its process is known to be dead or its flow run to have ended; and
+otherwise when it was not renewed for as long as a live session's renewal can take.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from nightlab.errors import LedgerError, RemoteError, StudyBusy
+from nightlab.events import Notice, publish
+from nightlab.ledger.documents import from_json, to_json
+from nightlab.ledger.exchange import TIMEOUT_SECONDS
+from nightlab.ledger.merging import RefUpdate
+from nightlab.ledger.presence import SessionNote
+from nightlab.ledger.remote import Remote
+from nightlab.records import utc_now
+
+BEAT_SECONDS = 60.0
+SILENT_SECONDS = TIMEOUT_SECONDS + 2 * BEAT_SECONDS
+"""How long whoever waits has to see a note unchanged before its session counts as gone: one
+exchange with the remote may take most of it. By the clock of the one who waits."""
+ABANDONED_AFTER_SECONDS = 1800.0
+"""The same by the time that stands in the note, which the clock of another machine gave it."""
+
+
+def _nobody_knows(_holder: str) -> bool | None:
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What to do while another session holds the study."""
+
+    seconds: float = 0.0
+    """How long to wait for it; 0 to be refused at once."""
+    here_too: bool = True
+    """Whether a live session on this machine is waited for as well: where a person sits before
+    the terminal, it is better named at once."""
+    is_over: Callable[[str], bool | None] = _nobody_knows
+    """Whether the holder that a note names has ended, or certainly not; None where that is not
+    known."""
+    poll_seconds: float = 5.0
+    """How often the remote is asked."""
+
+
+class Lease:
+    """A session's note on a remote.
+
+    Args:
+        remote: the study's.
+        note: of the session.
+    """
+
+    def __init__(self, remote: Remote, note: SessionNote) -> None:
+        self.remote = remote
+        self.note = note
+        self._guard = threading.Lock()
+        self._lease: str | None = None
+        # Leases whose push failed: the remote may have taken them before it fell silent.
+        self._attempted: set[str] = set()
+        self._lost: StudyBusy | None = None
+
+    def renew(self, *, with_study: bool) -> None:
+        """Tell the remote that the session lives, and push the study in the same breath.
+
+        Raises:
+            StudyBusy: another session took the study over; nothing was pushed.
+            RemoteError: the remote did not answer or refused; nothing is lost.
+        """
+        with self._guard:
+            if self._lost is not None:
+                raise self._lost
+            try:
+                self._swap(with_study=with_study)
+            except RemoteError:
+                if not self._adopt():
+                    raise
+                self._swap(with_study=with_study)
+
+    def _swap(self, *, with_study: bool) -> None:
+        note = self.note.model_copy(update={"heartbeat": utc_now()})
+        lease = self.remote.plumbing.write_blob(to_json(note))
+        self._attempted.add(lease)
+        update = RefUpdate(ref=self.remote.refs.session, old=self._lease, new=lease)
+        if with_study:
+            self.remote.push(update)
+        else:
+            self.remote.push_updates([update])
+        self._lease = lease
+        self._attempted.clear()
+
+    def _adopt(self) -> bool:
+        """After a failed push: whether the remote had taken its lease after all.
+
+        Raises:
+            StudyBusy: the lease is another session's, or gone.
+        """
+        try:
+            standing = self.remote.study_refs().get(self.remote.refs.session)
+        except RemoteError:
+            return False
+        if standing == self._lease:
+            return False
+        if standing in self._attempted:
+            self._lease = standing
+            return True
+        self._lost = _lost_to(self.remote, standing, self.note)
+        raise self._lost
+
+    def take(
+        self,
+        waiting: Waiting,
+        *,
+        abandoned_after_seconds: float = ABANDONED_AFTER_SECONDS,
+        silent_seconds: float = SILENT_SECONDS,
+    ) -> str | None:
+        """Take the study, once it is free; return the holder that did not end by itself, if any.
+
+        Args:
+            waiting: for how long, and who knows whether a holder has ended.
+            abandoned_after_seconds: how long ago a note may say that it was renewed.
+            silent_seconds: how long a note may stand unchanged while it is watched.
+
+        Raises:
+            StudyBusy: another session has it, and is not gone by the end of the wait.
+            RemoteError: the remote did not answer or refused.
+        """
+        watch = _Watch(waiting)
+        while True:
+            self._lease = self.remote.study_refs().get(self.remote.refs.session)
+            if self._lease is None:
+                killed = None
+                break
+            other = read_note(self.remote, self._lease)
+            silence = watch.silence(self._lease)
+            # Of this very clone it cannot live: its file lock is ours.
+            if other.clone == self.note.clone or other.is_abandoned(
+                utc_now(), abandoned_after_seconds
+            ):
+                killed = other.holder
+                break
+            ended = waiting.is_over(other.holder)
+            if ended or (ended is None and silence >= silent_seconds):
+                killed = other.holder
+                break
+            watch.wait(other, self.note, self.remote.refs.study)
+        self.renew(with_study=False)
+        return killed
+
+    def drop(self) -> None:
+        """Give the study back on the remote. A failure costs others a wait, and is said."""
+        with self._guard:
+            if self._lease is None or self._lost is not None:
+                return
+            gone = RefUpdate(ref=self.remote.refs.session, old=self._lease, new=None)
+            try:
+                self.remote.push_updates([gone])
+            except RemoteError as error:
+                publish(Notice(text=f"The session's mark was left on the remote: {error}"))
+
+    def beat_until(self, stop: threading.Event, every_seconds: float) -> None:
+        """Renew in the background, so that a long training is no silence."""
+        while not stop.wait(every_seconds):
+            try:
+                self.renew(with_study=False)
+            except StudyBusy:
+                return  # kept in _lost: the session's next push stops it
+            except (RemoteError, LedgerError):
+                continue  # the session's next push says so, if it lasts
+
+
+class _Watch:
+    """One wait for a study: what was seen of its note, and when it is enough."""
+
+    def __init__(self, waiting: Waiting) -> None:
+        self._waiting = waiting
+        self._ends = time.monotonic() + waiting.seconds
+        self._seen: str | None = None
+        self._since = 0.0
+        self._is_said = False
+
+    def silence(self, lease: str) -> float:
+        """For how many seconds the note has been seen to stand as it is."""
+        now = time.monotonic()
+        if lease != self._seen:
+            self._seen, self._since = lease, now
+        return now - self._since
+
+    def wait(self, other: SessionNote, own: SessionNote, study: str) -> None:
+        """Wait a moment longer.
+
+        Raises:
+            StudyBusy: it was enough, or the other session is not to be waited for.
+        """
+        left = self._ends - time.monotonic()
+        is_here = (other.host, other.machine) == (own.host, own.machine)
+        if left <= 0 or (is_here and not self._waiting.here_too):
+            raise StudyBusy(other.sentence(study))
+        if not self._is_said:
+            self._is_said = True
+            say_waiting(other, study, left)
+        time.sleep(min(left, self._waiting.poll_seconds))
+
+
+def say_waiting(other: SessionNote, study: str, seconds: float) -> None:
+    """Say who has the study, and until when it is waited for."""
+    until = time.strftime("%Y-%m-%d %H:%M:%S %Z", time.localtime(time.time() + seconds))
+    publish(
+        Notice(
+            text=f"Study {study!r} has one session at a time: waiting for {other.holder} (host "
+            f"{other.host}, process {other.pid}), until {until} at the longest."
+        )
+    )
+
+
+def remote_session(remote: Remote, refs: Mapping[str, str]) -> SessionNote | None:
+    """The note of the session that works on the study with a remote, or None.
+
+    Args:
+        remote: the remote.
+        refs: what ``remote.study_refs`` says just now.
+
+    Raises:
+        RemoteError: the remote did not answer.
+    """
+    lease = refs.get(remote.refs.session)
+    return read_note(remote, lease) if lease is not None else None
+
+
+def read_note(remote: Remote, lease: str) -> SessionNote:
+    """Read a session's note from the remote."""
+    where = f"{remote.refs.session} on {remote.name}"
+    return from_json(SessionNote, remote.read(remote.refs.session, lease), where)
+
+
+def _lost_to(remote: Remote, standing: str | None, own: SessionNote) -> StudyBusy:
+    if standing is not None:
+        other = read_note(remote, standing)
+        return StudyBusy(
+            f"This session was silent for too long. {other.sentence(remote.refs.study)}"
+        )
+    return StudyBusy(
+        f"The session of study {remote.refs.study!r} that began {own.since:%Y-%m-%d %H:%M:%S %Z} "
+        f"was ended on remote {remote.name!r} by someone else: run the same command to go on."
+    )
