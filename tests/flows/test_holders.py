@@ -1,0 +1,79 @@
+"""Whether the flow run that holds a study is over, as a real Prefect server knows it."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from prefect import flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.events import Event
+from prefect.runtime import flow_run
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import AwaitingRetry, Crashed, Running
+
+from flows.holders import HEARTBEAT, is_over, waiting_for
+from nightlab.settings import SessionSettings
+
+pytestmark = pytest.mark.slow
+
+
+@flow(name="holder")
+def holder() -> str:
+    return flow_run.get_id() or ""
+
+
+@pytest.fixture
+def client(prefect_api: dict[str, str]) -> Iterator[SyncPrefectClient]:
+    with (
+        temporary_settings({PREFECT_API_URL: prefect_api["PREFECT_API_URL"]}),
+        get_client(sync_client=True) as client,
+    ):
+        yield client
+
+
+def test_a_run_is_over_once_prefect_knows_its_end(client: SyncPrefectClient) -> None:
+    run = holder()
+    assert is_over(run) is True
+    client.set_flow_run_state(run, Running(), force=True)
+    assert is_over(run) is None, "it may live, or its machine may be gone"
+    for state in (Crashed(), AwaitingRetry()):
+        client.set_flow_run_state(run, state, force=True)
+        assert is_over(run) is True
+    assert is_over(str(uuid4())) is None
+    assert is_over("nightlab recover") is None
+
+
+@pytest.mark.parametrize(("seconds_ago", "over"), [(5, False), (900, True)])
+def test_heartbeats_tell_a_run_that_lives_from_one_that_does_not(
+    client: SyncPrefectClient, seconds_ago: float, over: bool
+) -> None:
+    run = holder()
+    client.set_flow_run_state(run, Running(), force=True)
+    now = datetime.now(UTC)
+    beats = [
+        Event(
+            event=HEARTBEAT,
+            resource={"prefect.resource.id": f"prefect.flow-run.{run}"},
+            occurred=now - timedelta(seconds=seconds_ago + earlier),
+        )
+        for earlier in (60, 30, 0)
+    ]
+    client.request("POST", "/events", json=[beat.model_dump(mode="json") for beat in beats])
+    for _ in range(100):
+        if is_over(run) is not None:
+            break
+    assert is_over(run) is over
+
+
+def test_a_run_that_is_tried_again_follows_itself(client: SyncPrefectClient) -> None:
+    waiting = waiting_for(SessionSettings(study="x", wait_for_study_hours=0.5), "me")
+    assert waiting.is_over("me") is True
+    assert waiting.is_over("you") is None
+    assert waiting.seconds == 1800
+    assert not waiting.here_too, "no deployment: a person sits here"
+
+
+def test_a_server_that_does_not_answer_knows_nothing(free_port: int) -> None:
+    with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port}/api"}):
+        assert is_over(str(uuid4())) is None

@@ -1,0 +1,170 @@
+"""Waiting for a study that a session on another machine holds."""
+
+import subprocess
+import threading
+import time
+from datetime import timedelta
+
+import pytest
+
+from nightlab.errors import StudyBusy
+from nightlab.events import Notice, listening
+from nightlab.ledger import Ledger, Remote, Waiting, hold_session
+from nightlab.ledger.documents import to_json
+from nightlab.ledger.lease import ABANDONED_AFTER_SECONDS, BEAT_SECONDS, SILENT_SECONDS
+from nightlab.ledger.presence import own_note
+from nightlab.records import utc_now
+
+SESSION = "refs/nightlab/first-light/session"
+PATIENT = {"seconds": 60.0, "poll_seconds": 0.02}
+
+
+@pytest.fixture
+def remote(root, remote_address):
+    return Remote(root, "origin", "first-light")
+
+
+@pytest.fixture
+def note(tmp_path):
+    """Of a session on another machine."""
+    (tmp_path / "away").mkdir()
+    return own_note("a-flow-run", tmp_path / "away").model_copy(
+        update={"host": "gpu-box", "machine": "elsewhere", "clone": "theirs", "pid": 4242}
+    )
+
+
+def put(remote, note):
+    """Have the remote hold a note, or none."""
+    new = "" if note is None else remote.plumbing.write_blob(to_json(note))
+    subprocess.run(
+        ["git", "push", "-q", "-f", "origin", f"{new}:{SESSION}"],
+        cwd=remote.plumbing.root,
+        check=True,
+    )
+
+
+def hold(ledger, remote, waiting, **more):
+    return hold_session(ledger, remote, "x", waiting=waiting, **more)
+
+
+def test_what_a_live_session_takes_to_renew_is_no_silence():
+    """A push may take a whole exchange's time, and a renewal waits for it."""
+    assert 30 <= BEAT_SECONDS <= 60
+    assert 300 + BEAT_SECONDS < SILENT_SECONDS <= 600 < ABANDONED_AFTER_SECONDS
+
+
+def test_who_comes_meanwhile_waits_and_says_once_for_whom(ledger, remote, note):
+    put(remote, note)
+    said = []
+
+    def give_back(event):
+        said.append(event)
+        threading.Timer(0.3, put, (remote, None)).start()
+
+    with listening(give_back), hold(ledger, remote, Waiting(**PATIENT)) as session:
+        assert session.killed == set(), "it gave the study back by itself"
+    (notice,) = said
+    assert isinstance(notice, Notice)
+    assert "waiting for a-flow-run (host gpu-box, process 4242), until 20" in notice.text
+    assert notice.text.endswith("at the longest.")
+
+
+def test_the_wait_has_an_end(ledger, remote, note):
+    put(remote, note)
+    waiting = Waiting(seconds=0.2, poll_seconds=0.05)
+    with pytest.raises(StudyBusy, match="a-flow-run is working on it"):
+        hold(ledger, remote, waiting).__enter__()
+    with hold_session(ledger, None, "x"):  # the clone's lock was given back
+        pass
+
+
+@pytest.mark.parametrize("waiting", [{}, PATIENT])
+def test_a_holder_that_is_known_to_be_over_is_followed_at_once(ledger, remote, note, waiting):
+    put(remote, note)
+    asked = []
+
+    def is_over(holder):
+        asked.append(holder)
+        return True
+
+    said = []
+    with (
+        listening(said.append),
+        hold(ledger, remote, Waiting(is_over=is_over, **waiting)) as session,
+    ):
+        assert session.killed == {"a-flow-run"}
+    assert asked == ["a-flow-run"]
+    assert said == []
+
+
+def test_a_note_that_stands_unchanged_is_of_a_session_that_is_gone(ledger, remote, note):
+    put(remote, note)
+    began = time.monotonic()
+    with hold(ledger, remote, Waiting(**PATIENT), silent_seconds=0.3) as session:
+        assert session.killed == {"a-flow-run"}
+    assert time.monotonic() - began >= 0.3
+
+
+def test_a_clock_that_is_wrong_elsewhere_frees_nothing(ledger, remote, note):
+    """Another machine's clock gave the note its time: minutes of it mean nothing."""
+    put(remote, note.model_copy(update={"heartbeat": utc_now() - timedelta(minutes=25)}))
+    with pytest.raises(StudyBusy):
+        hold(ledger, remote, Waiting()).__enter__()
+
+
+def test_a_holder_that_lives_is_not_followed_however_silent_its_remote(ledger, remote, note):
+    put(remote, note)
+    waiting = Waiting(seconds=0.5, poll_seconds=0.02, is_over=lambda _: False)
+    with pytest.raises(StudyBusy):
+        hold(ledger, remote, waiting, silent_seconds=0.1).__enter__()
+
+
+def test_a_note_that_is_renewed_is_no_silence(ledger, remote, note, monkeypatch):
+    put(remote, note)
+    waits = []
+
+    def renew(_seconds):
+        waits.append(_seconds)
+        put(remote, note.model_copy(update={"heartbeat": utc_now()}))
+
+    monkeypatch.setattr("nightlab.ledger.lease.time.sleep", renew)
+    clock = iter(range(0, 10_000, 200))  # each look comes 200 seconds after the last one
+    monkeypatch.setattr("nightlab.ledger.lease.time.monotonic", lambda: float(next(clock)))
+    with pytest.raises(StudyBusy):
+        hold(ledger, remote, Waiting(seconds=3000), silent_seconds=300).__enter__()
+    assert len(waits) > 3
+    assert set(waits) == {5.0}
+
+
+def test_a_person_is_told_at_once_of_a_session_on_this_machine(root, second_root, remote_address):
+    first, second = (Ledger(folder, "first-light") for folder in (root, second_root))
+    remotes = [Remote(folder, "origin", "first-light") for folder in (root, second_root)]
+    person = Waiting(here_too=False, **PATIENT)
+    said = []
+    with hold_session(first, remotes[0], "the first"), listening(said.append):
+        for ledger, remote in ((second, remotes[1]), (first, remotes[0])):
+            with pytest.raises(StudyBusy, match="the first is working on it"):
+                hold(ledger, remote, person).__enter__()
+    assert said == []
+
+
+def test_a_deployment_waits_for_a_session_of_the_same_clone_too(ledger, remote):
+    entered, leave, said = threading.Event(), threading.Event(), []
+
+    def first():
+        with hold_session(ledger, remote, "the first"):
+            entered.set()
+            leave.wait(30)
+
+    holding = threading.Thread(target=first)
+    holding.start()
+    assert entered.wait(30)
+
+    def hear(event):
+        said.append(event)
+        leave.set()
+
+    with listening(hear), hold(ledger, remote, Waiting(**PATIENT)):
+        pass
+    holding.join()
+    assert "waiting for the first" in said[0].text
