@@ -13,7 +13,7 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from flows.commands import comparison, consolidation, machine, sessions, steering, study
+from flows.commands import comparison, consolidation, fleet, machine, sessions, steering, study
 from flows.commands.common import EXIT_FAILED
 from flows.terminal import redact_terminal
 from nightlab.errors import NightlabError
@@ -43,6 +43,9 @@ COMMANDS = (
     comparison.compare,
     study.export,
     study.sync,
+    fleet.fetch,
+    fleet.recover,
+    fleet.delete,
     machine.ui,
     machine.doctor,
     machine.local_model,

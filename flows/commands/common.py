@@ -26,6 +26,13 @@ Study = Annotated[str, typer.Argument(help="Name of the study", show_default=Fal
 Trial = Annotated[int, typer.Argument(help="Number of the trial", min=0, show_default=False)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs")]
 
+RemoteName = Annotated[
+    str | None,
+    typer.Option(
+        "--remote", help="Git remote (a name or an address) to fetch the study from before"
+    ),
+]
+
 EXIT_FAILED = 1
 """A person's mistake ends with 2, as typer's own refusals do (``NightlabError.exit_status``)."""
 EXIT_INTERRUPTED = 130
@@ -116,24 +123,39 @@ def once(flow: AnyFlow) -> AnyFlow:
     return cast("AnyFlow", flow.with_options(retries=0))
 
 
-def existing_ledger(study: str) -> Any:
+def existing_ledger(study: str, remote: str | None = None) -> Any:
     """The ledger of a study that exists.
 
+    Args:
+        study: its name.
+        remote: git remote to fetch it from before.
+
     Raises:
-        UsageError: it does not.
+        UsageError: it does not exist, or its branch is gone.
     """
-    from nightlab.ledger import Ledger
+    from nightlab.ledger import Ledger, fetch_study
     from nightlab.ledger import studies as study_names
 
     root = Places.find().root
+    if remote is not None:
+        with events.listening(print_notice):
+            return fetch_study(root, validated_settings({"study": study}).study, remote)
     names = study_names(root)
     if study not in names:
         known = ", ".join(names) or "none yet"
         raise UsageError(
             f"There is no study {study!r} here (studies: {known}): `nightlab studies` lists them, "
-            f"`nightlab research --study {study}` begins it."
+            f"`nightlab fetch {study} --remote origin` brings one here, `nightlab research --study "
+            f"{study}` begins it."
         )
     return Ledger(root, study)
+
+
+def print_notice(event: events.Event) -> None:
+    """Say what happened meanwhile, beside what a command prints."""
+    if isinstance(event, events.Notice):
+        console = Console(stderr=True)
+        console.print(event.text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(value: object) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.table import Table
 
-from flows.commands.common import AsJson, existing_ledger, print_json
+from flows.commands.common import AsJson, RemoteName, existing_ledger, print_json
 from nightlab.errors import UsageError
 from nightlab.settings import Places
 
@@ -33,6 +33,7 @@ def compare(
         bool,
         typer.Option("--force", help="Compare studies that were measured differently, and say so"),
     ] = False,
+    remote: RemoteName = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare studies: best score and confirmed gain for what each one spent."""
@@ -48,7 +49,7 @@ def compare(
             f"A comparison needs two studies or more, and found {names[0]} alone: `nightlab "
             "studies` lists them."
         )
-    places, ledgers = Places.find(), [existing_ledger(name) for name in names]
+    places, ledgers = Places.find(), [existing_ledger(name, remote) for name in names]
     arms = [read_arm(ledger, confirmations(ledger)) for ledger in ledgers]
     if not force:
         check_comparable(arms)

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from flows.commands.common import (
     AsJson,
+    RemoteName,
     Study,
     existing_ledger,
     print_json,
@@ -23,7 +24,7 @@ from nightlab.settings import Places
 if TYPE_CHECKING:
     from nightlab.proposers.program_history import ProgramVersion
 
-RemoteName = Annotated[
+SessionsRemote = Annotated[
     str | None,
     typer.Option("--remote", help="Git remote of a study whose session runs on another machine"),
 ]
@@ -34,7 +35,7 @@ def suggest(
     idea: Annotated[
         str | None, typer.Argument(help="What to try; leave it out to list the ideas")
     ] = None,
-    remote: RemoteName = None,
+    remote: SessionsRemote = None,
     as_json: AsJson = False,
 ) -> None:
     """Queue an idea for the next proposal, or list the ideas so far."""
@@ -77,7 +78,7 @@ def suggest(
         )
 
 
-def stop(study: Study, remote: RemoteName = None) -> None:
+def stop(study: Study, remote: SessionsRemote = None) -> None:
     """End a study's session after the current trial, as if it had reached a limit.
 
     While a gain is being confirmed, it ends after the current training; `nightlab confirm`
@@ -104,13 +105,14 @@ def program(
     with_diff: Annotated[
         bool, typer.Option("--diff", help="Show what changed from one version to the next")
     ] = False,
+    remote: RemoteName = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the versions of program.md that a study has used, and what came of each."""
     from flows.printing import make_console
     from nightlab.proposers.program_history import program_history
 
-    versions = program_history(existing_ledger(study))
+    versions = program_history(existing_ledger(study, remote))
     if as_json:
         print_json(
             [{**each.model_dump(mode="json"), "gain_bpb": each.gain_bpb} for each in versions]

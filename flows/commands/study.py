@@ -6,18 +6,21 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from flows.commands.common import AsJson, Study, existing_ledger, print_json
+from flows.commands.common import AsJson, RemoteName, Study, existing_ledger, print_json
 from nightlab.errors import UsageError
 from nightlab.settings import Places
 
 
-def studies(as_json: AsJson = False) -> None:
+def studies(remote: RemoteName = None, as_json: AsJson = False) -> None:
     """List the studies in this repository."""
+    from flows.commands.fleet import fetch_all
     from flows.printing import make_console, study_table
     from nightlab.ledger import Ledger, study_summary
     from nightlab.ledger import studies as study_names
 
     root = Places.find().root
+    if remote is not None:
+        fetch_all(root, remote)
     summaries = [study_summary(Ledger(root, name)) for name in study_names(root)]
     if as_json:
         print_json([summary.model_dump(mode="json") for summary in summaries])
@@ -28,11 +31,12 @@ def studies(as_json: AsJson = False) -> None:
 
 
 def show(
-    study: Study,
+    study: Annotated[str | None, typer.Argument(help="Name of the study (default: all)")] = None,
     trial: Annotated[int | None, typer.Argument(help="Number of a trial", min=0)] = None,
+    remote: RemoteName = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show a study's trials, or one trial: verdict, numbers, change, output."""
+    """Show a study's trials, or one trial: verdict, numbers, change, output; or all studies."""
     from flows.printing import make_console, print_mark, print_study, print_trial
     from nightlab.ledger import (
         answer_names,
@@ -42,7 +46,10 @@ def show(
         suggestions,
     )
 
-    ledger = existing_ledger(study)
+    if study is None:
+        studies(remote=remote, as_json=as_json)
+        return
+    ledger = existing_ledger(study, remote)
     mark = next((each for each in ledger.marks() if each.number == trial), None)
     if mark is not None:
         diff = ledger.candidate_diff(mark.parent, mark.commit)
@@ -78,14 +85,14 @@ def show(
         console.print(f"The holdout split was scored {len(uses)} times.", style="dim")
 
 
-def report(study: Study) -> None:
+def report(study: Study, remote: RemoteName = None) -> None:
     """Write the study's report: a self-contained page and a picture."""
     from nightlab.ledger import confirmations
     from nightlab.report import log_report, write_report
     from nightlab.tracking import Tracker
 
     places = Places.find()
-    ledger = existing_ledger(study)
+    ledger = existing_ledger(study, remote)
     files = write_report(ledger, places.mlruns / "reports", confirmations(ledger))
     tracker = Tracker(places.tracking_uri, places.mlruns, study)
     log_report(tracker, files)
@@ -101,21 +108,22 @@ def report(study: Study) -> None:
 def export(
     study: Study,
     form: Annotated[str, typer.Option("--format", help="Only tsv so far")] = "tsv",
+    remote: RemoteName = None,
 ) -> None:
     """Print the study as a results.tsv with the original project's columns."""
     from nightlab.ledger import results_tsv
 
     if form != "tsv":
         raise UsageError(f"The one format is tsv, and {form!r} was asked for: use --format tsv.")
-    sys.stdout.write(results_tsv(existing_ledger(study).records()))
+    sys.stdout.write(results_tsv(existing_ledger(study, remote).records()))
 
 
-def sync(study: Study) -> None:
+def sync(study: Study, remote: RemoteName = None) -> None:
     """Bring MLflow up to date from git, for the trials it missed."""
     from nightlab.ledger import confirmations, consolidations
     from nightlab.tracking import synchronise
 
-    places, ledger = Places.find(), existing_ledger(study)
+    places, ledger = Places.find(), existing_ledger(study, remote)
     console = Console()
     with console.status(f"Bringing MLflow up to date with study {study} …"):
         result = synchronise(

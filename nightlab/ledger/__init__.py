@@ -35,10 +35,14 @@ from nightlab.ledger.consolidations import (
     write_consolidation,
 )
 from nightlab.ledger.export import results_tsv
+from nightlab.ledger.fetching import fetch_study, recover_study
 from nightlab.ledger.holdout import HoldoutUse, holdout_uses, record_holdout_use
 from nightlab.ledger.lease import Waiting
+from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.recovery import Recovery
 from nightlab.ledger.remote import Remote, remote_studies
+from nightlab.ledger.removal import delete_study, standing_refs
+from nightlab.ledger.removal import in_words as refs_in_words
 from nightlab.ledger.sending import fetch_suggestions, send_suggestion
 from nightlab.ledger.session import Session, hold_session, refuse_if_busy
 from nightlab.ledger.stop import (
@@ -68,6 +72,7 @@ __all__ = [
     "Ledger",
     "LeftOut",
     "LineCounts",
+    "Plumbing",
     "Recovery",
     "Remote",
     "Session",
@@ -82,6 +87,8 @@ __all__ = [
     "bundles_in",
     "confirmations",
     "consolidations",
+    "delete_study",
+    "fetch_study",
     "fetch_suggestions",
     "forget_stop",
     "hear_stop",
@@ -90,11 +97,14 @@ __all__ = [
     "offer_branch",
     "offered_commits",
     "record_holdout_use",
+    "recover_study",
+    "refs_in_words",
     "refuse_if_busy",
     "remote_studies",
     "results_tsv",
     "send_suggestion",
     "settle_suggestions",
+    "standing_refs",
     "stop_request",
     "studies",
     "study_summary",

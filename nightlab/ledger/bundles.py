@@ -19,6 +19,7 @@ from pathlib import Path
 
 from nightlab.errors import LedgerError, RemoteError
 from nightlab.events import Notice, publish
+from nightlab.ledger.exchange import Exchange
 from nightlab.ledger.names import StudyRefs
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.remote import Remote
@@ -150,6 +151,14 @@ def bundles_in(cache: Path, plumbing: Plumbing) -> tuple[Bundle, ...]:
     paths = (cache / FOLDER).glob("*/*.bundle")
     found = [bundle for path in paths for bundle in _read(path, plumbing)]
     return tuple(sorted(found, key=lambda bundle: bundle.written_at))
+
+
+def bundles_of(cache: Path, plumbing: Plumbing, study: str) -> list[Path]:
+    """The bundles of a study, of all remotes that the repository knows."""
+    names = plumbing.line("remote").split()
+    places = {Exchange(plumbing, name).place for name in names}
+    folders = [cache / FOLDER / folder_name(place) for place in sorted(places)]
+    return [path for folder in folders for path in sorted(folder.glob(f"{study}.*.bundle"))]
 
 
 def folder_name(place: str) -> str:

@@ -82,7 +82,8 @@ class Exchange:
         if result.status != 0:
             raise self.silent(result)
         lines = (line.split("\t", 1) for line in result.stdout.decode().splitlines())
-        return {ref: oid for oid, ref in lines}
+        # What a tag stands on comes after it, as `REF^{}`.
+        return {ref: oid for oid, ref in lines if not ref.endswith("^{}")}
 
     def silent(self, result: GitResult) -> RemoteError:
         """The error of a remote that did not answer."""

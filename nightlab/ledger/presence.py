@@ -64,7 +64,7 @@ def own_note(holder: str, folder: Path) -> SessionNote:
         pid=os.getpid(),
         process_started=_process_started(os.getpid()),
         machine=_machine(),
-        clone=_clone(folder),
+        clone=clone_name(folder),
         since=now,
         heartbeat=now,
     )
@@ -77,8 +77,9 @@ def write_whole(path: Path, content: bytes) -> None:
     os.replace(beside, path)
 
 
-def _clone(folder: Path) -> str:
-    """Name the clone: a random number, with host and place so that a copy differs."""
+def clone_name(folder: Path) -> str:
+    """Name the clone that keeps ``folder``: a random number, with host and place."""
+    folder.mkdir(exist_ok=True)
     number = folder / "clone"
     if not number.is_file():
         write_whole(number, uuid.uuid4().hex.encode())

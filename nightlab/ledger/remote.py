@@ -204,6 +204,31 @@ class Remote:
             self.push_updates([RefUpdate(ref=ref, old=standing, new=commit)])
         return True
 
+    def all_refs(self) -> dict[str, str]:
+        """Ask for everything that stands of the study, but for who works on it.
+
+        Raises:
+            RemoteError: the remote did not answer.
+        """
+        consolidated = StudyRefs(self.refs.consolidated.removeprefix(BRANCHES))
+        patterns = (self.refs.branch, consolidated.branch, f"{self.refs.root}/*")
+        found = self._exchange.refs(*patterns, f"{consolidated.root}/*")
+        begun = {ref for ref in found if ref.startswith(f"{consolidated.root}/")}
+        if begun:  # a study of its own by now
+            begun.add(consolidated.branch)
+        alone = begun | {self.refs.session}
+        return {ref: oid for ref, oid in found.items() if ref not in alone}
+
+    def delete(self, refs: Mapping[str, str]) -> None:
+        """Remove refs, each only where it stands as it is said to.
+
+        Raises:
+            RemoteError: the remote did not answer or refused.
+        """
+        updates = [RefUpdate(ref=ref, old=oid, new=None) for ref, oid in refs.items()]
+        for start in range(0, len(updates), _REFS_PER_PUSH):
+            self.push_updates(updates[start : start + _REFS_PER_PUSH])
+
     def read(self, ref: str, oid: str) -> bytes:
         """Return the contents of the object that a ref of the remote stands at."""
         self._bring_objects([ref])

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from nightlab.errors import LedgerError, RemoteError, StudyBusy, UsageError
+from nightlab.errors import LedgerError, RemoteError, StudyBusy
 from nightlab.events import Notice, publish
 from nightlab.ledger.bundles import Bundles
 from nightlab.ledger.documents import from_json, to_json
@@ -83,21 +83,20 @@ class Session:
         if self._bundles is not None:
             self._bundles.clear()
 
-    def bring_in_bundles(self) -> None:
-        """Take in and push what sessions on this machine could not push; a failure is said.
+    def bring_in_bundles(self) -> tuple[Path, ...]:
+        """Take in and push what sessions on this machine could not push; return those files.
 
         To be called once the remote's study is here, and before numbers are chosen.
+
+        Raises:
+            RemoteError: the remote did not answer or refused; the files stay.
         """
-        if self._bundles is None:
-            return
-        try:
-            brought = self._bundles.take_in()
-            if brought:
-                names = ", ".join(str(path) for path in brought)
-                publish(Notice(text=f"Taken in, since it was never pushed: {names}."))
-                self.push()
-        except RemoteError as error:
-            publish(Notice(text=str(error)))
+        brought = self._bundles.take_in() if self._bundles is not None else ()
+        if brought:
+            names = ", ".join(str(path) for path in brought)
+            publish(Notice(text=f"Taken in, since it was never pushed: {names}."))
+            self.push()
+        return brought
 
     def _kept(self) -> str:
         if self._bundles is None:
@@ -156,12 +155,7 @@ def hold_session(
         left = _standing_note(note_file)
         note = own_note(holder, folder)
         write_whole(note_file, to_json(note))
-        where = ledger.checked_out_at()
-        if where is not None:
-            raise UsageError(
-                f"Branch {ledger.branch} needs to be free to move and is checked out in {where}: "
-                "run `git switch -` or `git switch --detach` there."
-            )
+        ledger.require_free_branch()
         lease = Lease(remote, note) if remote is not None else None
         bundles = Bundles(cache, remote, note.clone) if remote is not None and cache else None
         session = Session(note, ledger.recover(quiet_seconds), left, lease, bundles)
@@ -203,12 +197,26 @@ def refuse_if_busy(ledger: Ledger) -> None:
     Raises:
         StudyBusy: another process of this machine works on the study.
     """
+    if (ledger.plumbing.common_directory / "nightlab").is_dir():
+        with hold_clone(ledger):
+            pass
+
+
+@contextmanager
+def hold_clone(ledger: Ledger) -> Iterator[None]:
+    """Keep sessions of a study out of this clone for a moment's work on its refs.
+
+    Raises:
+        StudyBusy: one is at work here.
+    """
     folder = ledger.plumbing.common_directory / "nightlab"
-    if not folder.is_dir():
-        return
+    folder.mkdir(exist_ok=True)
     lock = filelock.FileLock(folder / f"{ledger.study}.lock", thread_local=False)
     _acquire(lock, folder / f"{ledger.study}.session.json", ledger.study)
-    lock.release()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def session_here(ledger: Ledger) -> SessionNote | None:

@@ -100,6 +100,19 @@ class Ledger:
         where = self.plumbing.line("for-each-ref", "--format=%(worktreepath)", self.refs.branch)
         return Path(where) if where else None
 
+    def require_free_branch(self) -> None:
+        """Make sure that moving the study's branch changes no file under somebody's hands.
+
+        Raises:
+            UsageError: a worktree has it checked out.
+        """
+        where = self.checked_out_at()
+        if where is not None:
+            raise UsageError(
+                f"Branch {self.branch} needs to be free to move and is checked out in {where}: "
+                "run `git switch -` or `git switch --detach` there."
+            )
+
     def source(self, commit: str, path: str = TRAINER_FILE) -> str:
         """Return a file's text at a commit."""
         return candidates.read_source(self.plumbing, commit, path)

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from nightlab import __version__
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
-from nightlab.errors import UsageError
+from nightlab.errors import RemoteError, UsageError
 from nightlab.judging.case import learnt_from, noise_of
 from nightlab.judging.decision import MOST_PAIRS
 from nightlab.judging.scores import find_baseline
@@ -208,7 +208,7 @@ def open_session(
         hold = stack.enter_context(holding)
         if remote is not None:
             remote.fetch()
-            hold.bring_in_bundles()
+            _bring_in_bundles(hold)
             sweep_left_clones(ledger)
         records, marks = ledger.records(), ledger.marks()
         require_known_schema(settings.study, (*records, *marks))
@@ -258,6 +258,14 @@ def open_session(
         session.startup_free_seconds = free_startup(settings, records, session.place)
         stack.enter_context(as_current(session))
         yield session
+
+
+def _bring_in_bundles(hold: HeldSession) -> None:
+    """What could not be pushed from this machine is part of the study; a failure costs no night."""
+    try:
+        hold.bring_in_bundles()
+    except RemoteError as error:
+        events.publish(events.Notice(text=str(error)))
 
 
 def earlier_costs(

@@ -1,0 +1,85 @@
+"""Everything that a study left, counted before it is removed.
+
+its refs here and on a remote; its runs in MLflow; its report; bundles that were not pushed;
+folders of sessions that were killed
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from nightlab.errors import UsageError
+from nightlab.ledger import Ledger, Remote, delete_study, refs_in_words, standing_refs
+from nightlab.ledger.bundles import bundles_of
+from nightlab.report.write import report_files
+from nightlab.settings import Places
+from nightlab.tracking import delete_experiment, tracked_runs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remains:
+    """What there is of a study."""
+
+    study: str
+    here: dict[str, str]
+    there: dict[str, str]
+    """On the remote, if one was asked."""
+    runs: int | None
+    """In MLflow; None where there is no experiment."""
+    files: tuple[Path, ...]
+    """Report and bundles."""
+
+    def sentences(self, remote: str | None) -> list[str]:
+        """What is to be removed, a line each."""
+        lines = [f"In this clone: {refs_in_words(self.study, self.here)}."] if self.here else []
+        if remote is not None and self.there:
+            lines.append(f"At remote {remote}: {refs_in_words(self.study, self.there)}.")
+        if self.runs is not None:
+            lines.append(f"In MLflow: {self.runs} runs (it keeps them as deleted: `mlflow gc`).")
+        return lines + [f"File: {path}" for path in self.files]
+
+
+def remains_of(places: Places, study: str, remote: Remote | None) -> Remains:
+    """Count what there is of a study.
+
+    Raises:
+        UsageError: there is nothing.
+        RemoteError: the remote did not answer.
+        TrackingError: MLflow did not answer.
+    """
+    ledger = Ledger(places.root, study)
+    found = Remains(
+        study=study,
+        here=standing_refs(ledger.plumbing, study),
+        there=remote.all_refs() if remote is not None else {},
+        runs=tracked_runs(places.tracking_uri, places.mlruns, study),
+        files=tuple(_files(places, ledger)),
+    )
+    if not (found.here or found.there or found.files or found.runs is not None):
+        where = f" or at remote {remote.name!r}" if remote is not None else ""
+        raise UsageError(
+            f"There is nothing of a study {study!r} here{where}: `nightlab studies` lists the "
+            "studies here, and --remote names a git remote that has others."
+        )
+    return found
+
+
+def remove(places: Places, remains: Remains, remote: Remote | None) -> None:
+    """Remove all of it; done again after a failure, it goes on.
+
+    Raises:
+        StudyBusy: a session works on the study.
+        UsageError: its branch is checked out.
+        RemoteError: the remote did not answer or refused.
+        TrackingError: MLflow did not answer or refused.
+    """
+    delete_study(Ledger(places.root, remains.study), remote)
+    for path in remains.files:
+        path.unlink(missing_ok=True)
+    delete_experiment(places.tracking_uri, places.mlruns, remains.study)
+
+
+def _files(places: Places, ledger: Ledger) -> list[Path]:
+    report = report_files(places.mlruns / "reports", ledger.study)
+    files = [path for path in (report.html, report.png) if path.is_file()]
+    return files + bundles_of(places.cache, ledger.plumbing, ledger.study)
