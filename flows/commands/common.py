@@ -133,7 +133,7 @@ def existing_ledger(study: str, remote: str | None = None) -> Any:
     Raises:
         UsageError: it does not exist, or its branch is gone.
     """
-    from nightlab.ledger import Ledger, fetch_study
+    from nightlab.ledger import Ledger, fetch_study, studies_without_branch
     from nightlab.ledger import studies as study_names
 
     root = Places.find().root
@@ -142,6 +142,8 @@ def existing_ledger(study: str, remote: str | None = None) -> Any:
             return fetch_study(root, validated_settings({"study": study}).study, remote)
     names = study_names(root)
     if study not in names:
+        if study in studies_without_branch(root):
+            Ledger(root, study).require_branch_of_records()
         known = ", ".join(names) or "none yet"
         raise UsageError(
             f"There is no study {study!r} here (studies: {known}): `nightlab studies` lists them, "

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from flows.commands.common import AsJson, Study, print_json, print_notice, validated_settings
 from nightlab import events
-from nightlab.errors import StudyBusy, UsageError
+from nightlab.errors import UsageError
 from nightlab.settings import Places
 
 SomeStudy = Annotated[
@@ -40,10 +40,10 @@ def fetch(study: SomeStudy = None, remote: Where = "origin", as_json: AsJson = F
 
 
 def fetch_all(root: Path, remote: str) -> list[Any]:
-    """Bring all studies of a remote here but those that a session works on in this clone.
+    """Bring all studies of a remote here, and say which cannot be: one in use here, say.
 
     Returns:
-        Their ledgers.
+        The ledgers of those that are here now.
     """
     from nightlab.ledger import Ledger, fetch_study, remote_studies
 
@@ -52,9 +52,10 @@ def fetch_all(root: Path, remote: str) -> list[Any]:
         for name in remote_studies(root, remote):
             try:
                 ledgers.append(fetch_study(root, name, remote))
-            except StudyBusy as busy:
-                _say(f"Not fetched: {busy}")
-                ledgers.append(Ledger(root, name))
+            except UsageError as refusal:
+                print_notice(events.Notice(text=f"Not fetched: {refusal}"))
+                if (ledger := Ledger(root, name)).exists():
+                    ledgers.append(ledger)
     return ledgers
 
 

@@ -102,6 +102,8 @@ def _run_session(settings: SessionSettings, places: Places) -> None:
     # What can be told now is told now, not after Prefect has started.
     check_settings(settings, places)
     choose_proposer(settings)
+    if settings.remote is None:
+        ledger.require_branch_of_records()
     refuse_if_busy(ledger)
     with with_prefect(places, ledger, has_page=True) as console:
         from flows.research import research as research_flow

@@ -1,12 +1,21 @@
 """Commands that read a study, or write what is made of it."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from flows.commands.common import AsJson, RemoteName, Study, existing_ledger, print_json
+from flows.commands.common import (
+    AsJson,
+    RemoteName,
+    Study,
+    existing_ledger,
+    print_json,
+    print_notice,
+)
+from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.settings import Places
 
@@ -28,6 +37,18 @@ def studies(remote: RemoteName = None, as_json: AsJson = False) -> None:
         make_console().print(study_table(summaries))
     else:
         Console().print("No study yet: `nightlab research --study NAME` begins one.")
+    _say_lost_branches(root)
+
+
+def _say_lost_branches(root: Path) -> None:
+    """Name the studies whose records are here without a branch, and what mends that."""
+    from nightlab.ledger import Ledger, studies_without_branch
+
+    for name in studies_without_branch(root):
+        try:
+            Ledger(root, name).require_branch_of_records()
+        except UsageError as lost:
+            print_notice(events.Notice(text=str(lost)))
 
 
 def show(

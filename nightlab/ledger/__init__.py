@@ -53,7 +53,7 @@ from nightlab.ledger.stop import (
     hear_stop,
     stop_request,
 )
-from nightlab.ledger.store import Ledger, studies
+from nightlab.ledger.store import Ledger, studies, studies_without_branch
 from nightlab.ledger.suggestions import (
     add_suggestion,
     settle_suggestions,
@@ -107,6 +107,7 @@ __all__ = [
     "standing_refs",
     "stop_request",
     "studies",
+    "studies_without_branch",
     "study_summary",
     "suggestions",
     "suggestions_for",

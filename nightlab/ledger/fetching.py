@@ -17,12 +17,14 @@ def fetch_study(root: Path, study: str, where: str) -> Ledger:
         where: the remote's name or address.
 
     Raises:
-        UsageError: the remote has no such study, or its branch is checked out here.
+        UsageError: the remote has no such study, or has lost its branch, or that is checked out
+            here.
         StudyBusy: a session works on it in this clone.
         RemoteError: the remote did not answer.
     """
     ledger, remote = Ledger(root, study), Remote(root, where, study)
-    if remote.refs.branch not in remote.study_refs():
+    kinds = {remote.refs.kind(ref) for ref in remote.study_refs()}
+    if kinds.isdisjoint(("branch", "trials")):
         known = ", ".join(remote_studies(root, where)) or "none yet"
         raise UsageError(
             f"Git remote {remote.name!r} has no study {study!r} (studies: {known}): a session with "
@@ -31,6 +33,7 @@ def fetch_study(root: Path, study: str, where: str) -> Ledger:
     with hold_clone(ledger):
         ledger.require_free_branch()
         remote.fetch()
+    ledger.require_branch_of_records()
     return ledger
 
 

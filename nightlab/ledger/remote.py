@@ -10,7 +10,7 @@ from nightlab.errors import RemoteError
 from nightlab.events import Notice, publish
 from nightlab.ledger.exchange import TIMEOUT_SECONDS, Exchange
 from nightlab.ledger.merging import Merge, RefUpdate
-from nightlab.ledger.names import BRANCHES, StudyRefs, studies_among
+from nightlab.ledger.names import BRANCHES, StudyRefs, studies_among, without_branch
 from nightlab.ledger.plumbing import GitResult, Plumbing
 
 # A push names its refs on the command line, which has a bound.
@@ -282,7 +282,7 @@ def remote_studies(root: Path, where: str) -> tuple[str, ...]:
         RemoteError: it did not answer.
     """
     refs = Exchange(Plumbing(root), where).refs(f"{BRANCHES}*", "refs/nightlab/*")
-    return studies_among(refs)
+    return tuple(sorted((*studies_among(refs), *without_branch(refs))))
 
 
 def _in_words(study: str, numbers: Mapping[int, int]) -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from nightlab.errors import LedgerError, UsageError
+from nightlab.judging.scores import standing_record
 from nightlab.ledger import candidates
 from nightlab.ledger.candidates import LineCounts
 from nightlab.ledger.documents import (
@@ -13,7 +14,13 @@ from nightlab.ledger.documents import (
     to_json,
     without_bulk,
 )
-from nightlab.ledger.names import BRANCHES, StudyRefs, number_of, studies_among
+from nightlab.ledger.names import (
+    BRANCHES,
+    StudyRefs,
+    number_of,
+    studies_among,
+    without_branch,
+)
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.recovery import Recovery, recover
 from nightlab.records import Evidence, InFlight, TrialRecord, Verdict
@@ -27,6 +34,11 @@ def studies(root: Path) -> tuple[str, ...]:
         LedgerError: there is no repository at ``root``.
     """
     return studies_among(Plumbing(root).refs(BRANCHES, "refs/nightlab"))
+
+
+def studies_without_branch(root: Path) -> tuple[str, ...]:
+    """Return the names of the studies that have records and no branch, in alphabetical order."""
+    return without_branch(Plumbing(root).refs(BRANCHES, "refs/nightlab"))
 
 
 class Ledger:
@@ -63,7 +75,9 @@ class Ledger:
 
         Raises:
             LedgerError: the study exists, or the repository has no commit.
+            UsageError: records of a study of this name stand here without its branch.
         """
+        self.require_branch_of_records()
         if self.exists():
             raise LedgerError(
                 f"Study {self.study!r} needs to be new and its branch {self.branch} exists: "
@@ -85,9 +99,11 @@ class Ledger:
 
         Raises:
             LedgerError: the study has not begun.
+            UsageError: its branch is gone, and its records are here.
         """
         commit = self.plumbing.resolve(self.refs.branch)
         if commit is None:
+            self.require_branch_of_records()
             known = ", ".join(studies(self.root)) or "none"
             raise LedgerError(
                 f"Study {self.study!r} has no branch {self.branch} here (studies: {known}): "
@@ -99,6 +115,23 @@ class Ledger:
         """Return the worktree that has the study's branch checked out, if one has."""
         where = self.plumbing.line("for-each-ref", "--format=%(worktreepath)", self.refs.branch)
         return Path(where) if where else None
+
+    def require_branch_of_records(self) -> None:
+        """Make sure that the branch was not removed from under the study's records.
+
+        Raises:
+            UsageError: it was; the sentence says where it stood.
+        """
+        if self.exists() or not self._of_kind("trials"):
+            return
+        records = self.records()
+        standing = standing_record(records) or records[0]
+        raise UsageError(
+            f"Study {self.study!r} has {len(records)} records here and its branch {self.branch} is "
+            f"gone: `git branch {self.branch} {standing.commit[:12]}` puts it where it stood by "
+            f"them, `nightlab fetch {self.study} --remote origin` brings a remote's, and `nightlab "
+            f"delete {self.study}` removes the rest."
+        )
 
     def require_free_branch(self) -> None:
         """Make sure that moving the study's branch changes no file under somebody's hands.

@@ -48,7 +48,7 @@ def test_all_of_one_study_goes_and_nothing_else(pushed, ledger, root, remote_add
     assert refs_in_words("first-light", standing_refs(ledger.plumbing, "first-light")) == "nothing"
     assert studies(root) == ("first-light-2",)
     for folder in (root, remote_address):
-        left = [name for name in refs(git, folder) if "nightlab" in name]
+        left = [name for name in refs(git, folder) if "nightlab" in name and "remotes" not in name]
         assert left == [
             "refs/heads/nightlab/first-light-2",
             "refs/nightlab/first-light-2/evidence/0000",

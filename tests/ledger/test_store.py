@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nightlab.errors import LedgerError, UsageError
-from nightlab.ledger import Ledger, studies
+from nightlab.ledger import Ledger, studies, studies_without_branch
 from nightlab.records import Verdict
 
 
@@ -374,3 +374,24 @@ def test_what_consolidation_offers_is_no_study_until_one_is_begun_on_it(ledger, 
     assert studies(root) == ("first-light", "own-consolidated")
     git(root, "update-ref", "refs/nightlab/first-light-consolidated/inflight/0000", "HEAD")
     assert "first-light-consolidated" in studies(root)
+
+
+def test_records_whose_branch_is_gone_are_refused_by_name(ledger, root, git, make):
+    ledger.create()
+    make.trial(ledger, Verdict.KEEP)
+    kept = make.trial(ledger, Verdict.KEEP)
+    make.trial(ledger, Verdict.DISCARD)
+    git(root, "branch", "-D", ledger.branch)
+    remedy = (
+        r"Study 'first-light' has 3 records here and its branch nightlab/first-light is gone: "
+        rf"`git branch nightlab/first-light {kept.commit[:12]}` .*`nightlab fetch first-light "
+        r"--remote origin`.*`nightlab delete first-light`"
+    )
+    for action in (ledger.create, ledger.incumbent, ledger.require_branch_of_records):
+        with pytest.raises(UsageError, match=remedy):
+            action()
+    assert studies(root) == ()
+    assert studies_without_branch(root) == ("first-light",)
+    git(root, "branch", ledger.branch, kept.commit)
+    ledger.require_branch_of_records()
+    assert studies_without_branch(root) == ()

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -177,9 +176,29 @@ def test_a_study_that_a_session_works_on_here_is_left_to_it(fleet: Fleet) -> Non
     with hold_session(Ledger(fleet.desk, "one"), None, "a session here"):
         with pytest.raises(StudyBusy, match="a session here is working on it"):
             run("fetch", "one")
-        said = run("fetch")
+        said = CliRunner().invoke(app, ["fetch"]).stderr
     assert "Not fetched: Study 'one'" in said
     assert Ledger(fleet.desk, "two").record(1)
+
+
+def test_records_without_a_branch_are_refused_by_name(fleet: Fleet) -> None:
+    fleet.night("one", 0, 1)
+    fleet.night("two", 0)
+    run("fetch")
+    commit = git(fleet.desk, "rev-parse", "nightlab/one").strip()
+    git(fleet.desk, "branch", "-D", "nightlab/one")
+    git(fleet.hub, "update-ref", "-d", "refs/heads/nightlab/one")
+    remedy = rf"has 2 records here.*`git branch nightlab/one {commit[:12]}`.*nightlab fetch one"
+    for command in (("show", "one"), ("export", "one"), ("fetch", "one"), ("confirm", "one")):
+        with pytest.raises(UsageError, match=remedy):
+            run(*command)
+    done = CliRunner().invoke(app, ["studies", "--json", "--remote", "origin"])
+    assert [each["study"] for each in json.loads(done.stdout)] == ["two"]
+    assert "nightlab delete one" in done.stderr
+    with pytest.raises(UsageError, match=remedy):
+        Ledger(fleet.desk, "one").create()
+    git(fleet.desk, "branch", "nightlab/one", commit)
+    assert "idea 1" in run("show", "one")
 
 
 def test_what_was_not_pushed_is_recovered_by_hand(fleet: Fleet) -> None:
@@ -188,7 +207,7 @@ def test_what_was_not_pushed_is_recovered_by_hand(fleet: Fleet) -> None:
     assert bundle is not None
     # The test's process lives on; that of a session that could not push is gone.
     git(fleet.hub, "update-ref", "-d", "refs/nightlab/one/session")
-    with pytest.raises(UsageError, match="No bundle of a study 'two'.* there are some of: one"):
+    with pytest.raises(UsageError, match=r"No bundle of a study 'two'.* there are some of: one"):
         run("recover", "two")
     said = run("recover", "one")
     assert "one: 2 trials, written 20" in said
