@@ -92,6 +92,11 @@ class Exchange:
             if result.timed_out
             else self.complaint(result)
         )
+        if result.remedy is not None:
+            return RemoteError(
+                f"Git remote {self.name!r} belongs to another user than you, so git does not read "
+                f"it: trust it with `{result.remedy}`."
+            )
         return RemoteError(
             f"Git remote {self.name!r} needs to answer without asking for a password, and "
             f"did not: {said}; try `git ls-remote {self.name}`. Everything is safe in this clone."

@@ -23,6 +23,7 @@ def fetch_study(root: Path, study: str, where: str) -> Ledger:
         RemoteError: the remote did not answer.
     """
     ledger, remote = Ledger(root, study), Remote(root, where, study)
+    ledger.require_free_names()
     kinds = {remote.refs.kind(ref) for ref in remote.study_refs()}
     if kinds.isdisjoint(("branch", "trials")):
         known = ", ".join(remote_studies(root, where)) or "none yet"

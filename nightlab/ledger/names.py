@@ -58,6 +58,16 @@ class StudyRefs:
         """Ref of a person's suggestion."""
         return f"{self.root}/suggestions/{name}"
 
+    @property
+    def above(self) -> tuple[str, ...]:
+        """Refs beside which git can have none of the study's: a file where it needs a folder."""
+        return ("refs/heads/nightlab", "refs/nightlab", self.root)
+
+    def in_the_way(self, refs: Iterable[str]) -> str | None:
+        """The first of some refs beside which git can have none of the study's, if there is one."""
+        below = (f"{self.branch}/", f"{self.consolidated}/")
+        return next((ref for ref in refs if ref in self.above or ref.startswith(below)), None)
+
     def kind(self, ref: str) -> str | None:
         """Return ``branch``, the folder of a numbered or named ref, or None for no such ref."""
         if ref == self.branch:

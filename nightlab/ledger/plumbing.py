@@ -14,12 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-
-import git
+from types import ModuleType
 
 from nightlab.errors import LedgerError
 from nightlab.redaction import redact
 
+NO_GIT = "Nightlab needs the `git` command and found none on PATH: install git."
+_DUBIOUS = "detected dubious ownership"
+_TRUST = "git config --global --add safe.directory FOLDER"
 FALLBACK_NAME = "Nightlab"
 FALLBACK_EMAIL = "nightlab@localhost"
 
@@ -57,6 +59,14 @@ class GitResult:
                     return line.removeprefix(prefix).strip()
         return lines[-1] if lines else f"exit status {self.status}"
 
+    @property
+    def remedy(self) -> str | None:
+        """Git's own remedy where it refuses to work in another user's repository."""
+        if self.status == 0 or _DUBIOUS not in self.stderr:
+            return None
+        lines = [line.strip() for line in self.stderr.splitlines()]
+        return next((line for line in lines if line.startswith("git config")), _TRUST)
+
 
 class Plumbing:
     """Runs git in one repository.
@@ -66,6 +76,8 @@ class Plumbing:
     """
 
     def __init__(self, root: Path) -> None:
+        git = _library()
+        self._not_found = git.GitCommandNotFound
         try:
             self._repository = git.Repo(root)
         except (git.InvalidGitRepositoryError, git.NoSuchPathError) as error:
@@ -102,7 +114,7 @@ class Plumbing:
             timeout_seconds: kill git and its helpers (ssh, https) after so long; None waits.
 
         Raises:
-            LedgerError: git is not installed.
+            LedgerError: git is not installed, or the repository is another user's.
         """
         command = ["git"]
         for override in _OVERRIDES:
@@ -127,11 +139,15 @@ class Plumbing:
                     env=variables,
                     start_new_session=True,
                 )
-            except git.GitCommandNotFound as error:
-                raise LedgerError(
-                    "Nightlab needs the `git` command and found none on PATH: install git."
-                ) from error
-        return GitResult(status=int(status), stdout=_bytes(stdout), stderr=str(stderr))
+            except self._not_found as error:
+                raise LedgerError(NO_GIT) from error
+        result = GitResult(status=int(status), stdout=_bytes(stdout), stderr=str(stderr))
+        if result.remedy is not None:
+            raise LedgerError(
+                f"Git does not work in {self.root}, which belongs to another user than you: run "
+                f"Nightlab as that user, or trust it with `{result.remedy}`."
+            )
+        return result
 
     def _bounded(
         self, command: Sequence[str], stdin: int, variables: Mapping[str, str], seconds: float
@@ -204,7 +220,10 @@ class Plumbing:
         return fallbacks
 
     def resolve(self, revision: str) -> str | None:
-        """Return the object that a revision names, or None where it names nothing."""
+        """Return the object that a ref or a revision names, or None where it names nothing."""
+        if revision.startswith("refs/"):  # itself, not a branch or a tag that is called so
+            result = self.attempt("show-ref", "--verify", "--hash", revision)
+            return result.stdout.decode().strip() if result.status == 0 else None
         result = self.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", revision)
         # --verify prints the separator too in some versions: the id is the last word.
         return result.stdout.decode().split()[-1] if result.status == 0 else None
@@ -282,6 +301,19 @@ class Plumbing:
         """
         script = "\n".join(("start", *commands, "prepare", "commit", ""))
         self.run("update-ref", "--stdin", stdin=script.encode(), environment=self.identity)
+
+
+def _library() -> ModuleType:
+    """GitPython, which refuses to be imported on a machine without git.
+
+    Raises:
+        LedgerError: there is none.
+    """
+    try:
+        import git
+    except ImportError as error:
+        raise LedgerError(NO_GIT) from error
+    return git
 
 
 def _bytes(value: object) -> bytes:

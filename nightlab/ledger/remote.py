@@ -6,7 +6,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from nightlab.errors import RemoteError
+from nightlab.errors import RemoteError, UsageError
 from nightlab.events import Notice, publish
 from nightlab.ledger.exchange import TIMEOUT_SECONDS, Exchange
 from nightlab.ledger.merging import Merge, RefUpdate
@@ -61,6 +61,23 @@ class Remote:
             for ref, oid in found.items()
             if self.refs.kind(ref) is not None or ref in self._alone
         }
+
+    def require_free_names(self) -> None:
+        """Make sure that the remote can have the study's refs beside what it has.
+
+        Raises:
+            UsageError: a branch or another ref stands there where they need a folder.
+            RemoteError: it did not answer.
+        """
+        found = self._exchange.refs(*self.refs.above, f"{self.refs.branch}/*")
+        other = self.refs.in_the_way(found)
+        if other is not None:
+            renamed = f"refs/heads/{other.rpartition('heads/')[2].replace('/', '-')}-old"
+            raise UsageError(
+                f"Git remote {self.name!r} can have no study {self.refs.study!r} beside its "
+                f"{other}: give that another name with `git push {self.name} "
+                f"{found[other][:12]}:{renamed} :{other}`."
+            )
 
     def fetch(
         self, kinds: Collection[str] | None = None, *, ours_first: bool = False

@@ -140,11 +140,14 @@ def hold_session(
     Raises:
         StudyBusy: another session works on the study; the sentence names it.
         UsageError: the study's branch is checked out, so that a keep would change files
-            under the user's hands.
+            under the user's hands; or a branch of another name leaves no room for it.
         RemoteError: the remote did not answer.
         LedgerError: git refused.
     """
     waiting = waiting or Waiting()
+    ledger.require_free_names()
+    if remote is not None:
+        remote.require_free_names()
     folder = ledger.plumbing.common_directory / "nightlab"
     folder.mkdir(exist_ok=True)
     note_file = folder / f"{ledger.study}.session.json"

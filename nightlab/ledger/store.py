@@ -77,6 +77,7 @@ class Ledger:
             LedgerError: the study exists, or the repository has no commit.
             UsageError: records of a study of this name stand here without its branch.
         """
+        self.require_free_names()
         self.require_branch_of_records()
         if self.exists():
             raise LedgerError(
@@ -131,6 +132,23 @@ class Ledger:
             f"gone: `git branch {self.branch} {standing.commit[:12]}` puts it where it stood by "
             f"them, `nightlab fetch {self.study} --remote origin` brings a remote's, and `nightlab "
             f"delete {self.study}` removes the rest."
+        )
+
+    def require_free_names(self) -> None:
+        """Make sure that git can have the study's refs beside what is here.
+
+        Raises:
+            UsageError: a branch or another ref stands where they need a folder.
+        """
+        found = self.plumbing.refs(*self.refs.above)
+        other = self.refs.in_the_way(found)
+        if other is None:
+            return
+        name = other.removeprefix("refs/heads/")
+        remedy = f"git branch -m {name} OTHER" if name != other else f"git update-ref -d {name}"
+        raise UsageError(
+            f"Git can have no branch {self.branch} and no records of it beside {name}, which is "
+            f"here: `{remedy}` makes room."
         )
 
     def require_free_branch(self) -> None:

@@ -1,11 +1,12 @@
 """A study in two clones and a bare remote."""
 
 import socket
+import subprocess
 
 import pytest
 
 from nightlab.errors import RemoteError, UsageError
-from nightlab.ledger import Ledger, Remote
+from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.records import Verdict
 
 
@@ -299,3 +300,16 @@ def test_hundreds_of_records_are_pushed_at_once(remote, ledger, remote_address, 
     remote.push()
     assert not remote.pending()
     assert len(study_refs(git, remote_address)) == 1201
+
+
+@pytest.mark.parametrize("other", ["refs/heads/nightlab", "refs/heads/nightlab/first-light/mine"])
+def test_a_branch_of_the_remote_that_leaves_no_room_is_named_before_anything(
+    remote, ledger, root, remote_address, git, other
+):
+    git(remote_address, "update-ref", other, "HEAD")
+    with pytest.raises(UsageError, match=f"beside its {other}: .*`git push origin") as error:
+        hold_session(ledger, remote, "x").__enter__()
+    subprocess.run(str(error.value).split("`")[1], shell=True, cwd=root, check=True)
+    with hold_session(ledger, remote, "x") as session:
+        ledger.create()
+        session.push()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.errors import LedgerError, UsageError
-from nightlab.ledger import Ledger, studies, studies_without_branch
+from nightlab.errors import LedgerError, RemoteError, UsageError
+from nightlab.ledger import Ledger, Remote, hold_session, studies, studies_without_branch
 from nightlab.records import Verdict
 
 
@@ -334,10 +334,90 @@ def test_another_repository_in_the_environment_does_not_mislead(
     assert len(ledger.records()) == 1
 
 
-def test_gits_refusal_is_passed_on(ledger, root, git):
-    git(root, "branch", "nightlab")
-    with pytest.raises(LedgerError, match="'refs/heads/nightlab' exists"):
+@pytest.mark.parametrize(
+    ("other", "name", "remedy"),
+    [
+        ("refs/heads/nightlab", "nightlab", "git branch -m nightlab OTHER"),
+        (
+            "refs/heads/nightlab/first-light/mine",
+            "nightlab/first-light/mine",
+            "git branch -m nightlab/first-light/mine OTHER",
+        ),
+        (
+            "refs/heads/nightlab/first-light-consolidated/mine",
+            "nightlab/first-light-consolidated/mine",
+            "git branch -m nightlab/first-light-consolidated/mine OTHER",
+        ),
+        ("refs/nightlab", "refs/nightlab", "git update-ref -d refs/nightlab"),
+        (
+            "refs/nightlab/first-light",
+            "refs/nightlab/first-light",
+            "git update-ref -d refs/nightlab/first-light",
+        ),
+    ],
+)
+def test_a_ref_that_leaves_no_room_is_named_with_what_makes_room(
+    ledger, root, git, other, name, remedy
+):
+    git(root, "update-ref", other, "HEAD")
+    sentence = f"no records of it beside {name}, which is here: `{remedy}` makes room"
+    for begin in (ledger.create, hold_session(ledger, None, "x").__enter__):
+        with pytest.raises(UsageError, match=sentence):
+            begin()
+    subprocess.run(remedy, shell=True, cwd=root, check=True)
+    with hold_session(ledger, None, "x"):
         ledger.create()
+
+
+def test_names_that_only_look_alike_are_no_trouble(ledger, root, remote_address, git, make):
+    for ref in (
+        "refs/tags/nightlab/first-light",
+        "refs/tags/refs/heads/nightlab/first-light",
+        "refs/tags/HEAD",
+        "refs/heads/origin",
+        "refs/heads/nightlab-2",
+        "refs/heads/refs/heads/nightlab/first-light",
+        "refs/nightlab/first-light-2/trials/0000",
+        "refs/nightlab/first-light/notes/mine",
+        "refs/nightlab/first-light/trials/mine",
+    ):
+        git(root, "update-ref", ref, "HEAD")
+    remote = Remote(root, "origin", "first-light")
+    with hold_session(ledger, remote, "x") as session:
+        remote.fetch()
+        ledger.create()
+        make.trial(ledger, Verdict.KEEP)
+        kept = make.trial(ledger, Verdict.KEEP)
+        session.push()
+    remote.fetch()
+    assert ledger.incumbent() == kept.commit
+    assert len(ledger.records()) == 2
+    assert studies(root) == ("first-light",)
+    assert not remote.pending()
+    assert git(remote_address, "rev-parse", "refs/heads/nightlab/first-light") == kept.commit
+
+
+def test_a_repository_of_another_user_gets_gits_own_remedy(
+    ledger, root, remote_address, git, monkeypatch
+):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    remedy = f"trust it with `git config --global --add safe.directory {root}`"
+    for action in (ledger.exists, ledger.next_number, ledger.create):
+        with pytest.raises(LedgerError, match=f"{root}, which belongs to another user.*{remedy}"):
+            action()
+    with pytest.raises(LedgerError, match="--add safe"):
+        studies(root)
+    git(root, "config", "--file", str(root.parent / "gitconfig"), "safe.directory", str(root))
+    assert not ledger.exists()
+    with pytest.raises(RemoteError, match=f"origin' belongs to another.*{remote_address}`"):
+        Remote(root, "origin", "first-light").fetch()
+
+
+def test_gits_refusal_is_passed_on(ledger, root, git):
+    ledger.create()
+    (root / ".git/refs/heads/nightlab/first-light.lock").touch()
+    with pytest.raises(LedgerError, match=r"git update-ref refused in .*first-light\.lock"):
+        ledger.plumbing.transaction([f"delete {ledger.refs.branch}"])
 
 
 def test_the_branch_in_a_checkout_is_found(ledger, root, git):
@@ -351,6 +431,22 @@ def test_without_git_it_says_what_to_install(ledger, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(LedgerError, match="install git"):
         ledger.exists()
+
+
+def test_on_a_machine_without_git_a_command_is_one_sentence(root, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.command_line", "studies"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "Nightlab needs the `git` command and found none on PATH: install git." in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_importing_the_ledger_loads_no_tracker_and_no_orchestrator():
