@@ -59,6 +59,7 @@ class Ledger:
         self.branch = f"nightlab/{study}"
         self.refs = StudyRefs(study)
         self.plumbing = Plumbing(root)
+        self._known: dict[str, TrialRecord] = {}
 
     # The branch and its candidates
 
@@ -325,16 +326,20 @@ class Ledger:
         return recover(self.plumbing, self.refs, self.records, quiet_seconds)
 
     def _read_records(self, refs: dict[str, str]) -> tuple[TrialRecord, ...]:
-        records = []
-        for ref, tag in zip(refs, self.plumbing.contents(list(refs.values())), strict=True):
-            record = from_json(TrialRecord, message_of(tag), ref)
+        """Read records; those that were read before are not read again, since none ever changes."""
+        new = {ref: tag for ref, tag in refs.items() if tag not in self._known}
+        for (ref, tag), content in zip(
+            new.items(), self.plumbing.contents(list(new.values())), strict=True
+        ):
+            self._known[tag] = from_json(TrialRecord, message_of(content), ref)
+        for ref, tag in refs.items():
+            record = self._known[tag]
             if record.number != number_of(ref) or record.study != self.study:
                 raise LedgerError(
                     f"{ref} needs to hold trial {number_of(ref)} of study {self.study!r}, and "
                     f"holds trial {record.number} of {record.study!r}: the ref was copied by hand."
                 )
-            records.append(record)
-        return tuple(records)
+        return tuple(self._known[tag] for tag in refs.values())
 
     def tags(self, kind: str) -> list[tuple[str, bytes]]:
         """Return the ref and the tag object of every ref of one kind, in order."""

@@ -241,6 +241,23 @@ def test_two_hundred_records_are_read_by_two_processes(ledger, make, monkeypatch
     monkeypatch.setattr(ledger.plumbing, "attempt", counted)
     assert len(ledger.records()) == 200
     assert started == ["for-each-ref", "cat-file"]
+    # What was read once is not read again; what came since is.
+    text = make.record(200, commit, commit).model_dump_json().encode()
+    extra = ledger.plumbing.write_tag("nightlab/200", commit, text)
+    ledger.plumbing.transaction([f"create {ledger.refs.trial(200)} {extra}"])
+    started.clear()
+    read = []
+    contents = ledger.plumbing.contents
+
+    def read_again(names):
+        read.extend(names)
+        return contents(names)
+
+    monkeypatch.setattr(ledger.plumbing, "contents", read_again)
+    assert len(ledger.records()) == 201
+    assert len(ledger.records()) == 201
+    assert read == [extra]
+    assert started == ["for-each-ref", "cat-file", "for-each-ref"]
 
 
 @pytest.mark.parametrize("clone_options", [("--bare",), ("--depth", "1"), ()])
