@@ -1,6 +1,6 @@
 """Whether a session that holds a study has ended, by what Prefect knows of its flow run."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from uuid import UUID
 
 import httpx
@@ -13,8 +13,9 @@ from nightlab.ledger import Waiting
 from nightlab.settings import SessionSettings
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
+FRESH_BEATS = 1.5
 MISSED_BEATS = 3
-SHORTEST_SILENCE_SECONDS = 180.0
+SHORTEST_SILENCE_SECONDS = 90.0
 
 
 def waiting_for(settings: SessionSettings, identifier: str) -> Waiting:
@@ -54,7 +55,10 @@ def is_over(holder: str) -> bool | None:
 
 
 def _is_silent(client: SyncPrefectClient, identifier: UUID) -> bool | None:
-    """Say whether a run's heartbeats have stopped; None where it has none (Prefect's default)."""
+    """Say whether a run's heartbeats have stopped (or certainly not); None where that is not clear.
+
+    Prefect sends one every three minutes, or as PREFECT_FLOWS_HEARTBEAT_FREQUENCY says (seconds).
+    """
     query = EventFilter.model_validate(
         {
             "event": {"name": [HEARTBEAT]},
@@ -66,5 +70,7 @@ def _is_silent(client: SyncPrefectClient, identifier: UUID) -> bool | None:
     if len(heard) < 2:
         return None
     beat = (heard[0] - heard[1]).total_seconds()
-    patience = max(MISSED_BEATS * beat, SHORTEST_SILENCE_SECONDS)
-    return datetime.now(UTC) - heard[0] > timedelta(seconds=patience)
+    silence = (datetime.now(UTC) - heard[0]).total_seconds()
+    if silence > max(MISSED_BEATS * beat, SHORTEST_SILENCE_SECONDS):
+        return True
+    return False if silence < FRESH_BEATS * beat else None

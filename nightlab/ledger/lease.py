@@ -138,7 +138,9 @@ class Lease:
             if self._lease is None:
                 killed = None
                 break
-            other = read_note(self.remote, self._lease)
+            other = self._standing_note(self._lease)
+            if other is None:
+                continue  # it was given back, or renewed, just now
             silence = watch.silence(self._lease)
             # Of this very clone it cannot live: its file lock is ours.
             if other.clone == self.note.clone or other.is_abandoned(
@@ -153,6 +155,14 @@ class Lease:
             watch.wait(other, self.note, self.remote.refs.study)
         self.renew(with_study=False)
         return killed
+
+    def _standing_note(self, lease: str) -> SessionNote | None:
+        try:
+            return read_note(self.remote, lease)
+        except (RemoteError, LedgerError):
+            if self.remote.study_refs().get(self.remote.refs.session) == lease:
+                raise
+            return None
 
     def drop(self) -> None:
         """Give the study back on the remote. A failure costs others a wait, and is said."""

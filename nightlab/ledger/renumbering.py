@@ -25,7 +25,7 @@ from nightlab.ledger.holdout import HoldoutUse
 from nightlab.ledger.names import StudyRefs, number_of
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.suggestions import read_suggestion
-from nightlab.records import Frozen, InFlight, Reason, TrialRecord, Verdict
+from nightlab.records import Frozen, InFlight, Reason, Suggestion, TrialRecord, Verdict
 
 Trial = TypeVar("Trial", InFlight, TrialRecord)
 Other = HoldoutUse | ConfirmationRecord | ConsolidationRecord
@@ -76,8 +76,7 @@ class Renumbering:
             numbers = self._set_aside(settled, records)
         for kind in ("holdout", "confirmations", "consolidations"):
             self._move_others(settled, kind, numbers)
-        if numbers:
-            self._follow_suggestions(settled, numbers)
+        self._settle_suggestions(settled, numbers)
         return Renumbered(refs=settled, numbers={a: b for a, b in numbers.items() if a != b})
 
     # Trials
@@ -215,15 +214,31 @@ class Renumbering:
                 self._name(kind, number), self.second[ref], to_json(moved), kind="tag"
             )
 
-    def _follow_suggestions(self, settled: dict[str, str], numbers: Mapping[int, int]) -> None:
+    def _settle_suggestions(self, settled: dict[str, str], numbers: Mapping[int, int]) -> None:
+        """Follow the trials that ideas were shown to; two ideas of one name get two names.
+
+        Those of earlier studies were numbered.
+        """
         for ref in self._new("suggestions"):
-            idea = read_suggestion(self._content(self.second[ref]), ref)
+            oid = self.second[ref]
+            idea = settling = read_suggestion(self._content(oid), ref)
             if idea.trial is not None and idea.trial in numbers:
-                idea = idea.model_copy(update={"trial": numbers[idea.trial]})
-                name = ref.removeprefix("refs/")
-                settled[ref] = self.plumbing.write_tag(
-                    name, self.second[ref], to_json(idea), kind="tag"
+                settling = settling.model_copy(update={"trial": numbers[idea.trial]})
+            if ref in self.first and not self._is_idea_of(idea, ref):
+                settling = settling.model_copy(update={"name": f"{idea.name}-{oid[:8]}"})
+            if settling == idea:
+                continue
+            del settled[ref]
+            name = self.refs.suggestion(settling.name)
+            if settling.name == idea.name or name not in self.first:
+                settled[name] = self.plumbing.write_tag(
+                    name.removeprefix("refs/"), oid, to_json(settling), kind="tag"
                 )
+
+    def _is_idea_of(self, idea: Suggestion, ref: str) -> bool:
+        """Whether the first copy has the same idea under a ref, whatever trial was shown it."""
+        other = read_suggestion(self._content(self.first[ref]), ref)
+        return (idea.text, idea.made_at) == (other.text, other.made_at)
 
     # Reading
 

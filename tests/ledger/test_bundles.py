@@ -157,7 +157,8 @@ def test_a_bundle_stays_until_its_content_is_on_the_remote(begin, remote_address
     second, holding, remote = begin()
     with holding as session:
         remote.fetch()
-        session.bring_in_bundles()
+        with pytest.raises(RemoteError, match="atomic push failure"):
+            session.bring_in_bundles()
         assert len(second.records()) == 1
         assert bundle in standing(cache)
         hook.unlink()
