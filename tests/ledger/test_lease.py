@@ -1,9 +1,11 @@
 """Waiting for a study that a session on another machine holds."""
 
+import itertools
 import subprocess
 import threading
 import time
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -121,17 +123,16 @@ def test_a_holder_that_lives_is_not_followed_however_silent_its_remote(ledger, r
 
 def test_a_note_that_is_renewed_is_no_silence(ledger, remote, note, monkeypatch):
     put(remote, note)
-    waits = []
+    waits, looks = [], itertools.count()
 
     def renew(seconds):
-        if seconds < 1:
-            return  # somebody else's
         waits.append(seconds)
         put(remote, note.model_copy(update={"heartbeat": utc_now()}))
 
-    monkeypatch.setattr("nightlab.ledger.lease.time.sleep", renew)
-    clock = iter(range(0, 10_000, 200))  # each look comes 200 seconds after the last one
-    monkeypatch.setattr("nightlab.ledger.lease.time.monotonic", lambda: float(next(clock)))
+    # A clock on which each look comes 200 seconds after the last one; only this module's.
+    clock = {"sleep": renew, "monotonic": lambda: 200.0 * next(looks)}
+    own = {name: getattr(time, name) for name in ("time", "strftime", "localtime")}
+    monkeypatch.setattr("nightlab.ledger.lease.time", SimpleNamespace(**own, **clock))
     with pytest.raises(StudyBusy):
         hold(ledger, remote, Waiting(seconds=3000), silent_seconds=300).__enter__()
     assert len(waits) > 3
