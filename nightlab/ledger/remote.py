@@ -190,15 +190,16 @@ class Remote:
         Raises:
             RemoteError: it did not answer, or would refuse.
         """
-        result = self._exchange(
-            "push", "--quiet", "--no-verify", "--dry-run", self.name, f"+HEAD:{self.refs.branch}"
+        result = self._exchange.run(
+            "push", "--quiet", "--no-verify", "--dry-run", self._where, f"+HEAD:{self.refs.branch}"
         )
         if result.timed_out:
-            raise self._silent(result)
+            raise self._exchange.silent(result)
         if result.status != 0:
             raise RemoteError(
-                f"Git remote {self.name!r} answers and takes no push ({result.complaint}): give "
-                "this user the right to write there, or name another remote."
+                f"Git remote {self.name!r} answers and takes no push "
+                f"({self._exchange.complaint(result)}): give this user the right to write there, "
+                "or name another remote."
             )
 
     def push_consolidated(self, commit: str, replaceable: Collection[str]) -> bool:

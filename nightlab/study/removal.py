@@ -4,7 +4,6 @@ its refs here and on a remote; its runs in MLflow; its report; bundles that were
 folders of sessions that were killed
 """
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from nightlab import __version__
+from nightlab import __version__, events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
 from nightlab.errors import RemoteError, UsageError
 from nightlab.judging.case import learnt_from, noise_of

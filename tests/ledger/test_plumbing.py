@@ -1,5 +1,6 @@
 """How git is run: its arguments, its environment, its process group, and what it complains of."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -56,8 +57,14 @@ def calls(tmp_path, monkeypatch):
     return read
 
 
+def settings(call):
+    """What stands before the subcommand, each after its own ``-c``."""
+    pairs = zip(call["arguments"][::2], call["arguments"][1::2], strict=False)
+    return tuple(value for _, value in itertools.takewhile(lambda pair: pair[0] == "-c", pairs))
+
+
 def subcommand(call):
-    return call["arguments"][2 * len(ALWAYS)]
+    return call["arguments"][2 * len(settings(call))]
 
 
 def test_what_every_git_is_told(ledger, remote_address, root, make, calls):
@@ -70,8 +77,7 @@ def test_what_every_git_is_told(ledger, remote_address, root, make, calls):
     names = {subcommand(call) for call in told}
     assert {"update-ref", "mktag", "push", "ls-remote", "hash-object"} <= names
     for call in told:
-        settings = tuple(call["arguments"][1 : 2 * len(ALWAYS) : 2])
-        assert settings == ALWAYS
+        assert settings(call) == ALWAYS
         assert call["environment"]["GIT_TERMINAL_PROMPT"] == "0"
         assert call["group"] == call["session"] == call["pid"], "Ctrl-C would reach it"
 
