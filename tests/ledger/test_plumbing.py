@@ -1,5 +1,6 @@
 """How git is run: its arguments, its environment, its process group, and what it complains of."""
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -103,8 +104,9 @@ def test_a_signal_to_our_process_group_leaves_git_at_work(root, tmp_path):
     found: list[psutil.Process] = []
     try:
         while not found and session.poll() is None:
-            children = psutil.Process(session.pid).children(recursive=True)
-            found = [each for each in children if "sleep" in each.name()]
+            with contextlib.suppress(psutil.NoSuchProcess):  # one that ended between the two
+                children = psutil.Process(session.pid).children(recursive=True)
+                found = [each for each in children if "sleep" in each.name()]
         (child,) = found
         os.killpg(session.pid, signal.SIGINT)
         session.wait(timeout=60)
