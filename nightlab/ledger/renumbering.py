@@ -13,22 +13,27 @@ A change that the second copy kept, and that is not part of the first one's bran
 compared with what stands there. Its record says so, as ``failed / interrupted``: it can be retried.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
-from nightlab.ledger.confirmations import ConfirmationRecord, read_confirmation
-from nightlab.ledger.consolidations import ConsolidationRecord, read_consolidation
+from nightlab.ledger.confirmations import read_confirmation
+from nightlab.ledger.consolidations import read_consolidation
 from nightlab.ledger.documents import from_json, message_of, to_json
 from nightlab.ledger.holdout import HoldoutUse
 from nightlab.ledger.names import StudyRefs, number_of
 from nightlab.ledger.plumbing import Plumbing
+from nightlab.ledger.renumbered import (
+    Other,
+    inner_tag,
+    is_one_thing,
+    is_same,
+    moved,
+    with_trials,
+)
 from nightlab.ledger.suggestions import read_suggestion
-from nightlab.records import Frozen, InFlight, Reason, Suggestion, TrialRecord, Verdict
+from nightlab.records import InFlight, Reason, Suggestion, TrialRecord, Verdict
 
-Trial = TypeVar("Trial", InFlight, TrialRecord)
-Other = HoldoutUse | ConfirmationRecord | ConsolidationRecord
 _TRIALS = ("trials", "inflight")
 
 
@@ -101,7 +106,7 @@ class Renumbering:
             self._move_record(settled, ref, numbers)
         for ref in (each for each in marks if each not in lost):
             number = numbers[number_of(ref)]
-            mark = _moved(self._mark(ref, self.second), numbers)
+            mark = moved(self._mark(ref, self.second), numbers)
             settled[self.refs.inflight(number)] = self.plumbing.write_tag(
                 self._name("inflight", number), mark.commit, to_json(mark)
             )
@@ -118,7 +123,7 @@ class Renumbering:
     def _move_record(self, settled: dict[str, str], ref: str, numbers: Mapping[int, int]) -> None:
         old, number = number_of(ref), numbers[number_of(ref)]
         earlier = self._record(ref, self.second)
-        record = _moved(earlier, numbers)
+        record = moved(earlier, numbers)
         said = f"{earlier.decision.sentence} (Trial {old} of a session that could not push it.)"
         decision = record.decision.model_copy(update={"sentence": said})
         if self._is_apart(earlier) or earlier.reason is Reason.BASELINE:
@@ -148,15 +153,15 @@ class Renumbering:
         mark = self.refs.inflight(number)
         if mark not in self.first:
             return False
-        return not _is_same(self._record(ref, self.second), self._mark(mark, self.first))
+        return not is_same(self._record(ref, self.second), self._mark(mark, self.first))
 
     def _is_another(self, ref: str) -> bool:
         """Whether a mark of the second copy is of another trial than its number is in the first."""
         mark, number = self._mark(ref, self.second), number_of(ref)
         if self.refs.trial(number) in self.first:
-            return not _is_same(mark, self._record(self.refs.trial(number), self.first))
+            return not is_same(mark, self._record(self.refs.trial(number), self.first))
         if ref in self.first:
-            return not _is_same(mark, self._mark(ref, self.first))
+            return not is_same(mark, self._mark(ref, self.first))
         return False
 
     def _is_worthless(self, ref: str) -> bool:
@@ -168,8 +173,8 @@ class Renumbering:
         mark = self._mark(ref, self.second)
         marks = (self._mark(each, self.first) for each in self._of("inflight", self.first))
         records = (self._record(each, self.first) for each in self._of("trials", self.first))
-        return any(_is_same(mark, each) for each in marks) or any(
-            _is_same(mark, each) for each in records
+        return any(is_same(mark, each) for each in marks) or any(
+            is_same(mark, each) for each in records
         )
 
     # The branch
@@ -196,11 +201,11 @@ class Renumbering:
         free = max(map(number_of, self._of(kind, self.first)), default=-1) + 1
         for ref in self._new(kind):
             document = self._other(kind, ref, self.second)
-            moved = _with_trial(document, numbers)
-            is_clash = ref in self.first and not _is_one_thing(
+            following = with_trials(document, numbers)
+            is_clash = ref in self.first and not is_one_thing(
                 document, self._other(kind, ref, self.first)
             )
-            if not is_clash and moved == document:
+            if not is_clash and following == document:
                 continue
             del settled[ref]
             if self.second[ref] in self._known_objects:
@@ -208,10 +213,10 @@ class Renumbering:
             number = number_of(ref)
             if is_clash:
                 number, free = free, free + 1
-            if hasattr(moved, "number"):
-                moved = moved.model_copy(update={"number": number})
+            if hasattr(following, "number"):
+                following = following.model_copy(update={"number": number})
             settled[self.refs.numbered(kind, number)] = self.plumbing.write_tag(
-                self._name(kind, number), self.second[ref], to_json(moved), kind="tag"
+                self._name(kind, number), self.second[ref], to_json(following), kind="tag"
             )
 
     def _settle_suggestions(self, settled: dict[str, str], numbers: Mapping[int, int]) -> None:
@@ -251,7 +256,7 @@ class Renumbering:
         while waiting:
             known |= waiting
             tags = self.plumbing.contents(sorted(waiting))
-            waiting = {inner for tag in tags for inner in _inner(tag)} - known
+            waiting = {inner for tag in tags for inner in inner_tag(tag)} - known
         return known
 
     def _new(self, kind: str) -> list[str]:
@@ -282,61 +287,3 @@ class Renumbering:
 
     def _name(self, kind: str, number: int) -> str:
         return self.refs.numbered(kind, number).removeprefix("refs/")
-
-
-def _is_same(one: InFlight | TrialRecord, other: InFlight | TrialRecord) -> bool:
-    """Whether two documents are of one trial: of one idea, or nothing was proposed yet.
-
-    The candidate's commit changes when it is mended, or made anew on another incumbent.
-    """
-    first, second = _idea(one), _idea(other)
-    return first is None or second is None or first == second
-
-
-def _idea(trial: InFlight | TrialRecord) -> str | None:
-    if isinstance(trial, TrialRecord):
-        return trial.title
-    return trial.proposal.title if trial.proposal is not None else None
-
-
-def _moved(trial: Trial, numbers: Mapping[int, int]) -> Trial:
-    """A trial under its new number, with what it says of other trials."""
-    update: dict[str, object] = {"number": numbers[trial.number]}
-    if trial.retry_of is not None:
-        update["retry_of"] = numbers.get(trial.retry_of, trial.retry_of)
-    if isinstance(trial, TrialRecord) and trial.rescue_of is not None:
-        update["rescue_of"] = numbers.get(trial.rescue_of, trial.rescue_of)
-    return trial.model_copy(update=update)
-
-
-def _with_trial(document: Other, numbers: Mapping[int, int]) -> Other:
-    """The same with the new numbers of the trials that it names."""
-    if isinstance(document, HoldoutUse):
-        moved = numbers.get(document.trial) if document.trial is not None else None
-        return document if moved is None else document.model_copy(update={"trial": moved})
-    update: dict[str, object] = {}
-    if document.incumbent_trial in numbers:
-        update["incumbent_trial"] = numbers[document.incumbent_trial]
-    if isinstance(document, ConsolidationRecord):
-        changes = tuple(
-            each.model_copy(update={"trial": numbers.get(each.trial, each.trial)})
-            for each in document.changes
-        )
-        if changes != document.changes:
-            update["changes"] = changes
-    return document.model_copy(update=update) if update else document
-
-
-def _is_one_thing(one: Frozen, other: Frozen) -> bool:
-    """Whether two copies are of one confirmation or consolidation, at different moments."""
-    names = ("incumbent_commit", "session", "started_at")
-    if isinstance(one, HoldoutUse):
-        return one == other
-    return all(getattr(one, name) == getattr(other, name) for name in names)
-
-
-def _inner(tag: bytes) -> Iterable[str]:
-    """The tag that a tag stands on, if it stands on one."""
-    header = tag.split(b"\n", 2)
-    if header[1] == b"type tag":
-        yield header[0].removeprefix(b"object ").decode()
