@@ -190,7 +190,7 @@ def open_session(
         settings: the session's.
         places: of this machine.
         identifier: the Prefect flow run's.
-        api_key: for the models.
+        api_keys: for the models, by the provider or address that each is for.
         waiting: for how long to wait where another session holds the study; None for not at all.
 
     Raises:
