@@ -58,8 +58,8 @@ def thrice(answer: Answer) -> list[Answer]:
     return [answer] * 3
 
 
-def usage(**counts: object) -> Raw:
-    body = json.loads(chat_completion(Text(content=good("amber"))))
+def usage(word: str, **counts: object) -> Raw:
+    body = json.loads(chat_completion(Text(content=good(word))))
     body["usage"] = counts
     return Raw(json.dumps(body).encode())
 
@@ -152,10 +152,16 @@ def cases() -> list[Case]:
         Case("context too long", [TOO_LONG, good("pearl")], CRASHED, "planted pearl"),
         Case("context far too long", [TOO_LONG] * 3, REFUSED, "a longer context"),
         Case(
-            "usage below nothing", [usage(prompt_tokens=-5, completion_tokens=3)], CRASHED, "amber"
+            "usage below nothing",
+            [usage("amber", prompt_tokens=-5, completion_tokens=3)],
+            CRASHED,
+            "amber",
         ),
         Case(
-            "usage in words", [usage(prompt_tokens=5, completion_tokens="many")], CRASHED, "amber"
+            "usage in words",
+            [usage("topaz", prompt_tokens=5, completion_tokens="many")],
+            CRASHED,
+            "topaz",
         ),
         Case("cut stream", [CUT_STREAM, good("coral")], CRASHED, "planted coral"),
         Case("content in parts", [in_parts(good("umber"))], CRASHED, "planted umber"),
