@@ -51,7 +51,9 @@ def examine_fleet(places: Places) -> list[Finding]:
                 findings.append(finding)
                 deployed += [response] if response is not None else []
     findings.append(tried("tracking", partial(_tracking, places)))
-    findings += [tried("corpus", partial(_corpus, each, places)) for each in _settings(deployed)]
+    for settings in _settings(deployed):
+        name = f"corpus for {settings.preset}"
+        findings.append(tried(name, partial(_corpus, name, settings, places)))
     return findings
 
 
@@ -113,8 +115,7 @@ def _settings(deployed: list[DeploymentResponse]) -> Iterator[SessionSettings]:
                 yield settings
 
 
-def _corpus(settings: SessionSettings, places: Places) -> Finding:
-    what = f"{settings.corpus} for {settings.preset}"
+def _corpus(name: str, settings: SessionSettings, places: Places) -> Finding:
     try:
         check_fit(settings, places.cache, SOME_GPU)
         source = find_source(request_of(settings.sizes, settings.corpus), places.cache)
@@ -122,9 +123,10 @@ def _corpus(settings: SessionSettings, places: Places) -> Finding:
             source.try_hub()
     except CorpusError as error:
         return Finding(
-            name="corpus",
+            name=name,
             outcome=Outcome.OPTIONAL,
-            found=f"{what}: {error}",
+            found=str(error),
             remedy="it is each worker that needs it",
         )
-    return Finding(name="corpus", outcome=Outcome.GOOD, found=f"{what} is enough, and is there")
+    found = f"{settings.corpus} is enough, and is there"
+    return Finding(name=name, outcome=Outcome.GOOD, found=found)

@@ -21,7 +21,7 @@ from tests.conftest import ROOT, find_free_port, git, nightlab_command
 from tests.flows.conftest import run_prefect, worker
 
 Findings = dict[str, dict[str, str]]
-"""By name; of several with one name, the last."""
+"""By name."""
 
 AS_ADA = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
 
@@ -75,8 +75,8 @@ def mlflow_address(tmp_path: Path) -> Iterator[str]:
         start_new_session=True,
     )
     yield f"http://127.0.0.1:{port}"
-    os.killpg(process.pid, signal.SIGTERM)
-    process.wait(timeout=30)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def await_answer(address: str) -> None:
@@ -108,7 +108,8 @@ def test_what_is_missing_is_found_and_mended_by_the_commands_that_are_named(
     assert [found[name]["outcome"] for name in DEPLOYMENTS] == ["good"] * len(DEPLOYMENTS)
     assert found[RESEARCH[0]]["found"] == "starts by its schedule"
     assert commands_of(found["worker"]) == ["prefect worker start --pool gpu --limit 1"]
-    assert found["corpus"]["name"] == "corpus"
+    assert found["corpus for quick"]["outcome"] == "good"
+    assert found["corpus for h100"]["outcome"] == "optional", "a worker may reach the hub"
 
     await_answer(f"{mlflow_address}/health")
     with worker(server, tmp_path):
@@ -134,7 +135,8 @@ def test_what_is_missing_is_found_and_mended_by_the_commands_that_are_named(
     settings = {"preset": "h100", "corpus": "embedded"}
     change(server, "research/nightly", {"study": "s", "remote": "origin", "settings": settings})
     _, found = doctor(hub, server)
-    assert any("needs 503.57 MB of text" in each["found"] for each in found.values())
+    assert found["corpus for h100"]["outcome"] == "bad"
+    assert "needs 503.57 MB of text and embedded has" in found["corpus for h100"]["found"]
 
 
 def await_worker(api: str) -> None:
