@@ -117,8 +117,8 @@ def _settings(deployed: list[DeploymentResponse]) -> Iterator[SessionSettings]:
 
 def _corpus(name: str, settings: SessionSettings, places: Places) -> Finding:
     try:
-        check_fit(settings, places.cache, SOME_GPU)
-        source = find_source(request_of(settings.sizes, settings.corpus), places.cache)
+        check_fit(settings, places.cache, SOME_GPU, root=places.root)
+        source = find_source(request_of(settings.sizes, settings.corpus, places.root), places.cache)
         if isinstance(source, ClimbmixSource):
             source.try_hub()
     except CorpusError as error:
