@@ -313,3 +313,16 @@ def test_a_branch_of_the_remote_that_leaves_no_room_is_named_before_anything(
     with hold_session(ledger, remote, "x") as session:
         ledger.create()
         session.push()
+
+
+def test_a_push_leaves_the_mark_of_a_trial_that_is_not_recorded_here(
+    remote, ledger, second, second_remote, remote_address, git, make
+):
+    commit = ledger.create()
+    remote.push()
+    second_remote.fetch()
+    second.mark(make.mark(5, commit, commit))
+    second_remote.push()
+    make.trial(ledger)
+    remote.push()
+    assert ledger.refs.inflight(5) in git(remote_address, "for-each-ref")
