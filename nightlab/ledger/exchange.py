@@ -122,7 +122,7 @@ def place_of(address: str, root: Path) -> str:
         address: of a remote.
         root: what a path is relative to.
     """
-    scheme, is_url, rest = address.partition("://")
+    scheme, is_url, rest = _without_secrets(address).partition("://")
     if not is_url:
         if (root / address).exists():
             return str((root / address).resolve()).removesuffix(".git")

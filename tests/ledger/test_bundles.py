@@ -98,6 +98,34 @@ def test_what_could_not_be_pushed_is_pushed_by_the_next_session_in_any_clone(
     git(remote_address, "fsck", "--strict", "--no-dangling")
 
 
+def test_a_shallow_clones_bundle_is_taken_in_by_one_of_another_day(
+    begin, root, remote_address, cache, git, make
+):
+    """Neither has the history below its boundary, and the boundaries differ."""
+
+    def next_day():
+        person = ("-c", "user.name=a", "-c", "user.email=b")
+        git(root, *person, "commit", "-q", "--allow-empty", "-m", "Next day")
+        git(root, "push", "-q", "origin", "main")
+
+    next_day()
+    ledger, holding, remote = begin()
+    with holding as session:
+        assert git(ledger.root, "rev-parse", "--is-shallow-repository") == "true"
+        started(ledger, session, remote)
+        away(remote_address)
+        make.trial(ledger, Verdict.KEEP)
+        with pytest.raises(RemoteError):
+            session.push()
+    back(remote_address)
+    next_day()
+    second, holding, remote = begin()
+    with holding as session:
+        started(second, session, remote)
+        assert len(second.records()) == 1
+        assert standing(cache) == []
+
+
 def test_a_push_that_succeeds_after_all_removes_its_bundle(begin, remote_address, cache, make):
     ledger, holding, remote = begin()
     with holding as session:
@@ -235,6 +263,7 @@ def test_what_there_is_is_listed(begin, remote_address, cache, root, make):
         ("https://me:secret@GitHub.com/me/lab.git", "https://github.com/me/lab"),
         ("git@github.com:me/lab.git", "ssh://git@github.com/me/lab"),
         ("git@github.com:me/lab.git", "https://token@github.com/me/lab/"),
+        ("https://me:a/canary@github.com/me/lab.git", "https://github.com/me/lab"),
     ],
 )
 def test_one_remote_is_one_place_however_it_is_written(one, other, tmp_path):
