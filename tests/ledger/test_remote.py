@@ -285,7 +285,9 @@ def test_a_remote_that_hangs_is_given_up(root, git, ledger):
         server.close()
 
 
-def test_hundreds_of_records_are_pushed_at_once(remote, ledger, remote_address, git, make):
+def test_hundreds_of_records_are_pushed_in_commands_of_a_bounded_length(
+    remote, ledger, remote_address, git, make, monkeypatch
+):
     commit = ledger.create()
     tags = [
         ledger.plumbing.write_tag(
@@ -297,7 +299,16 @@ def test_hundreds_of_records_are_pushed_at_once(remote, ledger, remote_address, 
     ]
     names = [ledger.refs.trial(number) for number in range(1200)]
     ledger.plumbing.transaction([f"create {n} {tags[i % 3]}" for i, n in enumerate(names)])
+    pushed, attempt = [], remote.plumbing.attempt
+
+    def counted(*arguments, **options):
+        if arguments[0] == "push":
+            pushed.append(sum("--force-with-lease" in each for each in arguments))
+        return attempt(*arguments, **options)
+
+    monkeypatch.setattr(remote.plumbing, "attempt", counted)
     remote.push()
+    assert pushed == [500, 500, 201]
     assert not remote.pending()
     assert len(study_refs(git, remote_address)) == 1201
 
