@@ -181,6 +181,17 @@ def test_two_studies_of_one_name_that_began_apart(here, there, make):
     assert standing_record(here.ledger.records()).number == 0
 
 
+def test_a_second_baseline_of_one_start_is_no_second_baseline(here, there, make):
+    for machine in (there, here):
+        machine.ledger.create()
+        make.trial(machine.ledger, Verdict.KEEP, title=str(machine.root))
+    there.remote.push()
+    here.remote.fetch()
+    first, second = here.ledger.records()
+    assert (first.title, first.reason) == (str(there.root), Reason.BASELINE)
+    assert (second.title, second.verdict) == (str(here.root), Verdict.FAILED)
+
+
 def idea(title):
     return Proposal(title=title, proposer="llm")
 
