@@ -1,5 +1,6 @@
 """Whether a session that holds a study has ended, by what Prefect knows of its flow run."""
 
+import math
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -10,6 +11,7 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import deployment
 
 from nightlab.ledger import Waiting
+from nightlab.ledger.lease import BEAT_SECONDS
 from nightlab.settings import SessionSettings
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -31,12 +33,12 @@ def waiting_for(settings: SessionSettings, identifier: str) -> Waiting:
     return Waiting(
         seconds=settings.wait_for_study_hours * 3600,
         here_too=deployment.get_id() is not None,
-        is_over=lambda holder: holder == identifier or is_over(holder),
+        silence_of=lambda holder: 0.0 if holder == identifier else silence_of(holder),
     )
 
 
-def is_over(holder: str) -> bool | None:
-    """Say whether a flow run has ended; None where this Prefect server cannot know.
+def silence_of(holder: str) -> float | None:
+    """Say how long a holder's note has to stand unchanged: as ``Waiting.silence_of`` asks.
 
     Args:
         holder: what a session's note names: the flow run's identifier, or a command.
@@ -48,16 +50,18 @@ def is_over(holder: str) -> bool | None:
             if state is None:
                 return None
             if state.is_final() or state.is_scheduled():
-                return True
-            return _is_silent(client, identifier)
+                return 0.0
+            return _by_heartbeats(client, identifier)
     except (ValueError, ObjectNotFound, PrefectException, httpx.HTTPError, RuntimeError):
         return None  # Held for something else than a run, or another server's, or none answers.
 
 
-def _is_silent(client: SyncPrefectClient, identifier: UUID) -> bool | None:
-    """Say whether a run's heartbeats have stopped (or certainly not); None where that is not clear.
+def _by_heartbeats(client: SyncPrefectClient, identifier: UUID) -> float | None:
+    """The same by a run's heartbeats: they have stopped, or certainly not, or that is not clear.
 
     Prefect sends one every three minutes, or as PREFECT_FLOWS_HEARTBEAT_FREQUENCY says (seconds).
+    While its server is away they are lost, so a run without any still has to be silent at the
+    remote, for as long as a renewal of its note takes at the most.
     """
     query = EventFilter.model_validate(
         {
@@ -72,5 +76,5 @@ def _is_silent(client: SyncPrefectClient, identifier: UUID) -> bool | None:
     beat = (heard[0] - heard[1]).total_seconds()
     silence = (datetime.now(UTC) - heard[0]).total_seconds()
     if silence > max(MISSED_BEATS * beat, SHORTEST_SILENCE_SECONDS):
-        return True
-    return False if silence < FRESH_BEATS * beat else None
+        return 2 * BEAT_SECONDS
+    return math.inf if silence < FRESH_BEATS * beat else None

@@ -30,7 +30,7 @@ ABANDONED_AFTER_SECONDS = 1800.0
 """The same by the time that stands in the note, which the clock of another machine gave it."""
 
 
-def _nobody_knows(_holder: str) -> bool | None:
+def _nobody_knows(_holder: str) -> float | None:
     return None
 
 
@@ -43,9 +43,10 @@ class Waiting:
     here_too: bool = True
     """Whether a live session on this machine is waited for as well: where a person sits before
     the terminal, it is better named at once."""
-    is_over: Callable[[str], bool | None] = _nobody_knows
-    """Whether the holder that a note names has ended, or certainly not; None where that is not
-    known."""
+    silence_of: Callable[[str], float | None] = _nobody_knows
+    """For how many seconds the note of a holder has to be seen unchanged before its session is
+    gone: none where it is known to have ended, for ever where it is known to live. None where
+    nothing is known of it."""
     poll_seconds: float = 5.0
     """How often the remote is asked."""
 
@@ -148,8 +149,8 @@ class Lease:
             ):
                 killed = other.holder
                 break
-            ended = waiting.is_over(other.holder)
-            if ended or (ended is None and silence >= silent_seconds):
+            enough = waiting.silence_of(other.holder)
+            if silence >= (silent_seconds if enough is None else enough):
                 killed = other.holder
                 break
             watch.wait(other, self.note, self.remote.refs.study)

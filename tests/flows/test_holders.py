@@ -1,5 +1,6 @@
 """Whether the flow run that holds a study is over, as a real Prefect server knows it."""
 
+import math
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,8 @@ from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Crashed, Running
 
-from flows.holders import HEARTBEAT, is_over, waiting_for
+from flows.holders import HEARTBEAT, silence_of, waiting_for
+from nightlab.ledger.lease import BEAT_SECONDS
 from nightlab.settings import SessionSettings
 
 pytestmark = pytest.mark.slow
@@ -36,19 +38,21 @@ def client(prefect_api: dict[str, str]) -> Iterator[SyncPrefectClient]:
 
 def test_a_run_is_over_once_prefect_knows_its_end(client: SyncPrefectClient) -> None:
     run = holder()
-    assert is_over(run) is True
+    assert silence_of(run) == 0
     client.set_flow_run_state(run, Running(), force=True)
-    assert is_over(run) is None, "it may live, or its machine may be gone"
+    assert silence_of(run) is None, "it may live, or its machine may be gone"
     for state in (Crashed(), AwaitingRetry()):
         client.set_flow_run_state(run, state, force=True)
-        assert is_over(run) is True
-    assert is_over(str(uuid4())) is None
-    assert is_over("nightlab recover") is None
+        assert silence_of(run) == 0
+    assert silence_of(str(uuid4())) is None
+    assert silence_of("nightlab recover") is None
 
 
-@pytest.mark.parametrize(("seconds_ago", "over"), [(60, False), (1000, None), (1500, True)])
+@pytest.mark.parametrize(
+    ("seconds_ago", "enough"), [(60, math.inf), (1000, None), (1500, 2 * BEAT_SECONDS)]
+)
 def test_heartbeats_tell_a_run_that_lives_from_one_that_does_not(
-    client: SyncPrefectClient, seconds_ago: float, over: bool | None
+    client: SyncPrefectClient, seconds_ago: float, enough: float | None
 ) -> None:
     run = str(client.create_flow_run(holder, state=Running()).id)
     now = datetime.now(UTC)
@@ -66,17 +70,17 @@ def test_heartbeats_tell_a_run_that_lives_from_one_that_does_not(
     deadline = time.monotonic() + 60
     while len(client.read_events(filter=kept, limit=10).events) < len(beats):
         assert time.monotonic() < deadline, "the server keeps no events"
-    assert is_over(run) is over
+    assert silence_of(run) == enough
 
 
 def test_a_run_that_is_tried_again_follows_itself(client: SyncPrefectClient) -> None:
     waiting = waiting_for(SessionSettings(study="x", wait_for_study_hours=0.5), "me")
-    assert waiting.is_over("me") is True
-    assert waiting.is_over("you") is None
+    assert waiting.silence_of("me") == 0
+    assert waiting.silence_of("you") is None
     assert waiting.seconds == 1800
     assert not waiting.here_too, "no deployment: a person sits here"
 
 
 def test_a_server_that_does_not_answer_knows_nothing(free_port: int) -> None:
     with temporary_settings({PREFECT_API_URL: f"http://127.0.0.1:{free_port}/api"}):
-        assert is_over(str(uuid4())) is None
+        assert silence_of(str(uuid4())) is None

@@ -26,7 +26,7 @@ def begin(remote_address, cache, tmp_path, git):
         git(tmp_path, "clone", "-q", *depth, f"file://{remote_address}", str(folder))
         ledger, remote = Ledger(folder, "first-light"), Remote(folder, "origin", "first-light")
         # The test's process lives on; that of a session that could not push is gone.
-        waiting = Waiting(is_over=lambda _: was_away(remote_address))
+        waiting = Waiting(silence_of=lambda _: 0.0 if was_away(remote_address) else None)
         return ledger, hold_session(ledger, remote, holder, cache=cache, waiting=waiting), remote
 
     return begin

@@ -1,6 +1,7 @@
 """Waiting for a study that a session on another machine holds."""
 
 import itertools
+import math
 import subprocess
 import threading
 import time
@@ -85,18 +86,27 @@ def test_a_holder_that_is_known_to_be_over_is_followed_at_once(ledger, remote, n
     put(remote, note)
     asked = []
 
-    def is_over(holder):
+    def silence_of(holder):
         asked.append(holder)
-        return True
+        return 0.0
 
     said = []
     with (
         listening(said.append),
-        hold(ledger, remote, Waiting(is_over=is_over, **waiting)) as session,
+        hold(ledger, remote, Waiting(silence_of=silence_of, **waiting)) as session,
     ):
         assert session.killed == {"a-flow-run"}
     assert asked == ["a-flow-run"]
     assert said == []
+
+
+def test_a_holder_that_only_seems_gone_has_to_be_silent_here_too(ledger, remote, note):
+    put(remote, note)
+    began = time.monotonic()
+    waiting = Waiting(**PATIENT, silence_of=lambda _: 0.3)
+    with hold(ledger, remote, waiting) as session:
+        assert session.killed == {"a-flow-run"}
+    assert time.monotonic() - began >= 0.3
 
 
 def test_a_note_that_stands_unchanged_is_of_a_session_that_is_gone(ledger, remote, note):
@@ -116,7 +126,7 @@ def test_a_clock_that_is_wrong_elsewhere_frees_nothing(ledger, remote, note):
 
 def test_a_holder_that_lives_is_not_followed_however_silent_its_remote(ledger, remote, note):
     put(remote, note)
-    waiting = Waiting(seconds=0.5, poll_seconds=0.02, is_over=lambda _: False)
+    waiting = Waiting(seconds=0.5, poll_seconds=0.02, silence_of=lambda _: math.inf)
     with pytest.raises(StudyBusy):
         hold(ledger, remote, waiting, silent_seconds=0.1).__enter__()
 
