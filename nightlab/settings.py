@@ -38,6 +38,7 @@ _KEY_PLACE = re.compile(r"[\w.-]*|https?://\S+")
 
 LONGEST_SECONDS = 1_000_000
 """Eleven days; the system's waiting calls accept no more than twenty-four."""
+LONGEST_HOURS = LONGEST_SECONDS / 3600
 
 WAIT_FOR_MODEL_HOURS = 8.0
 """A night: how long a session that has no hours of its own waits for a provider that is away."""
@@ -281,6 +282,7 @@ class Settings(BaseModel):
     wait_for_model_hours: float | None = Field(
         None,
         ge=0,
+        le=LONGEST_HOURS,
         description="How long the session waits for models none of which answers, in hours, before "
         f"it ends (default: as long as --hours, else {WAIT_FOR_MODEL_HOURS:g})",
     )
@@ -337,19 +339,20 @@ class Settings(BaseModel):
     push_hours: float = Field(
         1,
         ge=0,
-        le=LONGEST_SECONDS / 3600,
+        le=LONGEST_HOURS,
         description="If the remote cannot be reached when the session ends, go on trying to push "
         "for this many hours",
     )
     wait_for_study_hours: float = Field(
         1,
         ge=0,
-        le=LONGEST_SECONDS / 3600,
+        le=LONGEST_HOURS,
         description="If another machine's session holds the study, wait for it for this many hours",
     )
     wait_for_prefect_hours: float = Field(
         1.0,
         ge=0,
+        le=LONGEST_HOURS,
         description="Longest wait for a Prefect server that went away, in hours, before the "
         "session ends",
     )

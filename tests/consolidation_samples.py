@@ -22,6 +22,7 @@ from nightlab.records import (
 )
 from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
+from nightlab.study.conditions import continue_settings
 from nightlab.study.consolidation import Due, add_trained, next_round
 from tests.conftest import git
 
@@ -55,6 +56,7 @@ def studied(root: Path, *keeps: tuple[str, str], lanes: int = 1) -> Any:
     """A session of a study that kept replacements of text, each by one pair."""
     (root / "trainer").mkdir(parents=True)
     (root / "trainer" / "train.py").write_text(TRAINER, encoding="utf-8")
+    (root / "program.md").write_text("Learn.\n", encoding="utf-8")
     git(root, "init", "-q", "-b", "main")
     git(root, "add", ".")
     git(root, "-c", "user.name=Ada", "-c", "user.email=ada@localhost", "commit", "-qm", "Begin")
@@ -94,7 +96,7 @@ def keep(ledger: Ledger, number: int, search: str, replace: str, gain_bpb: float
 
 
 def kept(number: int, parent: str, commit: str, *pairs: Pair) -> TrialRecord:
-    settings = SessionSettings(study=STUDY).model_dump(mode="json")
+    settings = continue_settings(SessionSettings(study=STUDY), None).model_dump(mode="json")
     return TrialRecord(
         study=STUDY,
         number=number,

@@ -94,7 +94,7 @@ def sample_session(root: Path, answer: Callable[[Brief], Proposal] = idea) -> An
         tracker=SilentTracker(),
         tried={},
         asking=None,
-        locks=root / "locks",
+        locks=root.parent,
     )
 
 
