@@ -170,7 +170,7 @@ def _baseline(session: Session) -> None:
         return
     record = _run(session, session.ledger.next_number(), baseline=True)
     if record.verdict is Verdict.FAILED:
-        raise UsageError(
+        raise MachineryError(
             f"The baseline of study {record.study!r} was not trained: {record.decision.sentence} "
             "Mend that, then run the same command again."
         )
