@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fleet_machines import Fleet, as_parameter, kill, remote_away, run
+from fleet_machines import ENDED, Fleet, as_parameter, remote_away, run
 
 from nightlab.ledger import Ledger
 
@@ -74,12 +74,12 @@ class Scene:
             f"trial {number} of {self.study}",
         )
 
-    def engine(self) -> int:
-        """The process of the session that is at work."""
-        found = self.fleet.engine(self.study)
+    def kill_engine(self, identifier: str) -> None:
+        """SIGKILL for the process of a run."""
+        found = self.fleet.engine(identifier)
         if found is None:
             raise RuntimeError("no session is at work")
-        return found
+        run(["kill", "-9", str(found)])
 
 
 def main() -> None:
@@ -173,7 +173,7 @@ def engine_killed(scene: Scene) -> str:
     """SIGKILL for the process that trains."""
     begun = scene.begin()
     scene.await_trial(1)
-    run(["kill", "-9", str(scene.engine())])
+    scene.kill_engine(begun)
     first = scene.fleet.await_end(begun, 120)
     again = scene.fleet.await_end(scene.begin())
     return f"{first}; next: {again}"
@@ -181,12 +181,10 @@ def engine_killed(scene: Scene) -> str:
 
 def worker_and_engine_killed(scene: Scene) -> str:
     """SIGKILL for both, as when a machine loses its power; another machine goes on."""
-    scene.begin()
+    begun = scene.begin()
     scene.await_trial(1)
-    engine = scene.engine()
-    for worker in scene.fleet._workers:
-        kill(worker)
-    run(["kill", "-9", str(engine)], check=False)
+    scene.fleet.end_workers()
+    scene.kill_engine(begun)
     scene.fleet.worker()
     began = time.monotonic()
     ended = scene.fleet.await_end(scene.begin(), 3600)
@@ -197,7 +195,7 @@ def retried(scene: Scene) -> str:
     """``prefect flow-run retry`` of a killed run."""
     begun = scene.begin()
     scene.await_trial(1)
-    run(["kill", "-9", str(scene.engine())])
+    scene.kill_engine(begun)
     scene.fleet.await_end(begun, 120)
     scene.fleet.command("flow-run", "retry", begun)
     await_that(lambda: scene.fleet.flow_run(begun)["run_count"] > 1, "the run's second try")
@@ -217,8 +215,7 @@ def worker_terminated(scene: Scene) -> str:
     """SIGTERM for the worker, as when its machine is shut down."""
     begun = scene.begin()
     scene.await_trial(1)
-    for worker in scene.fleet._workers:
-        worker.send_signal(signal.SIGTERM)
+    scene.fleet.end_workers(signal.SIGTERM)
     first = scene.fleet.await_end(begun, 180)
     scene.fleet.worker()
     return f"{first}; next: {scene.fleet.await_end(scene.begin())}"
@@ -278,7 +275,7 @@ def suspended(scene: Scene) -> str:
     states = f"{scene.fleet.api}/flow_runs/{begun}"
     suspend = {"state": {"type": "PAUSED", "name": "Suspended", "state_details": {}}}
     post(f"{states}/set_state", suspend)
-    await_that(lambda: scene.fleet.engine(scene.study) is None, "the session to leave")
+    await_that(lambda: scene.fleet.engine(begun) is None, "the session to leave")
     post(f"{states}/resume", {})
     return scene.fleet.await_end(begun)
 
@@ -299,8 +296,7 @@ def nightly_as_shipped(scene: Scene) -> str:
 
 def two_caches(scene: Scene) -> str:
     """Two users of one machine, each with a cache: their trainings take turns on each core."""
-    for worker in scene.fleet._workers:
-        kill(worker)
+    scene.fleet.end_workers()
     for number in range(2):
         scene.fleet.worker(scene.fleet.folder / f"cache-{number}")
     other = Scene(scene.fleet, f"{scene.study}-other")
@@ -339,13 +335,8 @@ def random_kills(fleet: Fleet, kills: int, seed: int) -> Row:
             time.sleep(chance.uniform(2, 40))
             part = chance.choice(parts)
             done[part] += 1
-            strike(scene, part, chance.uniform(1, 30))
-            if fleet.flow_run(begun)["state"]["type"] in (
-                "COMPLETED",
-                "FAILED",
-                "CRASHED",
-                "CANCELLED",
-            ):
+            strike(scene, part, begun, chance.uniform(1, 30))
+            if fleet.flow_run(begun)["state"]["type"] in ENDED:
                 begun = scene.begin(trials=5)
         fleet.await_end(begun, 1800)
         lost = missing(scene)
@@ -353,7 +344,7 @@ def random_kills(fleet: Fleet, kills: int, seed: int) -> Row:
     return Row(f"{kills} kills at random, seed {seed}", lost, seen)
 
 
-def strike(scene: Scene, part: str, seconds: float) -> None:
+def strike(scene: Scene, part: str, begun: str, seconds: float) -> None:
     """Take one part away, and bring it back after so many seconds."""
     fleet = scene.fleet
     if part == "remote":
@@ -365,10 +356,12 @@ def strike(scene: Scene, part: str, seconds: float) -> None:
         time.sleep(seconds)
         service.start()
     elif part == "engine":
-        found = fleet.engine(scene.study)
-        run(["kill", "-9", str(found)], check=False)
+        found = fleet.engine(begun)
+        if found is not None:
+            run(["kill", "-9", str(found)], check=False)
     else:
-        kill(fleet._workers[-1])
+        fleet.end_workers()
+        fleet.worker()
         fleet.worker()
 
 
@@ -380,8 +373,7 @@ def workers(fleet: Fleet, count: int) -> Iterator[None]:
     try:
         yield
     finally:
-        for worker in fleet._workers:
-            kill(worker)
+        fleet.end_workers()
 
 
 def at_desk(scene: Scene, *arguments: str) -> str:

@@ -171,6 +171,12 @@ class Fleet:
         self._workers.append(worker)
         return worker
 
+    def end_workers(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Send all workers a signal, and not what they started."""
+        for worker in self._workers:
+            if worker.poll() is None:
+                worker.send_signal(how)
+
     def command(self, *arguments: str) -> str:
         """Run ``prefect`` at the desk and return what it printed."""
         return run([str(BIN / "prefect"), "--no-prompt", *arguments], self.desk, self.environment)
@@ -205,17 +211,17 @@ class Fleet:
         answer = httpx.post(f"{self.api}/{kind}/count", json=query, timeout=30)
         return int(answer.text)
 
-    def engine(self, study: str) -> int | None:
-        """The process that works on a study, if one does."""
-        said = run(["pgrep", "-f", "flow-run execute|prefect.flow_engine|flow_engine"], check=False)
-        for word in said.split():
+    def engine(self, identifier: str) -> int | None:
+        """The process of a run, if there is one: the eldest that Prefect gave the run's name to."""
+        wanted = f"PREFECT__FLOW_RUN_ID={identifier}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
             try:
-                variables = Path(f"/proc/{word}/environ").read_bytes()
+                if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append(int(folder.name))
             except OSError:
-                continue
-            if str(self.folder).encode() in variables:
-                return int(word)
-        return None
+                continue  # it ended meanwhile
+        return min(found, default=None)
 
 
 def free_port() -> int:
