@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,16 +31,16 @@ POOL = "gpu"
 class Postgres:
     """A PostgreSQL server of this measurement's own, where the machine has one."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._port = folder / "postgres", free_port()
-        # It refuses to run as root.
+    def __init__(self) -> None:
+        # In a folder of its own: it refuses to run as root, and root's are closed to others.
+        self._folder = Path(tempfile.mkdtemp(prefix="nightlab-postgres-"))
+        self._port = free_port()
         self._as = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
         if os.geteuid() != 0:
             self._as = []
 
     def start(self) -> None:
         """Make its databases and start it."""
-        self._folder.mkdir()
         if self._as:
             shutil.chown(self._folder, 65534, 65534)
         self._run("initdb", "-D", str(self._folder / "data"), "-A", "trust", "-U", "nightlab")
@@ -49,8 +50,9 @@ class Postgres:
             self._run("createdb", "-h", "127.0.0.1", "-p", str(self._port), "-U", "nightlab", name)
 
     def stop(self) -> None:
-        """Stop it."""
+        """Stop it, and remove what it had."""
         self._control("stop", "-m", "immediate")
+        shutil.rmtree(self._folder)
 
     def address(self, driver: str, name: str) -> str:
         """A database's address for SQLAlchemy."""
@@ -97,7 +99,7 @@ class Fleet:
     def __init__(self, folder: Path) -> None:
         self.folder, self.hub, self.desk = folder, folder / "hub.git", folder / "desk"
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._postgres = Postgres(folder) if shutil.which("postgres") else None
+        self._postgres = Postgres() if shutil.which("postgres") else None
         self.database = "PostgreSQL" if self._postgres else "SQLite"
         prefect_port, mlflow_port = free_port(), free_port()
         self.api = f"http://127.0.0.1:{prefect_port}/api"
