@@ -21,6 +21,13 @@ def is_same(one: InFlight | TrialRecord, other: InFlight | TrialRecord) -> bool:
     return first is None or second is None or first == second
 
 
+def has_same_idea(one: InFlight | TrialRecord, other: InFlight | TrialRecord) -> bool:
+    """Whether two documents are of one trial, whatever their numbers; a retry is another trial."""
+    first, second = _idea(one), _idea(other)
+    both_retry = (one.retry_of is None) == (other.retry_of is None)
+    return first is not None and first == second and both_retry
+
+
 def _idea(trial: InFlight | TrialRecord) -> str | None:
     if isinstance(trial, TrialRecord):
         return trial.title

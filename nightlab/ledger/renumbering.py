@@ -25,6 +25,7 @@ from nightlab.ledger.names import StudyRefs, number_of
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.renumbered import (
     Other,
+    has_same_idea,
     inner_tag,
     is_one_thing,
     is_same,
@@ -171,11 +172,11 @@ class Renumbering:
     def _is_known(self, ref: str) -> bool:
         """Whether the first copy has the trial of a mark, under any number."""
         mark = self._mark(ref, self.second)
-        marks = (self._mark(each, self.first) for each in self._of("inflight", self.first))
+        marks = [self._mark(each, self.first) for each in self._of("inflight", self.first)]
+        if mark.proposal is None:
+            return any(mark.set_aside == each.set_aside for each in marks)
         records = (self._record(each, self.first) for each in self._of("trials", self.first))
-        return any(is_same(mark, each) for each in marks) or any(
-            is_same(mark, each) for each in records
-        )
+        return any(has_same_idea(mark, each) for each in (*marks, *records))
 
     # The branch
 
@@ -198,7 +199,8 @@ class Renumbering:
     # What else is numbered
 
     def _move_others(self, settled: dict[str, str], kind: str, numbers: Mapping[int, int]) -> None:
-        free = max(map(number_of, self._of(kind, self.first)), default=-1) + 1
+        taken = {*self._of(kind, self.first), *self._of(kind, self.second)}
+        free = max(map(number_of, taken), default=-1) + 1
         for ref in self._new(kind):
             document = self._other(kind, ref, self.second)
             following = with_trials(document, numbers)

@@ -305,3 +305,56 @@ def test_two_confirmations_of_one_number_stay_and_one_that_went_on_is_one(parted
     there.remote.push()
     here.remote.fetch()
     assert [each.finished_at for each in confirmations(here.ledger)] == [later, None]
+
+
+def use_of(machine, seed, trial=1):
+    record = machine.ledger.record(trial)
+    return HoldoutUse(
+        study="first-light",
+        commit=record.commit,
+        trial=trial,
+        seed=seed,
+        session="x",
+        evaluation=record.replicates[0].evaluation,
+        used_at=record.started_at,
+    )
+
+
+@pytest.mark.parametrize("also_trials", [False, True])
+def test_what_gets_a_new_number_takes_none_that_the_second_copy_has_itself(
+    parted, make, also_trials
+):
+    here, there = parted
+    if also_trials:
+        make.trial(here.ledger, title="mine")
+        make.trial(there.ledger, title="theirs")
+    for seed in (1, 2, 3):
+        record_holdout_use(here.ledger, use_of(here, seed, trial=1 + also_trials))
+    record_holdout_use(there.ledger, use_of(there, 9))
+    there.remote.push()
+    here.remote.fetch()
+    uses = holdout_uses(here.ledger)
+    assert sorted(each.seed for each in uses) == [1, 2, 3, 9]
+    assert uses[0].seed == 9
+    here.remote.push()
+    there.remote.fetch()
+    assert holdout_uses(there.ledger) == uses
+    assert here.remote.fetch() == {}
+    assert holdout_uses(here.ledger) == uses
+
+
+def test_an_idea_in_hand_stays_beside_a_trial_that_has_none_yet(parted, make):
+    here, there = parted
+    parent = here.ledger.incumbent()
+    paid = {"attempts": 0, "set_aside": (idea("Calls without an answer"),)}
+    here.ledger.mark(make.mark(2, parent, parent, proposal=idea("mine")))
+    here.ledger.mark(make.mark(3, parent, parent, **paid))
+    make.trial(there.ledger, title="theirs")
+    there.ledger.mark(make.mark(3, parent, parent))
+    there.remote.push()
+    here.remote.fetch()
+    marks = {
+        mark.number: (mark.proposal and mark.proposal.title, len(mark.set_aside))
+        for mark in here.ledger.marks()
+    }
+    assert marks == {3: (None, 0), 4: ("mine", 0), 5: (None, 1)}
