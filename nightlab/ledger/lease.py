@@ -135,27 +135,41 @@ class Lease:
         """
         watch = _Watch(waiting)
         while True:
-            self._lease = self.remote.study_refs().get(self.remote.refs.session)
-            if self._lease is None:
-                killed = None
-                break
-            other = self._standing_note(self._lease)
-            if other is None:
-                continue  # it was given back, or renewed, just now
-            silence = watch.silence(self._lease)
-            # Of this very clone it cannot live: its file lock is ours.
-            if other.clone == self.note.clone or other.is_abandoned(
-                utc_now(), abandoned_after_seconds
-            ):
-                killed = other.holder
-                break
-            enough = waiting.silence_of(other.holder)
-            if silence >= (silent_seconds if enough is None else enough):
-                killed = other.holder
-                break
-            watch.wait(other, self.note, self.remote.refs.study)
-        self.renew(with_study=False)
-        return killed
+            try:
+                free, killed = self._is_free(watch, abandoned_after_seconds, silent_seconds)
+                if free:
+                    self.renew(with_study=False)
+                    return killed
+            except RemoteError:
+                # A remote that is away hears of nobody: that is no silence of the holder's.
+                if not watch.goes_on():
+                    raise
+            except StudyBusy:
+                if self._lost is None:
+                    raise
+                self._lost = None  # Another one that waited was first: it is waited for, in turn.
+
+    def _is_free(
+        self, watch: "_Watch", abandoned_after_seconds: float, silent_seconds: float
+    ) -> tuple[bool, str | None]:
+        """Look once; wait a moment where the study is held. With the holder that is gone."""
+        self._lease = self.remote.study_refs().get(self.remote.refs.session)
+        if self._lease is None:
+            return True, None
+        other = self._standing_note(self._lease)
+        if other is None:
+            return False, None  # it was given back, or renewed, just now
+        silence = watch.silence(self._lease)
+        # Of this very clone it cannot live: its file lock is ours.
+        if other.clone == self.note.clone or other.is_dead_here():
+            return True, other.holder
+        if not watch.was_away and other.is_abandoned(utc_now(), abandoned_after_seconds):
+            return True, other.holder
+        enough = watch.waiting.silence_of(other.holder)
+        if silence >= (silent_seconds if enough is None else enough):
+            return True, other.holder
+        watch.wait(other, self.note, self.remote.refs.study)
+        return False, None
 
     def _standing_note(self, lease: str) -> SessionNote | None:
         try:
@@ -191,11 +205,13 @@ class _Watch:
     """One wait for a study: what was seen of its note, and when it is enough."""
 
     def __init__(self, waiting: Waiting) -> None:
-        self._waiting = waiting
+        self.waiting = waiting
         self._ends = time.monotonic() + waiting.seconds
         self._seen: str | None = None
         self._since = 0.0
         self._is_said = False
+        self.was_away = False
+        """Whether the remote fell silent meanwhile: who holds the study could not renew either."""
 
     def silence(self, lease: str) -> float:
         """For how many seconds the note has been seen to stand as it is."""
@@ -203,6 +219,15 @@ class _Watch:
         if lease != self._seen:
             self._seen, self._since = lease, now
         return now - self._since
+
+    def goes_on(self) -> bool:
+        """After an exchange that failed: wait a moment, where a wait is under way and has time."""
+        left = self._ends - time.monotonic()
+        if not self._is_said or left <= 0:
+            return False
+        self._seen, self.was_away = None, True
+        time.sleep(min(left, self.waiting.poll_seconds))
+        return True
 
     def wait(self, other: SessionNote, own: SessionNote, study: str) -> None:
         """Wait a moment longer.
@@ -212,12 +237,12 @@ class _Watch:
         """
         left = self._ends - time.monotonic()
         is_here = (other.host, other.machine) == (own.host, own.machine)
-        if left <= 0 or (is_here and not self._waiting.here_too):
+        if left <= 0 or (is_here and not self.waiting.here_too):
             raise StudyBusy(other.sentence(study))
         if not self._is_said:
             self._is_said = True
             say_waiting(other, study, left)
-        time.sleep(min(left, self._waiting.poll_seconds))
+        time.sleep(min(left, self.waiting.poll_seconds))
 
 
 def say_waiting(other: SessionNote, study: str, seconds: float) -> None:

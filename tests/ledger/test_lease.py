@@ -10,11 +10,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from nightlab.errors import StudyBusy
+from nightlab.errors import RemoteError, StudyBusy
 from nightlab.events import Notice, listening
 from nightlab.ledger import Ledger, Remote, Waiting, hold_session
 from nightlab.ledger.documents import to_json
-from nightlab.ledger.lease import ABANDONED_AFTER_SECONDS, BEAT_SECONDS, SILENT_SECONDS
+from nightlab.ledger.lease import (
+    ABANDONED_AFTER_SECONDS,
+    BEAT_SECONDS,
+    SILENT_SECONDS,
+    Lease,
+)
 from nightlab.ledger.presence import own_note
 from nightlab.records import utc_now
 
@@ -147,6 +152,54 @@ def test_a_note_that_is_renewed_is_no_silence(ledger, remote, note, monkeypatch)
         hold(ledger, remote, Waiting(seconds=3000), silent_seconds=300).__enter__()
     assert len(waits) > 3
     assert set(waits) == {5.0}
+
+
+def test_of_two_that_waited_the_second_waits_for_the_first(ledger, remote, note, monkeypatch):
+    put(remote, note)
+    lease, looks = Lease(remote, note.model_copy(update={"clone": "ours"})), itertools.count()
+    push = remote.push_updates
+
+    def second(updates):
+        if not next(looks):  # between a look and a push another one was faster
+            put(remote, note.model_copy(update={"holder": "the first", "clone": "third"}))
+            threading.Timer(0.3, put, (remote, None)).start()
+        push(updates)
+
+    put(remote, None)
+    monkeypatch.setattr(remote, "push_updates", second)
+    said = []
+    with listening(said.append):
+        assert lease.take(Waiting(**PATIENT)) is None
+    assert "waiting for the first" in said[0].text
+    lease.renew(with_study=False)
+
+
+@pytest.mark.parametrize("old_seconds", [0, 3600])
+def test_a_remote_that_is_away_meanwhile_ends_no_wait_and_frees_nothing(
+    ledger, remote, remote_address, note, old_seconds
+):
+    put(remote, note)
+    elsewhere = remote_address.with_name("away.git")
+
+    def lose(event):
+        remote_address.rename(elsewhere)
+        threading.Timer(0.5, come_back).start()
+
+    def come_back():
+        moment = utc_now() - timedelta(seconds=old_seconds)
+        elsewhere.rename(remote_address)
+        put(remote, note.model_copy(update={"heartbeat": moment}))
+        threading.Timer(0.5, put, (remote, None)).start()
+
+    with listening(lose), hold(ledger, remote, Waiting(**PATIENT)) as session:
+        assert session.killed == set(), "it gave the study back by itself"
+
+
+def test_a_remote_that_is_away_at_the_first_look_is_said(ledger, remote, remote_address, note):
+    lease = Lease(remote, note)
+    remote_address.rename(remote_address.with_name("away.git"))
+    with pytest.raises(RemoteError):
+        lease.take(Waiting(**PATIENT))
 
 
 def test_a_person_is_told_at_once_of_a_session_on_this_machine(root, second_root, remote_address):
