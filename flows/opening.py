@@ -14,7 +14,7 @@ from flows.deployed import require_remote, say_what_stays_here
 from flows.holders import waiting_for
 from flows.keys import read_api_keys
 from flows.open_runs import close_killed_runs, close_runs_below
-from flows.outages import await_prefect, through_outages
+from flows.outages import PrefectAway, await_prefect, through_outages
 from flows.progress import session_progress
 from flows.pushing import pushed_at_the_end
 from nightlab.errors import NightlabError, NotPushed, UsageError
@@ -58,6 +58,8 @@ def working_session(settings: SessionSettings) -> Iterator[Session]:
             prepare(session)
             try:
                 yield session
+            except PrefectAway:
+                raise  # It was waited for long enough.
             except NightlabError:
                 _await_listener(session)
                 raise

@@ -5,13 +5,14 @@ be made without the server is a run below the session's own; and the server has 
 ended.
 """
 
+import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
 
 import httpx
 from prefect.client.orchestration import get_client
-from prefect.exceptions import PrefectException
+from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from nightlab import events
@@ -24,6 +25,10 @@ HEALTH_SECONDS = 10.0
 """Longest wait for one answer about the server's health."""
 
 Result = TypeVar("Result")
+
+
+class PrefectAway(MachineryError):  # noqa: N818
+    """Prefect's server was away for as long as a session waits for it."""
 
 
 def through_outages(
@@ -43,17 +48,45 @@ def through_outages(
         while_waiting: called now and then in a wait; what it raises ends the wait.
 
     Raises:
-        MachineryError: the server was away for longer.
+        PrefectAway: the server was away for longer, or its answers were errors for as long.
     """
+    began, pause = math.inf, FIRST_PAUSE_SECONDS
     while True:
-        if await_prefect(hours, while_waiting):
-            mend()
+        tried = time.monotonic()
         try:
+            if await_prefect(hours, while_waiting):
+                mend()
             return run()
         except (httpx.TransportError, httpx.HTTPStatusError, RuntimeError) as error:
             if not is_outage(error):
                 raise
+            # Prefect tells how a run ended before it lets an interrupt on, which fails as well.
+            if (interrupt := _interrupt_behind(error)) is not None:
+                raise interrupt from None
             events.publish(events.Notice(text=f"Prefect's server went away ({_short(error)})."))
+            now = time.monotonic()
+            if now - tried > LONGEST_PAUSE_SECONDS:  # something was done between
+                began, pause = math.inf, FIRST_PAUSE_SECONDS
+            began = min(began, now)
+            if now - began >= hours * SECONDS_PER_HOUR:
+                raise PrefectAway(
+                    f"Prefect's server says that it is well and answered with errors for {hours:g} "
+                    f"h ({_short(error)}), so the session ends; git has all trials. Look into the "
+                    "server's log and its database, then run the same command again."
+                ) from error
+        if while_waiting is not None:
+            while_waiting()
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+
+
+def _interrupt_behind(error: BaseException) -> BaseException | None:
+    """Ctrl-C or a signal to end, where an error only followed from it."""
+    if isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal):
+        return error
+    before = error.__cause__, error.__context__
+    found = (_interrupt_behind(each) for each in before if each is not None)
+    return next((each for each in found if each is not None), None)
 
 
 def is_outage(error: Exception) -> bool:
@@ -72,7 +105,7 @@ def await_prefect(hours: float, while_waiting: Callable[[], None] | None = None)
     """Return once Prefect's server is well; whether that had to be waited for.
 
     Raises:
-        MachineryError: it was away for longer than ``hours``.
+        PrefectAway: it was away for longer than ``hours``.
     """
     if _is_well():
         return False
@@ -93,7 +126,7 @@ def await_prefect(hours: float, while_waiting: Callable[[], None] | None = None)
         if _is_well():
             events.publish(events.Notice(text="Prefect's server answers again."))
             return True
-    raise MachineryError(
+    raise PrefectAway(
         f"Prefect's server at {address} did not answer for {hours:g} h, so the session ends; git "
         "has all trials. Start the server, then run the same command again "
         "(--wait-for-prefect-hours waits longer)."

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -14,14 +15,16 @@ import pytest
 from prefect import flow
 from prefect.artifacts import create_table_artifact
 from prefect.client.orchestration import get_client
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
+import flows.outages
 import tasks.evaluate
 import tasks.train
 from flows.local_server import server_command
 from flows.opening import _await_listener, with_prefect
-from flows.outages import await_prefect, best_effort, is_outage
+from flows.outages import await_prefect, best_effort, is_outage, through_outages
 from flows.progress import show_trials
 from flows.trial import record_of, trial
 from nightlab import events
@@ -172,3 +175,86 @@ def test_only_a_server_that_is_away_is_an_outage() -> None:
     assert not is_outage(answered(404))
     assert is_outage(RuntimeError("Failed to reach API at http://127.0.0.1/api"))
     assert not is_outage(RuntimeError("a session ended without a baseline"))
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """A server that says that it is well, and whose database is away; a clock of its own."""
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    own = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
+    monkeypatch.setattr(flows.outages, "time", own)
+    monkeypatch.setattr(flows.outages, "_is_well", lambda: True)
+    yield clock
+
+
+def internal_error() -> httpx.HTTPStatusError:
+    request = httpx.Request("POST", "http://127.0.0.1/api/flow_runs")
+    return httpx.HTTPStatusError("500", request=request, response=httpx.Response(500))
+
+
+def test_a_server_that_is_well_and_answers_with_errors_is_not_asked_for_ever(
+    failing: list[float],
+) -> None:
+    tries: list[float] = []
+
+    def run() -> None:
+        tries.append(failing[0])
+        raise internal_error()
+
+    with pytest.raises(MachineryError, match="answered with errors for 1 h"):
+        through_outages(run, hours=1, mend=lambda: None)
+    assert 3600 <= failing[0] < 3700
+    assert 100 < len(tries) < 150
+
+
+def test_what_ends_a_wait_ends_that_for_errors_too(failing: list[float]) -> None:
+    def closed() -> None:
+        raise SandboxError("The session was interrupted")
+
+    def run() -> None:
+        raise internal_error()
+
+    with pytest.raises(SandboxError):
+        through_outages(run, hours=1, mend=lambda: None, while_waiting=closed)
+
+
+def test_a_server_that_goes_away_again_while_its_pages_are_mended(
+    failing: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, mended = iter([False, True, True]), []
+    monkeypatch.setattr(flows.outages, "await_prefect", lambda *_: next(answers))
+    errors = iter([httpx.ConnectError("refused")])
+
+    def mend() -> None:
+        mended.append(True)
+        if len(mended) == 1:
+            raise httpx.ReadError("reset")
+
+    def run() -> str:
+        for error in errors:
+            raise error
+        return "done"
+
+    assert through_outages(run, hours=1, mend=mend) == "done"
+    assert len(mended) == 2
+
+
+@pytest.mark.parametrize("signal", [KeyboardInterrupt(), TerminationSignal(signal=15)])
+def test_an_interrupt_that_could_not_be_told_to_the_server_is_one(
+    failing: list[float], signal: BaseException
+) -> None:
+    def run() -> None:
+        try:
+            raise signal
+        except BaseException:
+            try:
+                raise OSError("refused")
+            except OSError as error:
+                raise httpx.ConnectError("refused") from error
+
+    with pytest.raises(type(signal)):
+        through_outages(run, hours=1, mend=lambda: None)
