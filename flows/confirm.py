@@ -13,11 +13,18 @@ from nightlab import events
 from nightlab.ledger import ConfirmationRecord, confirmations
 from nightlab.records import utc_now
 from nightlab.report import log_report, write_report
-from nightlab.settings import Places, SessionSettings, StudyName, recorded_settings
+from nightlab.settings import (
+    WITHOUT_IDEAS,
+    Places,
+    SessionSettings,
+    StudyName,
+    recorded_settings,
+)
 from nightlab.study.confirmation import (
     add_confirmed,
     begin_confirmation,
     check_confirmable,
+    confirmation_of,
     finish_confirmation,
     next_round,
     pairs,
@@ -98,11 +105,17 @@ def confirm(
         check_confirmable(study, records)
     settings = recorded_settings(records[-1].settings)
     # No model is asked for anything here, so none has to be reachable.
-    without_ideas = {"proposer": "knobs", "model": None, "command": None}
-    settings = settings.model_copy(update={**without_ideas, "remote": remote or settings.remote})
+    changes = {**WITHOUT_IDEAS, "study": study, "remote": remote or settings.remote}
+    settings = settings.model_copy(update=changes)
     with working_session(settings) as session:
         wanted = replicates or settings.confirm_replicates or SessionSettings().confirm_replicates
-        record = with_prefect(session, partial(confirmation, study, wanted))
+        began = utc_now()
+
+        def run() -> ConfirmationRecord:
+            # An outage of Prefect, or a retry of this run, asks for no second one.
+            return confirmation_of(session, began) or confirmation(study, wanted)
+
+        record = with_prefect(session, run)
         told = confirmations(session.ledger)
         files = write_report(session.ledger, places.mlruns / "reports", told)
         log_report(session.tracker, files)

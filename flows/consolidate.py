@@ -14,10 +14,11 @@ from nightlab.errors import RemoteError
 from nightlab.judging.consolidating import FEWEST_PAIRS, MOST_PAIRS
 from nightlab.ledger import ConsolidationRecord, Ledger, offered_commits
 from nightlab.records import utc_now
-from nightlab.settings import Places, StudyName, recorded_settings
+from nightlab.settings import WITHOUT_IDEAS, Places, StudyName, recorded_settings
 from nightlab.study.consolidation import (
     add_trained,
     begin_consolidation,
+    consolidation_of,
     finish_consolidation,
     latest_consolidation,
     next_round,
@@ -97,10 +98,16 @@ def consolidate(
         return known
     settings = recorded_settings(records[-1].settings)
     # No model is asked for anything here, so none has to be reachable.
-    without_ideas = {"proposer": "knobs", "model": None, "command": None}
-    settings = settings.model_copy(update={**without_ideas, "remote": remote or settings.remote})
+    changes = {**WITHOUT_IDEAS, "study": study, "remote": remote or settings.remote}
+    settings = settings.model_copy(update=changes)
     with working_session(settings) as session:
-        record = with_prefect(session, partial(consolidation, study, pairs))
+        began = utc_now()
+
+        def run() -> ConsolidationRecord:
+            # An outage of Prefect, or a retry of this run, asks for no second one.
+            return consolidation_of(session, began) or consolidation(study, pairs)
+
+        record = with_prefect(session, run)
         _offer_or_say(session.ledger, record)
         session.tracker.flush(timeout_seconds=60)
         push_or_say(session)

@@ -1,7 +1,6 @@
 """A session of a study: prepare, baseline, then trial after trial."""
 
 from dataclasses import dataclass
-from functools import partial
 
 from prefect import flow
 
@@ -118,8 +117,13 @@ def _confirm_or_say(session: Session) -> None:
         return
     study = session.ledger.study
     wanted = session.settings.confirm_replicates
+
+    def run() -> None:
+        if confirmation_due(session):  # else before Prefect's server went away
+            confirmation(study, wanted, until_sure=True)
+
     try:
-        with_prefect(session, partial(confirmation, study, wanted, until_sure=True))
+        with_prefect(session, run)
     except MachineryError as error:
         text = f"The gain is not confirmed yet: {error} `nightlab confirm {study}` continues it."
         events.publish(events.Notice(text=text))

@@ -10,7 +10,7 @@ from flows.trial import record_of, trial
 from nightlab.proposers.choose import UNKEPT_CAPS
 from nightlab.records import TrialRecord
 from nightlab.settings import Places, StudyName, recorded_settings
-from nightlab.study.trial import check_retryable, number_of_retry, retry_proposal
+from nightlab.study.trial import check_retryable, number_of_retry, retried_by, retry_proposal
 
 
 @flow(
@@ -36,8 +36,10 @@ def retry(study: StudyName, number: int, remote: str | None = None) -> TrialReco
         check_retryable(earlier)
     settings = recorded_settings(earlier.settings)
     unkept = dict.fromkeys(UNKEPT_CAPS) if settings.command else {}  # As earlier versions allowed.
-    changes = {**unkept, "remote": remote or settings.remote, "trials": 1}
+    changes = {**unkept, "study": study, "remote": remote or settings.remote, "trials": 1}
     with working_session(settings.model_copy(update=changes)) as session:
+        if (done := retried_by(session, number)) is not None:
+            return done  # in an earlier try of this run
         again = number_of_retry(session, number)
         proposal = retry_proposal(session, earlier)
         run = partial(trial, study, again, proposal, number, return_state=True)

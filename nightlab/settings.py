@@ -52,6 +52,15 @@ MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", 
 """What a study is measured with: another value would make its scores incomparable."""
 
 
+WITHOUT_IDEAS: dict[str, Any] = {
+    "proposer": "knobs",
+    "model": None,
+    "command": None,
+    "api_key_secret": None,
+}
+"""For what asks no model for anything: none has to be reachable, nor its key to be had here."""
+
+
 def address_problem(text: str) -> str | None:
     """What in an address must not be stored, as a clause; None where nothing is."""
     parts = urlsplit(text.removeprefix("climbmix:"))

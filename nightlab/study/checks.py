@@ -47,7 +47,7 @@ def check_last_settings(ledger: Ledger, remote: str | None, places: Places) -> N
     records = ledger.records()
     if records:
         settings = recorded_settings(records[-1].settings)
-        named = {} if remote is None else {"remote": remote}
+        named = {"study": ledger.study, **({} if remote is None else {"remote": remote})}
         check_settings(settings.model_copy(update=named), places)
 
 

@@ -9,6 +9,7 @@ every such scoring is written down (nightlab/ledger/holdout.py). The test is val
 import math
 import threading
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from statistics import median
@@ -60,6 +61,15 @@ def latest_confirmation(session: Session) -> ConfirmationRecord | None:
         if standing is not None and record.incumbent_commit == standing.commit:
             return record
     return None
+
+
+def confirmation_of(session: Session, began: datetime) -> ConfirmationRecord | None:
+    """The confirmation that a session finished: since a moment, or in an earlier try of its run."""
+    latest = latest_confirmation(session)
+    if latest is None or latest.finished_at is None:
+        return None
+    is_own = latest.session == session.identifier or latest.finished_at >= began
+    return latest if is_own else None
 
 
 def confirmation_due(session: Session) -> bool:

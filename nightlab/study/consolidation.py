@@ -9,6 +9,7 @@ record nightlab/ledger/consolidations.py's.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
 
@@ -51,6 +52,15 @@ def latest_consolidation(ledger: Ledger) -> ConsolidationRecord | None:
         if standing is not None and record.incumbent_commit == standing.commit:
             return record
     return None
+
+
+def consolidation_of(session: Session, began: datetime) -> ConsolidationRecord | None:
+    """The one that a session finished: since a moment, or in an earlier try of its run."""
+    latest = latest_consolidation(session.ledger)
+    if latest is None or latest.finished_at is None:
+        return None
+    is_own = latest.session == session.identifier or latest.finished_at >= began
+    return latest if is_own else None
 
 
 def begin_consolidation(session: Session, limit: int) -> ConsolidationRecord:

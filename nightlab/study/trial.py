@@ -176,6 +176,14 @@ def number_of_retry(session: Session, number: int) -> int:
     return begun[0] if begun else session.ledger.next_number()
 
 
+def retried_by(session: Session, number: int) -> TrialRecord | None:
+    """What became of a trial that a session, or an earlier try of its run, tried again."""
+    for record in session.ledger.records():
+        if record.retry_of == number and record.session == session.identifier:
+            return record
+    return None
+
+
 def retry_proposal(session: Session, record: TrialRecord) -> Proposal | None:
     """The proposal of a failed trial, for today's incumbent; None where it never had one."""
     earlier = session.ledger.evidence(record.number).proposal

@@ -99,6 +99,22 @@ def begin(session: Any, **settings: str) -> None:
     finish_trial(session, Proposal(title="Baseline", proposer="none"), Verdict.KEEP)
 
 
+def test_a_record_that_names_no_study_is_of_the_one_it_stands_in(
+    session: Any, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin(session)
+    (record,) = session.ledger.records()
+    settings = {key: value for key, value in record.settings.items() if key != "study"}
+    bare = record.model_copy(update={"settings": settings})
+    asked: list[str] = []
+    monkeypatch.setattr(Ledger, "records", lambda _: (bare,))
+    monkeypatch.setattr(
+        "nightlab.study.checks.check_settings", lambda given, _: asked.append(given.study)
+    )
+    check_last_settings(Ledger(places.root, "other"), None, places)
+    assert asked == ["other"]
+
+
 @pytest.mark.parametrize("remote", [None, ""])
 def test_a_deployment_without_a_remote_is_refused(remote: str | None) -> None:
     check_remote_is_named("night", "origin")

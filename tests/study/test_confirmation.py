@@ -33,6 +33,7 @@ from nightlab.study.confirmation import (
     add_confirmed,
     begin_confirmation,
     check_confirmable,
+    confirmation_of,
     concluded,
     confirm_once,
     confirmation_due,
@@ -394,6 +395,18 @@ class TestBeginning:
         found = concluded(grown, SETTINGS, ())
         assert found.gain_bpb == pytest.approx(0.6 / 5 + 0.02 / 5)
         assert "5 pairs of fresh seeds, 2 of them from an earlier confirmation" in found.sentence
+
+    def test_a_run_that_is_tried_again_knows_the_one_that_it_finished(self, tmp_path: Path) -> None:
+        study = studied(tmp_path)
+        before = utc_now()
+        assert confirmation_of(study, before) is None
+        begun = begin_confirmation(study, 2)
+        assert confirmation_of(study, before) is None
+        done = self.finish(study, with_scores(begun, (2.0, 2.02), (2.01, 1.99)))
+        assert confirmation_of(study, utc_now()) == done
+        study.identifier = "another run"
+        assert confirmation_of(study, utc_now()) is None
+        assert confirmation_of(study, before) == done, "it finished another's"
 
     def test_a_training_that_failed_is_not_held_against_the_next_one(self, tmp_path: Path) -> None:
         study = studied(tmp_path)

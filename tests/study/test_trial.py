@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from nightlab import events
+from nightlab.errors import SandboxError
 from nightlab.records import (
     Edit,
     Evaluation,
@@ -19,6 +20,7 @@ from nightlab.records import (
     utc_now,
 )
 from nightlab.study.limits import Limits
+from nightlab.study.recording import failed, record_trial
 from nightlab.study.trial import (
     MAX_ATTEMPTS,
     apply_proposal,
@@ -29,6 +31,7 @@ from nightlab.study.trial import (
     new_mark,
     number_of_retry,
     put_back,
+    retried_by,
     retry_proposal,
 )
 from tests.session_samples import finish_trial, keep_edit, lose_an_answer, sample_session
@@ -222,6 +225,20 @@ def test_a_retry_that_was_cut_off_keeps_its_number(session: Any) -> None:
     begin_trial(session, 1, DEEPER, retry_of=0)
     assert number_of_retry(session, 0) == 1
     assert number_of_retry(session, 5) == 2
+
+
+def test_a_run_that_is_tried_again_knows_the_trial_that_it_retried(session: Any) -> None:
+    recorded(session, DEEPER)
+    assert retried_by(session, 0) is None
+    mark = begin_trial(session, 1, DEEPER, retry_of=0)
+    mark = apply_proposal(session, mark, DEEPER)
+    record_trial(session, mark, failed(SandboxError("It broke.")), {})
+    found = retried_by(session, 0)
+    assert found is not None
+    assert found.number == 1
+    assert retried_by(session, 1) is None
+    session.identifier = "another run"
+    assert retried_by(session, 0) is None
 
 
 def test_a_trial_is_given_up_only_where_it_gets_no_further(session: Any) -> None:
