@@ -1,7 +1,7 @@
 """How every flow that works on a study begins and ends."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TypeVar
 from uuid import UUID
@@ -17,8 +17,8 @@ from flows.open_runs import close_killed_runs, close_runs_below
 from flows.outages import PrefectAway, await_prefect, through_outages
 from flows.progress import session_progress
 from flows.pushing import pushed_at_the_end
-from nightlab.errors import NightlabError, NotPushed, UsageError
-from nightlab.ledger import Ledger, Remote
+from nightlab.errors import NightlabError, NotPushed, StudyBusy, UsageError
+from nightlab.ledger import Ledger, Remote, hold_clone
 from nightlab.settings import Places, SessionSettings
 from nightlab.study.session import Session, open_session
 from tasks.prepare import prepare
@@ -76,9 +76,14 @@ def fetched_study(study: str, remote: str | None, places: Places) -> Iterator[Le
     """
     with _mistakes_are_final():
         require_remote(study, remote)
+        ledger = Ledger(places.root, study)
         if remote is not None:
-            Remote(places.root, remote, study).fetch()
-        yield Ledger(places.root, study)
+            # From under a session that works in this clone nothing is moved: it is seen as it
+            # stands here, and the run's own session fetches it in its turn.
+            with suppress(StudyBusy), hold_clone(ledger):
+                ledger.require_free_branch()
+                Remote(places.root, remote, study).fetch()
+        yield ledger
 
 
 @contextmanager

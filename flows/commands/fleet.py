@@ -7,7 +7,14 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from flows.commands.common import AsJson, Study, print_json, print_notice, validated_settings
+from flows.commands.common import (
+    EXIT_FAILED,
+    AsJson,
+    Study,
+    print_json,
+    print_notice,
+    validated_settings,
+)
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.settings import Places
@@ -80,6 +87,7 @@ def recover(study: SomeStudy = None, remote: Where = "origin") -> None:
             f"{bundle.study}: {bundle.trials} trials, written {bundle.written_at:%Y-%m-%d %H:%M} "
             f"UTC, {bundle.path}"
         )
+    stays = False
     for name in [study] if study is not None else names:
         there = Remote(places.root, remote, name)
         fitting = [
@@ -94,8 +102,13 @@ def recover(study: SomeStudy = None, remote: Where = "origin") -> None:
             )
             continue
         with events.listening(print_notice):
-            recover_study(places.root, there, places.cache)
-        _say(f"Study {name} is on remote {there.name!r}.")
+            brought = recover_study(places.root, there, places.cache)
+        if any(bundle.path not in brought for bundle in fitting):
+            stays = True  # which was said
+        else:
+            _say(f"Study {name} is on remote {there.name!r}.")
+    if stays:
+        raise typer.Exit(EXIT_FAILED)
 
 
 def delete(

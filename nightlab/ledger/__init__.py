@@ -44,7 +44,7 @@ from nightlab.ledger.remote import Remote, remote_studies
 from nightlab.ledger.removal import delete_study, standing_refs
 from nightlab.ledger.removal import in_words as refs_in_words
 from nightlab.ledger.sending import fetch_suggestions, send_suggestion
-from nightlab.ledger.session import Session, hold_session, refuse_if_busy
+from nightlab.ledger.session import Session, hold_clone, hold_session, refuse_if_busy
 from nightlab.ledger.stop import (
     StopRequest,
     ask_remote_to_stop,
@@ -92,6 +92,7 @@ __all__ = [
     "fetch_suggestions",
     "forget_stop",
     "hear_stop",
+    "hold_clone",
     "hold_session",
     "holdout_uses",
     "offer_branch",

@@ -92,10 +92,10 @@ class Bundles:
         """
         brought = []
         for path in self.standing():
-            stat = path.stat()
             try:
+                stat = path.stat()
                 self._fetch(path)
-            except RemoteError as error:
+            except (RemoteError, LedgerError, OSError) as error:
                 publish(Notice(text=f"The bundle {path} could not be taken in, and stays: {error}"))
                 continue
             self._taken[path] = (stat.st_ino, stat.st_mtime_ns)

@@ -197,7 +197,7 @@ class Lease:
                 self.renew(with_study=False)
             except StudyBusy:
                 return  # kept in _lost: the session's next push stops it
-            except (RemoteError, LedgerError):
+            except (RemoteError, LedgerError, OSError):  # a full disk, say: git needs a file
                 continue  # the session's next push says so, if it lasts
 
 

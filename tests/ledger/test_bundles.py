@@ -2,10 +2,10 @@
 
 import pytest
 
-from nightlab.errors import RemoteError, StudyBusy
+from nightlab.errors import LedgerError, RemoteError, StudyBusy
 from nightlab.events import listening
 from nightlab.ledger import Ledger, Remote, Waiting, add_suggestion, hold_session
-from nightlab.ledger.bundles import bundles_in, folder_name
+from nightlab.ledger.bundles import Bundles, bundles_in, folder_name
 from nightlab.ledger.exchange import place_of
 from nightlab.records import Verdict
 
@@ -231,6 +231,30 @@ def test_a_broken_bundle_is_said_and_stays(begin, cache, remote_address, make):
     assert len(said) == 1
     assert f"bundle {broken} could not be taken in, and stays" in said[0].text
     assert broken.exists()
+
+
+def test_a_bundle_that_this_version_cannot_read_ends_no_session(
+    begin, remote_address, cache, make, monkeypatch
+):
+    ledger, holding, remote = begin()
+    with holding as session:
+        started(ledger, session, remote)
+        make.trial(ledger, Verdict.KEEP)
+        away(remote_address)
+        with pytest.raises(RemoteError):
+            session.push()
+    back(remote_address)
+
+    def refuse(self, path):
+        raise LedgerError("trial 0 was written by a newer Nightlab")
+
+    monkeypatch.setattr(Bundles, "_fetch", refuse)
+    ledger, holding, remote = begin()
+    said = []
+    with listening(said.append), holding as session:
+        started(ledger, session, remote)
+    assert "could not be taken in, and stays: trial 0 was written by a newer" in said[0].text
+    assert len(standing(cache)) == 1
 
 
 def test_a_cache_that_takes_nothing_does_not_hide_what_happened(begin, remote_address, cache):

@@ -57,6 +57,15 @@ def test_all_of_one_study_goes_and_nothing_else(pushed, ledger, root, remote_add
     git(root, "fsck", "--strict")
 
 
+def test_what_only_ends_like_a_studys_ref_stays_at_the_remote(
+    pushed, ledger, remote_address, git
+):
+    backup = f"refs/original/{ledger.refs.branch}"
+    git(remote_address, "update-ref", backup, ledger.refs.branch)
+    delete_study(ledger, pushed)
+    assert backup in refs(git, remote_address)
+
+
 def test_here_alone_leaves_the_remote(pushed, ledger, remote_address, git):
     before = refs(git, remote_address)
     delete_study(ledger, None)

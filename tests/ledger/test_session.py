@@ -256,6 +256,23 @@ def test_the_heart_beats_in_the_background(ledger, remote, remote_address, git):
     assert not [thread for thread in threading.enumerate() if thread.name == "heartbeat"]
 
 
+def test_a_full_disk_does_not_end_the_heart(ledger, remote, monkeypatch):
+    push, failures = remote.push_updates, []
+
+    def full(updates):
+        if threading.current_thread().name == "heartbeat" and len(failures) < 2:
+            failures.append(OSError(28, "No space left on device"))
+            raise failures[-1]
+        beaten.set()
+        push(updates)
+
+    beaten = threading.Event()
+    with hold_session(ledger, remote, "x", beat_seconds=0.02):
+        monkeypatch.setattr(remote, "push_updates", full)
+        assert beaten.wait(10)
+    assert len(failures) == 2
+
+
 def test_of_two_that_begin_together_one_holds_the_study(ledger, remote, second, second_remote):
     start = threading.Barrier(2)
     done = threading.Barrier(2)

@@ -218,6 +218,22 @@ def test_what_was_not_pushed_is_recovered_by_hand(fleet: Fleet) -> None:
     assert "Nothing was left unpushed" in run("recover")
 
 
+def test_what_cannot_be_taken_in_is_not_said_to_be_on_the_remote(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet.night("one", 0, fails=True)
+    git(fleet.hub, "update-ref", "-d", "refs/nightlab/one/session")
+
+    def refuse(*_: object) -> None:
+        raise RemoteError("it builds on commits that are nowhere.")
+
+    monkeypatch.setattr("nightlab.ledger.bundles.Bundles._fetch", refuse)
+    done = CliRunner().invoke(app, ("recover", "one"))
+    assert done.exit_code == 1
+    assert "could not be taken in, and stays" in done.output
+    assert "is on remote" not in done.output
+
+
 def test_a_bundle_for_another_remote_stays(fleet: Fleet) -> None:
     bundle = fleet.night("one", 0, fails=True)
     assert bundle is not None
