@@ -234,9 +234,7 @@ class Remote:
         # Git's patterns match the ends of names, such as of a backup in refs/original/.
         mine = (self.refs.branch, consolidated.branch)
         roots = (f"{self.refs.root}/", f"{consolidated.root}/")
-        found = {
-            ref: oid for ref, oid in found.items() if ref in mine or ref.startswith(roots)
-        }
+        found = {ref: oid for ref, oid in found.items() if ref in mine or ref.startswith(roots)}
         begun = {ref for ref in found if ref.startswith(f"{consolidated.root}/")}
         if begun:  # a study of its own by now
             begun.add(consolidated.branch)

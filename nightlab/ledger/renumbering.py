@@ -176,7 +176,9 @@ class Renumbering:
         if mark.proposal is None:
             return any(mark.set_aside == each.set_aside for each in marks)
         records = (self._record(each, self.first) for each in self._of("trials", self.first))
-        return any(has_same_idea(mark, each) for each in (*marks, *records))
+        return any(has_same_idea(mark, each) for each in marks) or any(
+            has_same_idea(mark, each) for each in records
+        )
 
     # The branch
 

@@ -178,7 +178,7 @@ def test_only_a_server_that_is_away_is_an_outage() -> None:
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+def failing(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A server that says that it is well, and whose database is away; a clock of its own."""
     clock = [0.0]
 
@@ -188,7 +188,7 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
     own = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
     monkeypatch.setattr(flows.outages, "time", own)
     monkeypatch.setattr(flows.outages, "_is_well", lambda: True)
-    yield clock
+    return clock
 
 
 def internal_error() -> httpx.HTTPStatusError:
@@ -250,7 +250,7 @@ def test_an_interrupt_that_could_not_be_told_to_the_server_is_one(
     def run() -> None:
         try:
             raise signal
-        except BaseException:
+        except (KeyboardInterrupt, TerminationSignal):
             try:
                 raise OSError("refused")
             except OSError as error:

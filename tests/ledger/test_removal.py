@@ -57,9 +57,7 @@ def test_all_of_one_study_goes_and_nothing_else(pushed, ledger, root, remote_add
     git(root, "fsck", "--strict")
 
 
-def test_what_only_ends_like_a_studys_ref_stays_at_the_remote(
-    pushed, ledger, remote_address, git
-):
+def test_what_only_ends_like_a_studys_ref_stays_at_the_remote(pushed, ledger, remote_address, git):
     backup = f"refs/original/{ledger.refs.branch}"
     git(remote_address, "update-ref", backup, ledger.refs.branch)
     delete_study(ledger, pushed)

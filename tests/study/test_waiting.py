@@ -10,11 +10,12 @@ import pytest
 
 from nightlab import events
 from nightlab.errors import SessionOver
-from nightlab.ledger import ask_to_stop, hold_session
+from nightlab.ledger import Remote, ask_remote_to_stop, ask_to_stop, hold_session
 from nightlab.proposers import NoModelAnswers
 from nightlab.settings import SessionSettings
 from nightlab.study import patience, waiting
 from nightlab.study.waiting import ModelWait, longest_hours
+from tests.conftest import git
 from tests.session_samples import sample_session
 
 
@@ -100,6 +101,20 @@ def test_who_stops_the_session_need_not_wait(
     monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 60.0)
     with hold_session(session.ledger, None, session.identifier):
         ask_to_stop(session.ledger)
+        with pytest.raises(SessionOver, match="waiting for a model"):
+            ModelWait(session).ask(silent(10**9))
+
+
+def test_who_stops_it_from_another_machine_need_not_wait_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = session_of(tmp_path / "clone")
+    git(tmp_path, "init", "-q", "--bare", "hub.git")
+    git(tmp_path / "clone", "remote", "add", "origin", str(tmp_path / "hub.git"))
+    session.remote = Remote(tmp_path / "clone", "origin", session.ledger.study)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 60.0)
+    with hold_session(session.ledger, session.remote, session.identifier):
+        ask_remote_to_stop(session.remote)
         with pytest.raises(SessionOver, match="waiting for a model"):
             ModelWait(session).ask(silent(10**9))
 
