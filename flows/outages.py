@@ -16,7 +16,7 @@ from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from nightlab import events
-from nightlab.errors import MachineryError
+from nightlab.errors import MachineryError, NightlabError
 
 SECONDS_PER_HOUR = 3600
 FIRST_PAUSE_SECONDS = 1.0
@@ -80,12 +80,31 @@ def through_outages(
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
 
+def ended_by(error: Exception) -> BaseException:
+    """What ended a run whose end Prefect's server could not be told, which is what was raised."""
+    if not is_outage(error):
+        return error
+    return (
+        _behind(error, KeyboardInterrupt)
+        or _behind(error, NightlabError)
+        or MachineryError(
+            f"Prefect's server went away and did not hear how the run ended ({_short(error)}): git "
+            "has all trials; start the server, then run the same command again."
+        )
+    )
+
+
 def _interrupt_behind(error: BaseException) -> BaseException | None:
     """Ctrl-C or a signal to end, where an error only followed from it."""
-    if isinstance(error, KeyboardInterrupt | SystemExit | TerminationSignal):
+    return _behind(error, KeyboardInterrupt, SystemExit, TerminationSignal)
+
+
+def _behind(error: BaseException, *kinds: type[BaseException]) -> BaseException | None:
+    """The first error of some kinds among those that an error followed from, itself included."""
+    if isinstance(error, kinds):
         return error
     before = error.__cause__, error.__context__
-    found = (_interrupt_behind(each) for each in before if each is not None)
+    found = (_behind(each, *kinds) for each in before if each is not None)
     return next((each for each in found if each is not None), None)
 
 

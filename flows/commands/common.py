@@ -62,7 +62,7 @@ def with_prefect(places: Places, ledger: Any, *, has_page: bool = False) -> Iter
             with prefect_server(places.cache):
                 from flows.live import watching
 
-                with events.listening(stop.insist), watching(console, ledger):
+                with events.listening(stop.insist), watching(console, ledger), _ends_known():
                     yield console
     except KeyboardInterrupt:
         console.print(
@@ -71,6 +71,22 @@ def with_prefect(places: Places, ledger: Any, *, has_page: bool = False) -> Iter
             highlight=False,
         )
         raise SystemExit(EXIT_INTERRUPTED) from None
+
+
+@contextmanager
+def _ends_known() -> Iterator[None]:
+    """Raise what ended a run, where Prefect's server went away before it could be told."""
+    import httpx
+
+    from flows.outages import ended_by
+
+    try:
+        yield
+    except (httpx.TransportError, httpx.HTTPStatusError, RuntimeError) as error:
+        ended = ended_by(error)
+        if ended is error:
+            raise
+        raise ended from None
 
 
 def _page(console: Console, ledger: Any, places: Places) -> AbstractContextManager[None]:

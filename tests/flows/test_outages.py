@@ -22,9 +22,10 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 import flows.outages
 import tasks.evaluate
 import tasks.train
+from flows.commands.common import _ends_known
 from flows.local_server import server_command
 from flows.opening import _await_listener, with_prefect
-from flows.outages import await_prefect, best_effort, is_outage, through_outages
+from flows.outages import await_prefect, best_effort, ended_by, is_outage, through_outages
 from flows.progress import show_trials
 from flows.trial import record_of, trial
 from nightlab import events
@@ -258,3 +259,28 @@ def test_an_interrupt_that_could_not_be_told_to_the_server_is_one(
 
     with pytest.raises(type(signal)):
         through_outages(run, hours=1, mend=lambda: None)
+
+
+def raised_while(error: BaseException) -> Exception:
+    """What Prefect's engine raises where it cannot tell its server how a run ended."""
+    try:
+        try:
+            raise error
+        except (MachineryError, KeyboardInterrupt):
+            raise httpx.ConnectError("All connection attempts failed")  # noqa: B904
+    except httpx.ConnectError as found:
+        return found
+
+
+def test_a_run_whose_end_prefect_did_not_hear_ends_by_what_ended_it() -> None:
+    away = MachineryError("did not answer for 1 h")
+    assert ended_by(raised_while(away)) is away
+    interrupt = KeyboardInterrupt()
+    assert ended_by(raised_while(interrupt)) is interrupt
+    assert "start the server" in str(ended_by(httpx.ConnectError("refused")))
+    fault = RuntimeError("a session ended without a baseline")
+    assert ended_by(fault) is fault
+    with pytest.raises(MachineryError, match="did not answer for 1 h"), _ends_known():
+        raise raised_while(away)
+    with pytest.raises(RuntimeError, match="without a baseline"), _ends_known():
+        raise fault
