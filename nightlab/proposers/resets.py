@@ -4,13 +4,16 @@ import email.utils
 import math
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from nightlab.proposers.said import Said
 
 LONGEST_SECONDS = 366 * 86_400
 """Nothing that is waited for lies further ahead."""
+JUST_PASSED = timedelta(minutes=10)
+"""A moment no longer ago is now, by clocks that differ: not the same time of tomorrow."""
+SOON_SECONDS = 1.0
 _EPOCH = 1_000_000_000
 """A number above is a moment in seconds since 1970, and one a thousand times as large in
 milliseconds."""
@@ -34,9 +37,21 @@ _CLOCK = re.compile(
     r"(?:(?P<month>jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.? (?P<day>\d{1,2})"
     r"(?:st|nd|rd|th)?,?(?: (?P<year>\d{4}),?)?(?: at)? )?"
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::\d\d)?)?\s*(?P<half>[ap]\.?m\b\.?)?"
-    r"(?:\s*\(?(?P<zone>UTC|GMT|Z\b|[A-Z][a-zA-Z]+/[A-Za-z_/]+)\)?)?",
+    r"(?:\s*\(?(?P<zone>(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?|UTC\b|GMT\b"
+    r"|(?-i:[A-Z][a-zA-Z]+/[A-Za-z_/]+|[A-Z]{1,5}\b))\)?)?",
     re.IGNORECASE,
 )
+_OFFSET = re.compile(r"(?:UTC|GMT)?(?P<sign>[+-])(?P<hours>\d\d?)(?::?(?P<minutes>\d\d))?")
+_ZONES = {
+    **dict.fromkeys(("UTC", "GMT", "Z"), "UTC"),
+    **dict.fromkeys(("PT", "PST", "PDT"), "America/Los_Angeles"),
+    **dict.fromkeys(("MT", "MST", "MDT"), "America/Denver"),
+    **dict.fromkeys(("CT", "CDT"), "America/Chicago"),
+    **dict.fromkeys(("ET", "EST", "EDT"), "America/New_York"),
+    **dict.fromkeys(("CET", "CEST"), "Europe/Paris"),
+    **{"BST": "Europe/London", "JST": "Asia/Tokyo"},
+}
+"""Zones by the letters that servers use; CST and IST are several, so they are none."""
 _NUMBER = re.compile(r"\W{0,4}(?P<number>\d+(?:\.\d+)?)")
 
 
@@ -52,7 +67,12 @@ def seconds_until_reset(said: Said, now: datetime) -> float | None:
     if not found and said.status == 429:
         found = [*_rate_headers(said.headers, now)]
     sensible = [each for each in found if math.isfinite(each) and each <= LONGEST_SECONDS]
-    return max(0.0, max(sensible)) if sensible else None
+    if not sensible:
+        return None
+    longest = max(sensible)
+    if longest < 0:
+        return SOON_SECONDS if longest > -JUST_PASSED.total_seconds() else 0.0
+    return longest
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -140,8 +160,8 @@ def _clock_moment(found: re.Match[str], now: datetime) -> datetime | None:
     hour, minute = int(found["hour"]), int(found["minute"] or 0)
     if found["half"]:
         hour = hour % 12 + (12 if found["half"].lower().startswith("p") else 0)
-    there = now.astimezone(_zone(found["zone"]))
     try:
+        there = now.astimezone(_zone(found["zone"]))
         moment = there.replace(hour=hour, minute=minute, second=0, microsecond=0)
         if found["month"]:
             month = _MONTHS.index(found["month"].lower()) + 1
@@ -149,17 +169,24 @@ def _clock_moment(found: re.Match[str], now: datetime) -> datetime | None:
             return moment.replace(year=year, month=month, day=int(found["day"]))
     except ValueError:
         return None
-    return moment if moment > now else moment + timedelta(days=1)
+    return moment if moment > now - JUST_PASSED else moment + timedelta(days=1)
 
 
 def _zone(name: str | None) -> tzinfo | None:
-    """The zone that is named; None, for the machine's own, where none is."""
+    """The zone that is named; None, for the machine's own, where none is.
+
+    Raises:
+        ValueError: it is not known, so that no moment is: a wrong one may be a day late.
+    """
     if name is None:
         return None
+    if offset := _OFFSET.fullmatch(name):
+        ahead = timedelta(hours=int(offset["hours"]), minutes=int(offset["minutes"] or 0))
+        return timezone(-ahead if offset["sign"] == "-" else ahead)
     try:
-        return UTC if name.upper() in ("UTC", "GMT", "Z") else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
-        return None
+        return ZoneInfo(_ZONES.get(name.upper(), name))
+    except ZoneInfoNotFoundError as error:
+        raise ValueError(f"no zone {name}") from error
 
 
 def _iso(text: str) -> datetime | None:

@@ -43,6 +43,13 @@ def until(text: str = "", status: int = 429, **headers: str) -> float | None:
         ("Too much for now, come back in 45 minutes", 2_700),
         (f"usage limit reached|{int((NOW + timedelta(hours=2)).timestamp())}", 7_200),
         ("Limit reached for this model and this organisation. Please try again in 1h30m", 5_400),
+        ("resets at 9am PST", 4.5 * 3_600),
+        ("Resets at 3:00 PM ET", 7.5 * 3_600),
+        ("resets at 15:00 CET", 1.5 * 3_600),
+        ("resets at 15:00 UTC+2", 1_800),
+        ("resets at 15:00 -05:00", 7.5 * 3_600),
+        ("resets at 9am XYZT", None),
+        ("resets 9am (Nowhere/Else)", None),
         ("slow down", None),
         ("try again later", None),
         ("Limit 30000, Used 29000, Requested 2000", None),
@@ -90,3 +97,20 @@ def test_rate_headers_of_another_error_say_nothing() -> None:
 
 def test_a_moment_that_has_passed_is_no_wait() -> None:
     assert until(retry_after=format_datetime(NOW - timedelta(hours=1), usegmt=True)) == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "resets 12:29pm (utc)",
+        "resets at 12:28 UTC",
+        f'{{"resets_at": {int((NOW - timedelta(seconds=3)).timestamp())}}}',
+    ],
+)
+def test_a_moment_that_has_only_just_passed_is_now_and_not_a_day_ahead(text: str) -> None:
+    """The server's clock may be behind: its limit ends in a moment."""
+    assert until(text) == 1
+
+
+def test_the_time_of_day_of_a_limit_that_ended_long_ago_is_tomorrows() -> None:
+    assert until("resets at 12:15 UTC") == 23.75 * 3_600
