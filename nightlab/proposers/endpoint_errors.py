@@ -3,7 +3,7 @@
 import re
 
 from nightlab.errors import ModelError, ModelRefused
-from nightlab.proposers.meanings import is_filtered, is_out_of_money, is_overflow, is_rate_limit
+from nightlab.proposers.meanings import is_filtered, is_for_now, is_out_of_money, is_overflow
 from nightlab.proposers.resets import seconds_until_reset
 from nightlab.proposers.said import REDIRECTS, Said
 from nightlab.proposers.texts import one_line
@@ -12,7 +12,7 @@ from nightlab.redaction import Redaction
 
 SHOWN_CHARACTERS = 300
 # For good: another try with the same settings meets the same refusal.
-REFUSALS = frozenset({*REDIRECTS, 400, 401, 403, 404, 405, 413, 422})
+REFUSALS = frozenset({*REDIRECTS, 400, 401, 403, 404, 405, 406, 407, 410, 413, 415, 422, 451, 501})
 _CLASS_NAMES = re.compile(
     r"^(?:(?:litellm\.)?\w+(?:Error|Timeout|Exception)\s*(?::|-)\s*)+(?:LiteLLM:\s*)?"
 )
@@ -103,7 +103,9 @@ def as_model_error(
             "not help.",
             cause=cause,
         )
-    is_temporary = is_rate_limit(said) or is_filtered(said) or bool(wait)
+    # What is said of times with a wrong key is about the key.
+    is_over_soon = bool(wait) and said.status != 401
+    is_temporary = is_for_now(said) or is_filtered(said) or is_over_soon
     if said.status in REFUSALS and not is_temporary:
         return ModelRefused(
             f"The {where} must accept the request and refused it for good ({found}): "

@@ -21,7 +21,8 @@ _PROMPT = _any(
     r"\bkv[ -](?:cache|slot)|输入|上下文",
 )
 _TOO_LONG = _any(
-    r"exceed|surpass|over(?:flow|runs?|\s+the)|超过|超出|过长",
+    r"exceed|surpass|over(?:flow|runs?)|too (?:lengthy|verbose)|no (?:more )?room",
+    r"\b(?:over|above|beyond|outside)\s+(?:the|its|our|model|max\w*|allowed|limit|\d)|超过|超出|过长",
     r"too (?:long|large|big|many|much)|\b(?:longer|larger|greater|bigger|higher|more|less) than",
     r"not fit|n't fit|not enough|out of (?:context|room)|only \d+|at most|<=|> ?(?:\d|max|n_ctx)",
     r"(?:context|window|length|size) (?:is|of) (?:only )?\d",
@@ -35,6 +36,10 @@ _RATE = _any(
     r"rate[ _-]?limit|usage limit|quota|throttl|too many requests|concurren",
     r"per[ -](?:second|minute|min|hour|day|month)|(?:month|week|dai|hour)ly",
     r"/(?:min|day)\b|\b[tr]p[mdh]\b",
+)
+_NOT_YET = _any(
+    r"(?:\bis|\bare|still|currently|being) (?:re)?(?:loading|loaded|starting|deployed)\b",
+    r"warming up|\boverloaded|at capacity|temporarily (?:un|not )available",
 )
 # What is larger than all that a minute may have never fits into one.
 _ALONE_TOO_LARGE = _any(
@@ -52,7 +57,7 @@ _OTHER_LENGTHS = _any(
     r"system (?:message|prompt|role)|characters? of (?:user|name)|'(?:user|name|stop|seed)'|memory",
 )
 _NO_MONEY = _any(
-    r"insufficient[ _-]?(?:quota|balance|funds?|credits?)",
+    r"insufficient[ _-]?(?:\w+ )?(?:quota|balance|funds?|credits?)",
     r"exceeded[_ ](?:your[_ ])?(?:current[_ ]quota|(?:\w+ ){0,2}credits?)",
     r"(?:balance|funds?|credits?) (?:is |are |have )?(?:insufficient|exhausted|depleted|used up)",
     r"(?:trial|subscription) (?:has |is )?(?:expired|ended|required|inactive)|key limit exceeded",
@@ -66,8 +71,8 @@ _NO_MONEY = _any(
     r"欠费|余额不足",
 )
 _FILTERED = _any(
-    r"content[ _-]?(?:filter|policy|moderation)|responsible ai|safety (?:system|filter|polic)",
-    r"flagged|prohibited content|data_inspection",
+    r"content[ _-]?(?:filter|policy|moderation|management)|responsible ai",
+    r"safety (?:system|filter|polic)|flagged|prohibited content|data_inspection",
 )
 _UNKNOWN_NAME = (
     r"unsupported|not[ _](?:yet )?support|n't support|unknown|unrecogni[sz]ed|unexpected",
@@ -125,10 +130,13 @@ def is_out_of_money(said: Said, resets: bool) -> bool:
     return is_told and said.status in (400, 401, 403, 429) and not resets
 
 
-def is_rate_limit(said: Said) -> bool:
+def is_for_now(said: Said) -> bool:
     """Whether the provider only asks for patience, whatever its status is."""
-    return said.status == 429 or (
-        said.status in (400, 403) and _RATE.search(f"{said.code} {said.text}") is not None
+    told = f"{said.code} {said.text}"
+    return (
+        said.status == 429
+        or (said.status in (400, 403) and _RATE.search(told) is not None)
+        or (said.status in (400, 403, 404) and _NOT_YET.search(told) is not None)
     )
 
 

@@ -8,6 +8,12 @@ from nightlab.proposers.said import Said, error_in, said_in, said_of
 from nightlab.redaction import Redaction
 
 OVERFLOWS = [
+    (400, "9000 tokens is beyond the 8192 that this model takes"),
+    (400, "prompt tokens 9000 above limit 8192"),
+    (400, "the conversation has become too lengthy"),
+    (400, "Prompt length (9000) is over model limit"),
+    (400, "sequence length 9000 outside the allowed window"),
+    (400, "No room left in the context for an answer"),
     # OpenAI, Azure
     (
         400,
@@ -243,6 +249,7 @@ def test_a_code_says_it_alone() -> None:
         ),
         (429, "You exceeded your current quota, please check your plan and billing details.", ""),
         (402, "Insufficient Balance", ""),
+        (429, "Insufficient account balance", ""),
         (402, "Payment Required", ""),
         (429, "You have exceeded your monthly included credits. Subscribe to get more.", ""),
         (429, "No.", "exceeded_current_quota_error"),
@@ -295,12 +302,35 @@ def test_quota_that_never_comes_back_by_waiting_is_a_refusal(
         (503, "Loading model", None),
         (529, "Overloaded", None),
         (400, "The response was filtered by our content policy", None),
+        (400, "The response was filtered by our content management policy", None),
+        (400, "The model is still loading", None),
+        (404, "model m is currently being loaded", None),
+        (403, "The model is overloaded", None),
+        (404, "The model is temporarily unavailable", None),
     ],
 )  # fmt: skip
 def test_what_ends_by_itself_is_no_refusal(status: int, text: str, seconds: float | None) -> None:
     later = error(status, text)
     assert isinstance(later, EndpointError)
     assert later.retry_after_seconds == seconds
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (401, "Your API key expires at 2099-01-01T00:00:00Z and is not for this project"),
+        (401, "Session expired, please try again in 5 minutes"),
+        (400, "Failed to load model"),
+        (406, "Not acceptable"),
+        (407, "Proxy authentication required"),
+        (410, "This model has been retired"),
+        (415, "Unsupported media type"),
+        (451, "Not available in your country"),
+        (501, "Not implemented"),
+    ],
+)
+def test_what_no_wait_mends_is_a_refusal(status: int, text: str) -> None:
+    assert isinstance(error(status, text), ModelRefused)
 
 
 @pytest.mark.parametrize(
