@@ -143,12 +143,18 @@ class ChatStream:
     def _take_choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta") or choice.get("message") or {}
         fields = delta if isinstance(delta, dict) else {}
-        self._text.append(text_of_content(fields.get("content") or choice.get("text")))
+        text = text_of_content(fields.get("content") or choice.get("text"))
+        is_last = choice.get("finish_reason") and not choice.get("delta")
+        if is_last and text == "".join(self._text):
+            text = ""  # Some servers end with the whole message once more.
+        self._text.append(text)
         # What is thought is paid for too.
         thoughts = (value for name, value in fields.items() if "reasoning" in name)
         self.num_characters += len(self._text[-1])
         self.num_characters += sum(len(value) for value in thoughts if isinstance(value, str))
-        self._finish_reason = choice.get("finish_reason") or self._finish_reason
+        reason = choice.get("finish_reason")
+        if reason and reason != "null":  # In words, some servers say with each event.
+            self._finish_reason = reason
 
     def completion(self, finish_reason: str | None = None) -> dict[str, Any]:
         """The completion that the events make.

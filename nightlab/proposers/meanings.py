@@ -49,7 +49,7 @@ _ALONE_TOO_LARGE = _any(
 )
 _OF_THE_ANSWER = _any(
     r"\b(?:completion|output|response|generated|new)[ _]tokens?\b",
-    r"\bmax_(?:completion_|new_|output_)?tokens",
+    r"\bmax_(?:completion_|new_|output_)?tokens|\bmaxoutputtokens\b",
 )
 _OTHER_LENGTHS = _any(
     r"(?:messages|input|prompt)\W*(?:list|array)? (?:is |are )?(?:empty|required|missing)",
@@ -89,7 +89,7 @@ _UNSUPPORTED = _any(
     r"only (?:supports?|accepts?|allows?|the default|works?)|verified to",
     r"must (?:be|not)|should (?:be|not)|can(?:not|'t) (?:both )?(?:be )?(?:use|set|specif|stream)",
 )
-_LIMITS = _any(r"\brange\b|between|up to|limit")
+_LIMITS = _any(r"\brange\b|between|below|up to|limit")
 # Servers that cannot say whose fault it is; and what is no fault of the request.
 _NEVER_LENGTH = frozenset({401, 402, 403, 404, 405, 502, 503, 504, 529})
 
@@ -127,7 +127,8 @@ def is_out_of_money(said: Said, resets: bool) -> bool:
     if said.status == 402 or "insufficient_quota" in f"{said.code} {said.text}":
         return True
     is_told = _NO_MONEY.search(f"{said.code} {said.text}") is not None
-    return is_told and said.status in (400, 401, 403, 429) and not resets
+    may_say_so = said.is_inside or said.status in (400, 401, 403, 429)
+    return is_told and may_say_so and not resets
 
 
 def is_for_now(said: Said) -> bool:
@@ -153,6 +154,11 @@ def is_unsupported(text: str) -> bool:
 def is_unknown_name(text: str) -> bool:
     """Whether it is the name that is not known, and not the value that is not taken."""
     return _REFUSED_NAME.search(text) is not None
+
+
+def is_of_the_answer(text: str) -> bool:
+    """Whether something is said of the answer's length."""
+    return _OF_THE_ANSWER.search(text) is not None
 
 
 def is_too_much(text: str) -> bool:

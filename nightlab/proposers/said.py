@@ -19,7 +19,7 @@ SILENT_STATUS = 500
 # words in them hardly do.
 _STATUS_OF_CODE = (
     (429, ("quota", "rate_limit", "ratelimit", "too_many", "resource_exhausted", "throttl")),
-    (401, ("authentication", "unauthenticated", "unauthorized", "api_key", "apikey")),
+    (401, ("authentication", "unauthenticated", "unauthorized", "api_key", "apikey", "login_fail")),
     (402, ("payment", "billing", "balance")),
     (403, ("permission", "forbidden")),
     (404, ("not_found", "notfound", "no_such")),
@@ -100,7 +100,7 @@ def error_in(body: Any) -> Any:
         return error_in(body[0]) if body else None
     if not isinstance(body, dict):
         return None
-    if body.get("error"):
+    if _says_something(body.get("error")):
         error = body["error"]
         # Some put the words beside it: {"error": true, "message": "…"}.
         return error if isinstance(error, str | dict) else body
@@ -110,7 +110,24 @@ def error_in(body: Any) -> Any:
         return _error_of_choice(body["choices"])
     if "choices" not in body and any(body.get(name) for name in ("message", "detail", "errors")):
         return body
-    return None
+    return _foreign_error(body)
+
+
+def _foreign_error(body: Mapping[str, Any]) -> Any:
+    """An error in words that are not the protocol's, in place of choices."""
+    base = body.get("base_resp")  # MiniMax's, which stands in good answers too
+    if isinstance(base, dict) and base.get("status_code"):
+        return base
+    if body.get("code") in (0, OK):
+        return None
+    return next(
+        (body[name] for name in ("error_msg", "error_message", "msg") if body.get(name)), None
+    )
+
+
+def _says_something(error: Any) -> bool:
+    """Whether a field is an error: beside an answer some servers send one without content."""
+    return any(error.values()) if isinstance(error, dict) else bool(error)
 
 
 def _error_of_choice(choices: Any) -> Any:
@@ -130,7 +147,12 @@ def _words(error: Any) -> str:
         return error.strip()
     if not isinstance(error, dict):
         return json.dumps(error, default=str)
-    found = [*_texts(error.get(name) for name in ("message", "msg", "detail", "details", "errors"))]
+    found = [
+        *_texts(
+            error.get(name)
+            for name in ("message", "msg", "status_msg", "detail", "details", "errors")
+        )
+    ]
     error_text = error.get("error")
     if not found and isinstance(error_text, str):
         found.append(error_text)

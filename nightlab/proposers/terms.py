@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nightlab.proposers.meanings import (
+    is_of_the_answer,
     is_overflow,
     is_too_much,
     is_unknown_name,
@@ -26,7 +27,7 @@ LEAST_ANSWER_TOKENS = 512
 # 5xx are for servers that fail over a parameter instead of refusing it.
 _STATUSES = frozenset({400, 404, 405, 406, 415, 422, 500, 501})
 _OTHER_NAMES = {
-    "stream": r"stream(?:ing|ed)?(?![\w -]?options)",
+    "stream": r"stream(?:ing|ed)?(?![\w -]?options)|sse|server-sent events",
     "stream_options": r"stream[_ -]?options|include_usage",
     "reasoning_effort": r"reasoning(?:[_ .-]?effort)?|thinking",
 }
@@ -91,6 +92,8 @@ class Terms:
         digits = "".join(rf"[,.' ]?{digit}" for digit in str(value)).removeprefix("[,.' ]?")
         if re.search(rf"(?<![\d.,]){digits}(?!\d)", text):
             return True
+        if is_of_the_answer(text) and not is_overflow(said):
+            return True
         return re.search(_pattern(name), text) is not None and not is_unknown_name(text)
 
     def _give_up(self, name: str) -> None:
@@ -105,9 +108,9 @@ class Terms:
 def _refused_name(sent: Mapping[str, Any], said: Said) -> str | None:
     """The first of the sent parameters that an error says is not taken."""
     names = [name for name in sent if name not in NEEDED]
-    param = said.param.split(".")[0]
-    if param:
-        return param if param in names else None
+    if said.param:
+        # It may be a path (body.stream_options), or a list of one.
+        return next((part for part in re.findall(r"\w+", said.param) if part in names), None)
     text = f"{said.text} {said.code}".lower()
     if not is_unsupported(text):
         return None

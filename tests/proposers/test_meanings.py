@@ -359,6 +359,10 @@ def test_what_no_wait_mends_is_a_refusal(status: int, text: str) -> None:
             502, "Provider returned error: upstream said no",
         ),
         ({"choices": [{"error": {"code": 502, "message": "cut"}}]}, 502, "cut"),
+        ({"error_code": 110, "error_msg": "Invalid key"}, 400, "Invalid key"),
+        ({"code": 1113, "msg": "no more for today"}, 500, "no more for today"),
+        ({"choices": None, "base_resp": {"status_code": 1004, "status_msg": "login fail"}},
+         401, "login fail"),
         ({"choices": None, "error": {"message": "null choices", "code": 500}}, 500, "null choices"),
         (
             {"detail": [{"type": "extra_forbidden", "loc": ["body", "stream_options"],
@@ -378,7 +382,18 @@ def test_an_error_inside_an_answer_is_what_its_status_would_be(
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"choices": []}, {"choices": [{"message": {}}]}, [], "x", None]
+    "body",
+    [
+        {},
+        {"choices": []},
+        {"choices": [{"message": {}}]},
+        {"choices": [], "base_resp": {"status_code": 0, "status_msg": "success"}},
+        {"choices": [], "code": 0, "msg": "success"},
+        {"choices": [{"message": {}}], "error": {"message": "", "type": "", "code": None}},
+        [],
+        "x",
+        None,
+    ],
 )
 def test_an_answer_without_an_error_has_none(body: object) -> None:
     assert error_in(body) is None

@@ -116,6 +116,13 @@ def test_an_answer_is_streamed_and_its_usage_and_cost_are_counted() -> None:
         Events(
             lines=data({"choices": [{"message": {"content": "one two"}, "finish_reason": "stop"}]})
         ),
+        # The whole message once more at the end.
+        Events(
+            lines=data(
+                *(HEAD, TAIL),
+                {"choices": [{"message": {"content": "one two"}, "finish_reason": "stop"}]},
+            )
+        ),
         whole("one two"),
         whole([{"type": "text", "text": "one "}, {"type": "text", "text": "two"}]),
         whole([{"type": "reasoning", "text": "hm"}, {"type": "output_text", "text": "one two"}]),
@@ -146,6 +153,7 @@ def test_usage_that_is_none_does_not_cost_the_answer(usage: object) -> None:
     "answer",
     [
         Events(lines=data(HEAD)),
+        Events(lines=data(chunk("one ", finish_reason="null"))),
         Events(lines=[*data(HEAD), "data: {broken\n", "\n"]),
         Events(lines=[]),
         Events(lines=data(HEAD), then_silent_seconds=0.1),
