@@ -22,9 +22,15 @@ from nightlab.source.contract import check_source
 HYPOTHESIS_CHARACTERS = 2_000
 LONGEST_EXPECTED_BPB = 100.0
 """No score changes by more: such a number is no expectation."""
-_TITLE = re.compile(r"[\s#*>]*TITLE\s*\**\s*:\s*\**(?P<title>.*)", re.IGNORECASE)
-_HYPOTHESIS = re.compile(r"[\s#*>]*HYPOTHESIS\s*\**\s*:\s*\**(?P<text>.*)", re.IGNORECASE)
-_EXPECTED = re.compile(r"[\s#*>]*EXPECTED\s*\**\s*:\s*\**(?P<text>.*)", re.IGNORECASE)
+_BEFORE = r"[\s#*>_•+-]*(?:\d{1,2}[.)][\s*_]*)?"
+"""Headings, quotes, lists."""
+_TITLE = re.compile(rf"{_BEFORE}TITLE\s*(?:[*_]+\s*)?:\s*[*_]*(?P<title>.*)", re.IGNORECASE)
+_HYPOTHESIS = re.compile(
+    rf"{_BEFORE}HYPOTHESIS\s*(?:[*_]+\s*)?:\s*[*_]*(?P<text>.*)", re.IGNORECASE
+)
+_EXPECTED = re.compile(rf"{_BEFORE}EXPECTED\s*(?:[*_]+\s*)?:\s*[*_]*(?P<text>.*)", re.IGNORECASE)
+_NEW_TITLE = re.compile(r"(?:.*[^\w`'\"])?TITLE\s*(?:[*_]+\s*)?:.*|\s*#+\s*[Tt]itle\W*")
+"""Where an answer begins anew: also behind a token that a server left in."""
 _SIGNED = re.compile(r"[+\-\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _OF_AN_END = re.compile(
     r"stop(?:ped)?|end(?:ed)?|eo[st]|turn|of|sequence|string|token|text|message|completed?|done"
@@ -120,7 +126,7 @@ def _two_answers(text: str) -> str | None:
     blocks = [index for index, piece in enumerate(parts) if piece.is_block]
     between = parts[blocks[0] : blocks[-1]] if blocks else ()
     lines = (line for piece in between if not piece.is_block for line in piece.text.split("\n"))
-    if any(map(_TITLE.fullmatch, lines)):
+    if any(_TITLE.fullmatch(line) or _NEW_TITLE.fullmatch(line) for line in lines):
         return (
             "The answer has a second TITLE after its first block, so that it is not clear which "
             "blocks are meant: answer with one TITLE and the blocks of that idea alone."

@@ -172,6 +172,21 @@ def test_a_draft_that_nothing_marks_is_sent_back(draft: str) -> None:
         assert "a second TITLE after its first block" in found.error
 
 
+@pytest.mark.parametrize(
+    "title", ["- TITLE: B", "2. TITLE: B", "__TITLE__: B", "### Title\nB", "<ctrl95>TITLE: B"]
+)
+def test_a_second_title_is_one_however_it_is_set(title: str) -> None:
+    block = answer_with_edit("DEPTH = 4", "DEPTH = 12").split("\n\n")[1]
+    error = read(f"{block}{title}\n{TWO_BLOCKS.split('TITLE', 1)[-1].partition(chr(10))[2]}").error
+    assert error is not None
+    assert "a second TITLE after its first block" in error
+
+
+@pytest.mark.parametrize("mark", ["- ", "1. ", "**", "* **", "> ", "1) __"])
+def test_a_title_may_stand_in_a_list(mark: str) -> None:
+    assert read(f"{mark}TITLE: Deeper\n{GOOD.partition(chr(10))[2]}").title == "Deeper"
+
+
 def test_a_title_among_the_lines_of_a_block_is_text_of_the_file() -> None:
     assert read(TWO_BLOCKS.replace("DEPTH = 5", "DEPTH = 5\n# TITLE: none")).error is None
     assert read(TWO_BLOCKS + "\nTITLE: Deeper and wider").error is None
