@@ -31,7 +31,7 @@ _STUB = re.compile(
     rf"(?:(?:{_KEYWORD}.*:\s*)?(?:pass|\.{{3}}|return(?:\s+(?:None|\.{{3}}))?"
     r"|raise\s+NotImplementedError(?:\(.*\))?))?"
 )
-_SOME_DOTS = re.compile(r"\.(?:\s?\.){2,}|[…⋯]+")
+_SOME_DOTS = re.compile(r"\.(?:\s?\.){2,}|[…⋯⋮]+")
 _ELLIPSIS = re.compile(rf"(?:{_KEYWORD}.*:)?\s*[\[({{<]?\s*(?:{_SOME_DOTS.pattern})\s*[\])}}>]?")
 _HEADER = re.compile(rf"\s*{_KEYWORD}.*:")
 _DEFINED = re.compile(r"\s*(?:async\s+)?(?:def|class)\s+(?P<name>\w+)")
@@ -40,7 +40,9 @@ _EDGES = " \t()[]{}<>*-=~_`'\"/#:!,;"
 _LEFT_OUT = re.compile(
     r"\b(?:unchanged|unmodified|untouched|unaltered|intact|omitted|elided|truncated|abbreviated"
     r"|snip(?:ped)?|brevity|as (?:it )?(?:is|was|were|before|above)|(?:see|same as) above"
-    r"|not shown|(?:no|not|without) chang(?:es?|ed)|goes? here|and so on)\b"
+    r"|not shown|(?:no|not|without) (?:other |further |more )?chang(?:es?|ed)|goes? here"
+    r"|nothing else changes|and so (?:on|forth)|(?:same|identical|as|like) (?:in |to |per )?"
+    r"(?:the )?original|(?:is|are|stays?|remains?) identical)\b"
 )
 _ENDS_SO = re.compile(rf"(?:{_LEFT_OUT.pattern}|(?P<same>\bthe same))(?: for (?:clarity|now))?$")
 _OF_OTHERS = re.compile(
@@ -166,9 +168,11 @@ def _says_so(said: str, describes: bool) -> bool:
     plain = " ".join(words)
     left_out = _LEFT_OUT.search(plain) is not None
     as_it_was = any(map(_AS_IT_WAS.fullmatch, words))
+    other_words = _LEFT_OUT.sub(" ", plain).split()
     if leads and (trails or left_out or as_it_was):
         return True
-    other_words = _LEFT_OUT.sub(" ", plain).split()
+    if trails and as_it_was and all(map(_ANY_OF_THEM.fullmatch, other_words)):
+        return True
     if all(map(_ANY_OF_THEM.fullmatch, other_words)) and (
         left_out or (as_it_was and any(map(_OF_CODE.fullmatch, words)))
     ):
