@@ -17,7 +17,7 @@ from typing import Any, Self
 
 # A word of the name, wherever it stands (AWS_BEARER_TOKEN_BEDROCK); TOKENIZERS is another word.
 _SECRET_NAME = re.compile(
-    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(?:^|_)PASS|_PWD|_AUTH)S?(?![A-Z])",
+    r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIAL|(?:^|_)PASS|(?:^|_)PAT|_PWD|_AUTH)S?(?![A-Z])",
     re.IGNORECASE,
 )
 _PLACE_NAME = re.compile(r"_(FILE|PATH|DIR|DIRECTORY|SOCK)$", re.IGNORECASE)
@@ -31,7 +31,7 @@ _PASSWORD_IN_ADDRESS = re.compile(
     r"://[^\s/:@]*:(?!\d+[/?#,])(?P<password>\S+?)@(?=[^@/]*(?:[/?#,\s]|$))"
 )
 _SECRET_IN_QUERY = re.compile(
-    r"(?P<name>[?&;][\w.-]*(?:key|token|secret|passw(?:or)?d|pwd|auth|signature|credential)s?=)"
+    r"(?P<name>[?&;#][\w.-]*(?:key|token|secret|passw(?:or)?d|pwd|auth|sig|signature|credential)s?=)"
     r"[^\s&;#\"'<>]+",
     re.IGNORECASE,
 )
@@ -43,7 +43,8 @@ PIECE_CHARACTERS = 64
 
 # What may stand between two characters of a secret: line breaks and other white space, as they are
 # or escaped, and the backslash of an escape. All of it has a bound: texts are made by anybody.
-_GAP = r"(?:[\s\x00-\x1f\x7f]|\\[nrt]?){0,40}"
+_GAP = r"(?:[\s\x00-\x1f\x7f\xad\u200b-\u200d\u2060\ufeff]|\\[nrt]?){0,40}"
+_BETWEEN_BYTES = r"(?:[\s:,;-]|0[xX]|\\[nrt]?){0,40}"
 _ESCAPE = r"\\{1,9}"
 """Texts in JSON in JSON have several."""
 _BLANK = r"(?:[\s\x00-\x1f\x7f+]|\\[nrt]?|%(?:25)*[0-9a-fA-F]{2}|&nbsp;){0,40}"
@@ -140,7 +141,7 @@ def _patterns(secret: str) -> tuple[re.Pattern[str], ...]:
     for piece in _pieces(secret):
         found.append(_GAP.join(map(_as_written, piece)))
         found += _in_base64(_bytes(piece))
-        found.append(_GAP.join(map(_either_case, _bytes(piece).hex())))
+        found.append(_in_hex(_bytes(piece)))
     return tuple(map(re.compile, found))
 
 
@@ -162,10 +163,11 @@ def _as_written(character: str) -> str:
     in_octal = "".join(f"{_ESCAPE}{byte:03o}" for byte in content)
     units = character.encode("utf-16-be", "surrogatepass").hex()
     in_json = "".join(
-        f"{_ESCAPE}u{_hex(int(units[at : at + 4], 16), 4)}" for at in range(0, len(units), 4)
+        f"(?:{_ESCAPE}|%)u{_hex(int(units[at : at + 4], 16), 4)}" for at in range(0, len(units), 4)
     )
     ways |= dict.fromkeys((percent, in_bytes, in_octal, in_json))
     ways |= dict.fromkeys((f"{_ESCAPE}x{_hex(number, 2)}", f"{_ESCAPE}U{_hex(number, 8)}"))
+    ways[f"{_ESCAPE}u\\{{0*{_hex(number, 1)}\\}}"] = None
     ways |= dict.fromkeys((f"&#0*{number};", f"&#[xX]0*{_hex(number, 1)};"))
     ways |= dict.fromkeys(map(re.escape, _entities(character)))
     return f"(?:{'|'.join(ways)})"
@@ -183,6 +185,11 @@ def _in_base64(content: bytes) -> Iterator[str]:
         body = _GAP.join(map(_in_either_alphabet, inner))
         mixed = r"[A-Za-z0-9+/_-]?"
         yield f"{mixed if before else ''}{body}{mixed if bits % 6 else ''}(?:=|%3[dD])*"
+
+
+def _in_hex(content: bytes) -> str:
+    """Bytes in hex, as one number or as several."""
+    return _BETWEEN_BYTES.join(_GAP.join(map(_either_case, f"{byte:02x}")) for byte in content)
 
 
 def _in_either_alphabet(character: str) -> str:

@@ -36,6 +36,7 @@ CANARY = "sk-Proj/4f?>~x\"y\\z'&<+%_90é/AbC"
         "SSH_PASSPHRASE",
         "GOOGLE_CREDENTIALS",
         "MY_KEYS",
+        "GITHUB_PAT",
     ],
 )
 def test_what_is_named_like_a_secret_is_taken_out(name: str) -> None:
@@ -45,7 +46,16 @@ def test_what_is_named_like_a_secret_is_taken_out(name: str) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("HOME", "PWD", "OLDPWD", "KEYMAP", "COMPASS", "AUTHOR", "TOKENIZERS_PARALLELISM"),
+        *(
+            "HOME",
+            "PWD",
+            "OLDPWD",
+            "KEYMAP",
+            "COMPASS",
+            "AUTHOR",
+            "MY_PATTERN",
+            "TOKENIZERS_PARALLELISM",
+        ),
         *("SSH_KEY_PATH", "TLS_KEY_FILE", "KEY_DIR", "TOKEN_DIRECTORY", "SSH_AUTH_SOCK"),
     ],
 )
@@ -63,6 +73,23 @@ def test_a_key_goes_in_whatever_form(key: str, form: str) -> None:
     for core in (key, written, key[4:-4], key[:8], key[-8:]):
         assert core not in said
     assert said.startswith("refused: ")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        VALUE.encode().hex(":"),
+        " ".join(map(hex, VALUE.encode())),
+        ", ".join(f"0x{byte:02X}" for byte in VALUE.encode()),
+        "\u200b".join(VALUE),
+        "".join(f"\\u{{{ord(each):x}}}" for each in VALUE),
+        "".join(f"%u{ord(each):04X}" for each in VALUE),
+    ],
+)
+def test_a_key_goes_in_the_notations_of_other_tools(written: str) -> None:
+    said = Redaction.of(VALUE, {})(f"refused: {written}.")
+    assert written not in said
+    assert REDACTED in said
 
 
 @pytest.mark.parametrize("before", range(7))
@@ -141,6 +168,8 @@ def test_ordinary_text_stays() -> None:
             f"db://h/d?user=me&password={REDACTED} y",
         ),
         ("http://h/?Access_Token=x1#f", f"http://h/?Access_Token={REDACTED}#f"),
+        ("http://h/#access_token=x1", f"http://h/#access_token={REDACTED}"),
+        ("https://h/a?sig=x1&v=2", f"https://h/a?sig={REDACTED}&v=2"),
         ("mysql://h/d?sslpassword=x1", f"mysql://h/d?sslpassword={REDACTED}"),
     ],
 )
