@@ -10,6 +10,8 @@ from nightlab.errors import UsageError
 DAYS_COMPARED = range(0, 366, 7)
 DAY_SECONDS = 86_400
 UTC_NAME = "Etc/UTC"
+NO_PLACES = frozenset({"localtime", "Factory"})
+"""Names that are another time on each machine, or on none."""
 EXAMPLE = "TZ=Europe/Berlin"
 
 
@@ -37,7 +39,7 @@ def _named(zone: str) -> str | None:
     """A name of the database, or the name of one of its files."""
     if os.path.isabs(zone):
         zone = os.path.realpath(zone).partition("/zoneinfo/")[2]
-    return zone if zone in available_timezones() else None
+    return zone if zone in available_timezones() - NO_PLACES else None
 
 
 def _system_zone() -> str | None:

@@ -18,6 +18,7 @@ SPELT_OTHERWISE = ("[::1]", "::1/128")
 """Loopback in words that others know and httpx fails on."""
 PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 EXCEPTIONS = ("NO_PROXY", "no_proxy")
+EVERYWHERE = "*"
 CERTIFICATE_FILES = (
     "SSL_CERT_FILE",
     "REQUESTS_CA_BUNDLE",
@@ -35,7 +36,8 @@ PORTS = 65_536
 def keep_loopback_direct(environment: MutableMapping[str, str]) -> None:
     """Have this process and its children reach loopback past any proxy."""
     named = [entry for name in EXCEPTIONS for entry in _entries(environment, name)]
-    hosts = dict.fromkeys((*named, *LOOPBACK))
+    # A star means all hosts only where it stands alone, to urllib and curl.
+    hosts = [EVERYWHERE] if set(named) == {EVERYWHERE} else dict.fromkeys((*named, *LOOPBACK))
     # Both, since libraries differ in which of the two they believe.
     environment.update(dict.fromkeys(EXCEPTIONS, ",".join(hosts)))
 

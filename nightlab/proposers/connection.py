@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx
 
+from nightlab.machine.network import LOOPBACK
 from nightlab.proposers.chat_stream import BrokenOffError, ChatStream, Lines, is_stream
 from nightlab.proposers.said import OK
 
@@ -20,7 +21,6 @@ CHARACTERS_PER_TOKEN = 3
 cap holds."""
 MOST_BYTES = 64 * 1024 * 1024
 """Of an answer."""
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class OverdueError(httpx.ReadTimeout):
@@ -95,7 +95,7 @@ def _client(address: httpx.URL) -> httpx.Client:
     try:
         return httpx.Client(
             verify=_certificates() if address.scheme == "https" else False,
-            trust_env=address.host not in _LOOPBACK,
+            trust_env=address.host not in LOOPBACK,
             timeout=None,
         )
     except (OSError, ValueError, ImportError) as error:
