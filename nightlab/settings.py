@@ -34,6 +34,8 @@ LONGEST_STUDY_NAME = 100
 VARIABLE_PREFIX = "env:"
 """Before a key's name: it is a variable's, not a Secret block's."""
 _KEY_NAME = re.compile(rf"[a-z0-9-]+|{VARIABLE_PREFIX}[A-Za-z_]\w*")
+_LIKE_A_KEY = re.compile(r"(?=(?:[a-z-]*\d){9})[a-z0-9-]{24,}")
+"""Keys of small letters and digits, which some providers make: no name of a block."""
 _KEY_PLACE = re.compile(r"[\w.-]*|https?://\S+")
 
 LONGEST_SECONDS = 1_000_000
@@ -95,7 +97,8 @@ def named_keys(setting: str | Mapping[str, str] | None) -> dict[str, str]:
     keys: dict[str, str] = {}
     for place, source in ((place.strip(), source.strip()) for place, source in entries):
         whose = normal_address(place) if "://" in place else place
-        if not _KEY_NAME.fullmatch(source) or not _KEY_PLACE.fullmatch(whose) or whose in keys:
+        is_name = _KEY_NAME.fullmatch(source) and not _LIKE_A_KEY.fullmatch(source)
+        if not is_name or not _KEY_PLACE.fullmatch(whose) or whose in keys:
             raise ValueError(
                 "it names where keys are, never a key: write NAME=PROVIDER or NAME=ADDRESS, one "
                 "for each provider, with commas between; NAME is a Prefect Secret block (small "

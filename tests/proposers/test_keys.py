@@ -91,6 +91,7 @@ def test_two_places_are_several() -> None:
     "setting",
     [
         "sk-Proj_0123456789",
+        "sk-0123456789abcdef0123456789abcdef",  # as some providers make them
         "one=openai,two=openai",
         "one,two",
         "one,two=openai",
@@ -111,6 +112,11 @@ def test_what_names_no_key_is_refused_and_not_shown(setting: str | dict[str, str
     assert "sk-" not in str(caught.value)
     # The command line shows what was found, but for texts that speak of a variable.
     assert "environment variable" in str(caught.value)
+
+
+def test_a_block_may_have_a_long_name() -> None:
+    name = "key-of-the-gateway-for-nights-2026-11"
+    assert named_keys(name) == {"": name}
 
 
 def test_an_address_with_a_password_is_no_place_for_a_key() -> None:
