@@ -34,7 +34,7 @@ _NEW_TITLE = re.compile(r"(?:.*[^\w`'\"])?TITLE\s*(?:[*_]+\s*)?:.*|\s*#+\s*[Tt]i
 _SIGNED = re.compile(r"[+\-\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _OF_AN_END = re.compile(
     r"stop(?:ped)?|end(?:ed)?|eo[st]|turn|of|sequence|string|token|text|message|completed?|done"
-    r"|finish(?:ed)?|reason|success|ok|tools?|use|calls?|function|none|null|un(?:known|specified)",
+    r"|finish(?:ed)?|endoftext|im|s|normal|natural|matched|str|reason|success|ok|tools?|use|calls?|function|none|null|un(?:known|specified)",
     re.IGNORECASE,
 )
 """Words of finish reasons. An answer that ends in the call of a tool is whole, if of no use."""

@@ -118,6 +118,7 @@ def test_a_cut_answer_is_none_even_where_it_ends_with_a_block(finish_reason: str
         ),
         *("eot", "end_of_text", "COMPLETE", "completed", "finished", "done", "message_stop"),
         *("FINISH_REASON_STOP", "tool_calls", "function_call", "tool_use", "success"),
+        *("</s>", "<|im_end|>", "<|endoftext|>", "matched_stop", "stop_str", "normal"),
         *("", "unknown", "none", "null", "FINISH_REASON_UNSPECIFIED"),
     ],
 )
