@@ -55,6 +55,12 @@ IDLE_SECONDS = 120.0
 whole answer may take."""
 MOST_TOKENS = 10_000_000
 """No call has more: an endpoint that reports more has not counted."""
+_NO_TLS = {
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted here, so name a file that has "
+    "its maker's in SSL_CERT_FILE, or correct the address or this machine's clock",
+    "WRONG_VERSION_NUMBER": "its address begins with https:// and has no TLS, so write http://",
+}
+"""What a connection that will not come about says, and what mends it."""
 EXPLICIT_CACHE_PROVIDERS = ("anthropic/", "claude")
 
 
@@ -268,6 +274,12 @@ class Endpoint:
                 f"The {self.where} cannot be asked ({said}): check --model (with its provider in "
                 "front, as in openai/NAME) and --api-base.",
                 cause=f"{self.model} unknown",
+            )
+        remedy = next((_NO_TLS[each] for each in _NO_TLS if each in (broken or "")), None)
+        if remedy is not None:
+            return ModelRefused(
+                f"The {self.where} cannot be asked ({said}): {remedy}.",
+                cause=f"{self.model} TLS",
             )
         if broken is not None and broken not in said:
             said = f"{said} ({self.redaction(broken)})"

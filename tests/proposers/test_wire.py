@@ -263,6 +263,12 @@ def test_the_wire_is_closed_under_tls_too(tmp_path: Path, monkeypatch: pytest.Mo
     ).stdout
     with Path(certificate).open("a") as file:
         file.write(public)
+    with ScriptedEndpoint(["yes"], certificate=certificate) as server:
+        with pytest.raises(
+            ModelRefused, match=r"not trusted here, so name a file .* SSL_CERT_FILE"
+        ):
+            endpoint_of(server).ask(MESSAGES)
+        assert not server.requests
     monkeypatch.setenv("SSL_CERT_FILE", certificate)
     with ScriptedEndpoint(["yes", Hang(60)], certificate=certificate) as server:
         endpoint = endpoint_of(server)
@@ -270,6 +276,13 @@ def test_the_wire_is_closed_under_tls_too(tmp_path: Path, monkeypatch: pytest.Mo
         with pytest.raises(EndpointError, match="within 1 seconds"):
             replace(endpoint, timeout_seconds=1.0).ask(MESSAGES)
         assert server.was_left.wait(10)
+
+
+def test_an_address_without_tls_is_not_waited_for() -> None:
+    with ScriptedEndpoint(["yes"]) as server:
+        address = server.api_base.replace("http:", "https:")
+        with pytest.raises(ModelRefused, match="write http://"):
+            replace(endpoint_of(server), api_base=address).ask(MESSAGES)
 
 
 def refusing(*names: str, words: str = "Unsupported parameter: {}") -> Callable[..., Answer]:
