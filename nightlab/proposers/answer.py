@@ -38,6 +38,7 @@ _OF_AN_END = re.compile(
     re.IGNORECASE,
 )
 """Words of finish reasons. An answer that ends in the call of a tool is whole, if of no use."""
+_THOUGHT_FLAGS = ("thought", "is_thought", "thinking", "reasoning", "is_reasoning")
 _TEXT_TYPES = ("", "text", "output_text", "message")
 """Of the parts of a content that are answer: not thinking, reasoning, images, calls of tools."""
 
@@ -144,8 +145,10 @@ def text_of_content(content: object) -> str:
         case str():
             return content
         case Mapping():
-            kind = str(content.get("type") or "").lower()
-            if kind not in _TEXT_TYPES or content.get("thought"):
+            kind = str(content.get("type") or content.get("kind") or "").lower()
+            is_said = content.get("channel") in (None, "", "final")
+            is_thought = any(content.get(flag) is True for flag in _THOUGHT_FLAGS)
+            if kind not in _TEXT_TYPES or is_thought or not is_said:
                 return ""
             within = (content.get(key) for key in ("text", "content", "value"))
             return next((text_of_content(each) for each in within if each), "")
