@@ -9,6 +9,8 @@ from nightlab.proposers.answer import text_of_content
 from nightlab.proposers.said import Said, error_in, said_of
 
 DONE = "[DONE]"
+LONGEST_LINE = 16 * 1024 * 1024
+"""Bytes; no event of an answer has as many."""
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How the lines of a stream of server-sent events begin."""
 
@@ -69,8 +71,11 @@ class Lines:
 
         Raises:
             UnicodeDecodeError: the bytes are no UTF-8.
+            BrokenOffError: a line does not end.
         """
         *whole, self._rest = (self._rest + received).split(b"\n")
+        if len(self._rest) > LONGEST_LINE:
+            raise BrokenOffError(f"a line of more than {LONGEST_LINE} bytes")
         for line in whole:
             yield from self._line(line.decode().rstrip("\r"))
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from nightlab import events
 from nightlab.errors import ModelError, ModelRefused
+from nightlab.proposers.chat_stream import LONGEST_LINE, BrokenOffError, Lines
 from nightlab.proposers.endpoint import Endpoint, Reply
 from nightlab.proposers.endpoint_errors import EndpointError, PromptTooLong
 from tests.scripted_endpoint import (
@@ -418,3 +419,10 @@ def test_streamed_lines_are_what_the_answer_was() -> None:
     lines = streamed(Text(content="x" * 450))
     assert sum("xxx" in line for line in lines) == 3
     assert lines[-1].startswith("data: [DONE]")
+
+
+def test_a_line_without_an_end_is_not_kept_for_ever() -> None:
+    lines = Lines()
+    list(lines.feed(b"x" * LONGEST_LINE))
+    with pytest.raises(BrokenOffError, match="a line of more than"):
+        list(lines.feed(b"x"))
