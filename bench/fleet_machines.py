@@ -117,6 +117,7 @@ class Fleet:
             "DO_NOT_TRACK": "1",
             "PREFECT_CLI_PROMPT": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
+            "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # README: it hangs without the internet
             "NIGHTLAB_CACHE": str(Places.find().cache),
         }
         prefect, mlflow = dict(self.environment), f"sqlite:///{folder / 'mlflow.db'}"
@@ -132,7 +133,7 @@ class Fleet:
         )
         self.mlflow = Service(
             [
-                *(str(BIN / "mlflow"), "server", *at, str(mlflow_port)),
+                *(str(BIN / "mlflow"), "server", "--workers", "1", *at, str(mlflow_port)),
                 *("--backend-store-uri", mlflow, "--artifacts-destination", str(folder / "runs")),
             ],
             self.environment,
