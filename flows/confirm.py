@@ -103,7 +103,7 @@ def confirm(
     with fetched_study(study, remote, places) as ledger:
         records = ledger.records()
         check_confirmable(study, records)
-    settings = recorded_settings(records[-1].settings)
+        settings = recorded_settings(records[-1].settings)
     # No model is asked for anything here, so none has to be reachable.
     changes = {**WITHOUT_IDEAS, "study": study, "remote": remote or settings.remote}
     settings = settings.model_copy(update=changes)

@@ -92,11 +92,11 @@ def consolidate(
     with fetched_study(study, remote, places) as ledger:
         records = ledger.records()
         check_consolidatable(study, records)
+        settings = recorded_settings(records[-1].settings)
     known = latest_consolidation(ledger)
     if known is not None and known.finished_at is not None and not again:
         _offer_or_say(ledger, known)
         return known
-    settings = recorded_settings(records[-1].settings)
     # No model is asked for anything here, so none has to be reachable.
     changes = {**WITHOUT_IDEAS, "study": study, "remote": remote or settings.remote}
     settings = settings.model_copy(update=changes)

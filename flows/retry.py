@@ -34,7 +34,7 @@ def retry(study: StudyName, number: int, remote: str | None = None) -> TrialReco
     with fetched_study(study, remote, places) as ledger:
         earlier = ledger.record(number)
         check_retryable(earlier)
-    settings = recorded_settings(earlier.settings)
+        settings = recorded_settings(earlier.settings)
     unkept = dict.fromkeys(UNKEPT_CAPS) if settings.command else {}  # As earlier versions allowed.
     changes = {**unkept, "study": study, "remote": remote or settings.remote, "trials": 1}
     with working_session(settings.model_copy(update=changes)) as session:

@@ -20,6 +20,8 @@ from nightlab.ledger.plumbing import Plumbing
 from nightlab.sandbox.scratch import remove_tree
 
 QUIET_SECONDS = 3600.0
+UNDER_WAY = ("/stop", "/session")
+"""Ends of refs that are of a session, and no record."""
 
 
 def sweep_left_clones(ledger: Ledger) -> None:
@@ -70,11 +72,11 @@ def _is_free(lock: Path) -> bool:
 
 
 def _only_there(left: Plumbing, ledger: Ledger) -> list[str]:
-    """Refs of studies that name what is not in this clone; a trial under way counts for nothing."""
+    """Refs of records that are not in this clone; trials and sessions under way are none."""
     recorded = {
         ref: name
         for ref, name in left.refs("refs/nightlab", "refs/heads/nightlab").items()
-        if "/inflight/" not in ref
+        if not ref.endswith(UNDER_WAY) and "/inflight/" not in ref
     }
     names = "".join(f"{name}\n" for name in recorded.values())
     answers = ledger.plumbing.line("cat-file", "--batch-check", stdin=names.encode()).splitlines()
