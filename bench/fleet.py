@@ -1,7 +1,7 @@
 """What a fleet loses: its parts are killed, taken away and brought back, one drill after another.
 
     .venv/bin/python bench/fleet.py                       # all drills: about an hour
-    .venv/bin/python bench/fleet.py --only "remote"       # those with a word in their name
+    .venv/bin/python bench/fleet.py --only remote kill    # those with a word in their name
     .venv/bin/python bench/fleet.py --kills 30            # random kills over one study instead
 
 Real servers (PostgreSQL where the machine has it, SQLite otherwise), two workers, one bare
@@ -24,7 +24,7 @@ from fleet_machines import ENDED, Fleet, as_parameter, remote_away, run
 
 from nightlab.ledger import Ledger
 
-TRIALS = 3
+TRIALS = 2
 SETTINGS = {
     "preset": "quick",
     "proposer": "knobs",
@@ -85,7 +85,9 @@ class Scene:
 def main() -> None:
     """Run the drills and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="run the drills with this in their name")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="run the drills with one of these in their name"
+    )
     parser.add_argument("--kills", type=int, help="kill random parts so often, over one study")
     parser.add_argument("--seed", type=int, default=0, help="of the random kills")
     arguments = parser.parse_args()
@@ -100,7 +102,7 @@ def main() -> None:
                 rows = [
                     drilled(fleet, name, drill)
                     for name, drill in DRILLS.items()
-                    if arguments.only in name
+                    if any(word in name for word in arguments.only)
                 ]
         finally:
             fleet.stop()
