@@ -16,7 +16,7 @@ ROOMS = (
 )
 """Each imports only from those after it."""
 
-LOOSE = {"__init__", "doctor", "settings", "presets", "events", "redaction", "errors"}
+LOOSE = {"__init__", "doctor", "presets", "events", "redaction", "errors"}
 """Modules that stand in nightlab/ itself: words that all rooms use, and what tries them all."""
 
 

@@ -1,42 +1,16 @@
-"""Settings: what a session is asked to do, and where this machine keeps things.
+"""What a session is asked to do.
 
-They are pydantic models, so that the command line, Prefect's form and the tests all
+These are pydantic models, so that the command line, Prefect's form and the tests all
 validate alike. They never hold a key: Prefect stores and shows flow
 parameters, so keys come from the environment or a Prefect Secret block.
-``Places`` is the only reader of Nightlab's own environment variables.
 """
 
-import os
-import re
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, Literal
 
-import platformdirs
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from nightlab.errors import UsageError
-from nightlab.machine.folders import at_home, require_writable
 from nightlab.presets import PRESETS, Preset
-from nightlab.records import Frozen
-
-TRAINER_FILE = "trainer/train.py"
-LONGEST_STUDY_NAME = 100
-
-VARIABLE_PREFIX = "env:"
-"""Before a key's name: it is a variable's, not a Secret block's."""
-_KEY_NAME = re.compile(rf"[a-z0-9-]+|{VARIABLE_PREFIX}[A-Za-z_]\w*")
-_LIKE_A_KEY = re.compile(r"(?=(?:[a-z-]*\d){9})[a-z0-9-]{24,}")
-"""Keys of small letters and digits, which some providers make: no name of a block."""
-_KEY_PLACE = re.compile(r"[\w.-]*|https?://\S+")
+from nightlab.settings.named import StudyName, address_problem, named_keys
 
 LONGEST_SECONDS = 1_000_000
 """Eleven days; the system's waiting calls accept no more than twenty-four."""
@@ -48,122 +22,6 @@ WAIT_FOR_MODEL_HOURS = 8.0
 TOKEN_BUDGET_CAP = 3.0
 """The wall-clock cap of a token budget, as a multiple of the preset's seconds, where no other is
 set: it is there to end what hangs, not to judge what happens to be slow today."""
-
-
-MEASURE = ("preset", "budget_seconds", "budget_tokens", "startup_free_seconds", "corpus")
-"""What a study is measured with: another value would make its scores incomparable."""
-
-
-WITHOUT_IDEAS: dict[str, Any] = {
-    "proposer": "knobs",
-    "model": None,
-    "command": None,
-    "api_key_secret": None,
-}
-"""For what asks no model for anything: none has to be reachable, nor its key to be had here."""
-
-
-def address_problem(text: str) -> str | None:
-    """What in an address must not be stored, as a clause; None where nothing is."""
-    parts = urlsplit(text.removeprefix("climbmix:"))
-    if parts.scheme in ("http", "https") and ("@" in parts.netloc or parts.query):
-        return (
-            "an address is stored and shown with every trial, so it may hold no user, password "
-            "or query: put the key into the provider's environment variable"
-        )
-    return None
-
-
-def normal_address(address: str) -> str:
-    """An address as it compares: its host in lower case, without a slash at its end."""
-    parts = urlsplit(address)
-    return urlunsplit(parts._replace(netloc=parts.netloc.lower())).rstrip("/")
-
-
-def named_keys(setting: str | Mapping[str, str] | None) -> dict[str, str]:
-    """Read ``api_key_secret``: the name of each key, by the provider or address that it is for.
-
-    A key that names nobody is for the one place that a session's models are at, and stands
-    under the empty text.
-
-    Raises:
-        ValueError: it is not written as it must be; the sentence does not quote it.
-    """
-    if isinstance(setting, Mapping):
-        entries = [(place, source) for place, source in setting.items()]
-    else:
-        parts = [part.strip() for part in (setting or "").split(",")] if setting else []
-        entries = [(place, source) for source, _, place in (part.partition("=") for part in parts)]
-    keys: dict[str, str] = {}
-    for place, source in ((place.strip(), source.strip()) for place, source in entries):
-        whose = normal_address(place) if "://" in place else place
-        is_name = _KEY_NAME.fullmatch(source) and not _LIKE_A_KEY.fullmatch(source)
-        if not is_name or not _KEY_PLACE.fullmatch(whose) or whose in keys:
-            raise ValueError(
-                "it names where keys are, never a key: write NAME=PROVIDER or NAME=ADDRESS, one "
-                "for each provider, with commas between; NAME is a Prefect Secret block (small "
-                f"letters, digits, dashes), or {VARIABLE_PREFIX} and an environment variable"
-            )
-        keys[whose] = source
-    if "" in keys and len(keys) > 1:
-        raise ValueError(
-            "of several keys each must say whom it is for, as NAME=PROVIDER or NAME=ADDRESS, "
-            "where NAME is a Prefect Secret block or an environment variable"
-        )
-    return keys
-
-
-def recorded_settings(values: Mapping[str, Any]) -> "SessionSettings":
-    """The settings that a record names, whichever version wrote it.
-
-    What this version does not know is kept, as extra fields; a value that it does not accept is
-    left at its default. See ``unread_settings``, which names both.
-
-    Raises:
-        UsageError: such a value is one that scores rest on.
-    """
-    accepted = dict(values)
-    while True:
-        try:
-            return SessionSettings.model_validate(accepted, extra="allow")
-        except ValidationError as error:
-            refused = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
-            bound = [name for name in ("study", "seed", *MEASURE) if name in refused]
-            if bound or not refused & accepted.keys():
-                named = ", ".join(f"{name} {values[name]!r}" for name in bound) or "its settings"
-                raise UsageError(
-                    f"Study {values.get('study')!r} was recorded by another version of Nightlab, "
-                    f"and this one does not know how it was measured ({named}): update this "
-                    "clone, or name another study with --study."
-                ) from None
-            accepted = {name: value for name, value in accepted.items() if name not in refused}
-
-
-def unread_settings(values: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of a record's settings that this version does not know, or not with that value."""
-    read = recorded_settings(values).model_fields_set
-    return tuple(
-        name for name in values if name not in SessionSettings.model_fields or name not in read
-    )
-
-
-def valid_study_name(name: str) -> str:
-    """Return the name of a study as it is.
-
-    Raises:
-        ValueError: it cannot be the name of a git branch everywhere.
-    """
-    if not 0 < len(name) <= LONGEST_STUDY_NAME or not all(
-        c.isascii() and (c.isalnum() or c in "-_") for c in name
-    ):
-        raise ValueError(
-            "a study's name needs letters, digits, '-' and '_' only "
-            f"(it becomes a git branch), {LONGEST_STUDY_NAME} at most"
-        )
-    return name
-
-
-StudyName = Annotated[str, AfterValidator(valid_study_name)]
 
 
 def _numbered(schema: dict[str, Any]) -> None:
@@ -443,75 +301,3 @@ class SessionSettings(Settings):
         """What was set of the others, as a flow takes them."""
         given = self.model_dump(exclude_unset=True, exclude={"study", "remote"})
         return Settings.model_validate(given)
-
-
-class Places(Frozen):
-    """Where this machine keeps things. Nothing is written outside of these and git."""
-
-    root: Path
-    """The clone: its git, its trainer/, its program.md."""
-    cache: Path
-    """Corpora, compile caches, locks, Prefect's own files."""
-    tracking_uri: str
-    """MLflow's store; a file in mlruns/ unless an address is set."""
-    mlruns: Path
-    """Reports, and MLflow's store where it is local."""
-    locks: Path | None = None
-    """Locks of devices, where a folder for them is named: see nightlab/sandbox/lane_lock.py."""
-
-    @classmethod
-    def find(cls, root: Path | None = None, env: Mapping[str, str] | None = None) -> "Places":
-        """Find the clone from ``root`` (default: the working directory) upwards.
-
-        Raises:
-            UsageError: there is no Nightlab clone there.
-        """
-        environment = os.environ if env is None else env
-        start = (root or Path.cwd()).resolve()
-        for folder in (start, *start.parents):
-            if (folder / TRAINER_FILE).is_file() and (folder / ".git").exists():
-                break
-        else:
-            raise UsageError(
-                "Nightlab runs inside a git clone of itself (a folder with .git and "
-                f"{TRAINER_FILE}), and found none at {start} or above: cd into your clone."
-            )
-        named = environment.get("NIGHTLAB_CACHE")
-        cache = at_home(named) if named else platformdirs.user_cache_path("nightlab")
-        if cache is None:
-            raise UsageError(
-                f"NIGHTLAB_CACHE is {named!r}, and there is no such user: name the folder in full."
-            )
-        locks = environment.get("NIGHTLAB_LOCKS")
-        mlruns = folder / "mlruns"
-        local = f"sqlite:///{mlruns / 'mlflow.db'}"
-        tracking = environment.get("NIGHTLAB_TRACKING_URI") or environment.get(
-            "MLFLOW_TRACKING_URI"
-        )
-        return cls(
-            root=folder,
-            cache=cache.absolute(),
-            tracking_uri=tracking or local,
-            mlruns=mlruns,
-            locks=Path(locks).expanduser() if locks else None,
-        )
-
-    def require_cache(self) -> None:
-        """Make the cache where it is missing, and write in it.
-
-        Raises:
-            UsageError: the system refuses.
-        """
-        remedy = "give access or make room there, or set NIGHTLAB_CACHE to another folder"
-        require_writable(self.cache, "Nightlab keeps corpora and locks in", remedy)
-
-    @property
-    def tracking_is_local(self) -> bool:
-        """Whether MLflow's store is the file in ``mlruns/``."""
-        return self.tracking_uri == f"sqlite:///{self.mlruns / 'mlflow.db'}"
-
-    @property
-    def has_store(self) -> bool:
-        """Whether MLflow's store is there already: a local one is made by the first session."""
-        path = self.tracking_uri.removeprefix("sqlite:///")
-        return path == self.tracking_uri or Path(path).exists()
