@@ -36,8 +36,11 @@ def close_killed_runs(session: Session) -> None:
     with get_client(sync_client=True) as client:
         for holder in session.hold.killed - {session.identifier}:
             run = _find(client, holder)
-            if run is not None and run.state_type is not None and run.state_type.value in OPEN:
-                _close_below(client, session.ledger, run.id, why)
+            if run is None:
+                continue
+            # Its worker may have told of its own end, and knows nothing of the runs below it.
+            _close_below(client, session.ledger, run.id, why)
+            if run.state_type is not None and run.state_type.value in OPEN:
                 client.set_flow_run_state(run.id, Crashed(message=why), force=True)
 
 

@@ -99,9 +99,11 @@ def test_what_a_killed_session_left_open_is_closed_and_nothing_else(
     assert server.message("above") == "Its session was killed; flow run x continues it."
     assert server.message("trial 0").startswith("failed (")
 
+    # A worker told of the end of the run itself, and of none below it.
     server.open(opened["trial 1"])
     close_killed_runs(session(ledger, "x", own))
-    assert server.states() == ["Crashed", "Failed", "Running", "Crashed"]
+    assert server.states() == ["Crashed", "Failed", "Crashed", "Crashed"]
+    assert server.message("above") == "Its session was killed; flow run x continues it."
 
 
 @pytest.mark.slow
