@@ -142,7 +142,9 @@ def missing(scene: Scene) -> str:
         faults.append(f"trials {numbers}")
     if len(scene.ledger.marks()) > 0:
         faults.append("marks are left")
-    if run(["git", "-C", str(scene.fleet.hub), "fsck", "--strict"], check=False).strip():
+    if run(
+        ["git", "-C", str(scene.fleet.hub), "fsck", "--strict", "--no-dangling"], check=False
+    ).strip():
         faults.append("git fsck complains")
     for kind in ("flow_runs", "task_runs"):
         if open_runs := scene.fleet.count(kind, "RUNNING", "PENDING", "CANCELLING", "PAUSED"):

@@ -20,6 +20,7 @@ from flows.pushing import pushed_at_the_end
 from nightlab.errors import NightlabError, NotPushed, StudyBusy, UsageError
 from nightlab.ledger import Ledger, Remote, hold_clone
 from nightlab.settings import Places, SessionSettings
+from nightlab.study.recording import show_last_trial
 from nightlab.study.session import Session, open_session
 from tasks.prepare import prepare
 
@@ -55,6 +56,7 @@ def working_session(settings: SessionSettings) -> Iterator[Session]:
             say_what_stays_here(session)
             close_killed_runs(session)
             close_runs_below(session)
+            show_last_trial(session)
             prepare(session)
             try:
                 yield session

@@ -168,6 +168,17 @@ def record_trial(
     return recorded
 
 
+def show_last_trial(session: Session) -> None:
+    """Complete in MLflow the trial that a killed session had recorded just before its end."""
+    ledger = session.ledger
+    records = ledger.records()
+    if not session.hold.killed or not records:
+        return
+    last = records[-1]
+    evidence, source = ledger.evidence(last.number), ledger.source(last.commit)
+    session.tracker.trial_ended(last, evidence, ledger.diff(last), source)
+
+
 def _level(session: Session, mark: InFlight, verdict: Decision) -> float | None:
     """The number that stands beside those of the study's other trials; see ``TrialRecord``."""
     if is_baseline(mark):

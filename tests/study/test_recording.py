@@ -1,6 +1,7 @@
 """Verdicts on trials whose replicates are done."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
-from nightlab.study.recording import decide_trial, record_trial
+from nightlab.study.recording import decide_trial, record_trial, show_last_trial
 from nightlab.study.trial import apply_proposal, begin_trial
 from tests.samples import UNREADABLE_TRITON
 from tests.session_samples import PLACE, sample_session
@@ -160,3 +161,20 @@ def test_a_record_that_is_written_is_told(session: Any) -> None:
     with events.listening(heard.append):
         record = trial(session, 0, 2.0, 2.0)
     assert events.TrialEnded(record=record) in heard
+
+
+@pytest.mark.parametrize("killed", [set(), {"a run"}])
+def test_what_a_killed_session_had_just_recorded_is_completed_in_mlflow(
+    tmp_path: Path, killed: set[str]
+) -> None:
+    session = sample_session(tmp_path / "clone")
+    session.hold.killed = killed
+    shown: list[int] = []
+    show_last_trial(session)  # there is no record yet
+    trial(session, 0, 2.0, 2.0)
+    trial(session, 1, 1.9, edit="a")
+    session.tracker = SimpleNamespace(
+        trial_ended=lambda record, evidence, diff, source: shown.append(record.number)
+    )
+    show_last_trial(session)
+    assert shown == ([1] if killed else [])
