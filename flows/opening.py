@@ -54,8 +54,8 @@ def working_session(settings: SessionSettings) -> Iterator[Session]:
         )
         with opening as session, session_progress(session), pushed_at_the_end(session):
             say_what_stays_here(session)
-            close_killed_runs(session)
-            close_runs_below(session)
+            with_prefect(session, partial(close_killed_runs, session))
+            with_prefect(session, partial(close_runs_below, session))
             show_last_trial(session)
             prepare(session)
             try:
