@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fleet_machines import ENDED, Fleet, as_parameter, remote_away, run
@@ -273,12 +274,14 @@ def prefect_away(scene: Scene) -> str:
 
 
 def suspended(scene: Scene) -> str:
-    """Suspend, then Resume, on Prefect's page."""
+    """Suspend, then Resume, as Prefect's page asks for them."""
     begun = scene.begin()
     scene.await_trial(1)
     states = f"{scene.fleet.api}/flow_runs/{begun}"
-    suspend = {"state": {"type": "PAUSED", "name": "Suspended", "state_details": {}}}
-    post(f"{states}/set_state", suspend)
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    details = {"pause_reschedule": True, "pause_timeout": until}
+    suspend = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+    post(f"{states}/set_state", {"state": suspend})
     await_that(lambda: scene.fleet.engine(begun) is None, "the session to leave")
     post(f"{states}/resume", {})
     return scene.fleet.await_end(begun)
