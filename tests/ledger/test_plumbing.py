@@ -90,7 +90,10 @@ def test_a_signal_to_our_process_group_leaves_git_at_work(root, tmp_path):
     (shim / "git").write_text("#!/bin/sh\nexec sleep 600\n")
     (shim / "git").chmod(0o755)
     code = (
-        "import os, sys; from pathlib import Path; from nightlab.ledger.plumbing import Plumbing\n"
+        "import os, signal, sys; from pathlib import Path\n"
+        "from nightlab.ledger.plumbing import Plumbing\n"
+        # A shell has what it runs in the background ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "plumbing = Plumbing(Path(sys.argv[1]))\n"
         "os.environ['PATH'] = sys.argv[2] + ':' + os.environ['PATH']\n"
         "plumbing.attempt('update-ref', '--stdin')\n"
