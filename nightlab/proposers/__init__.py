@@ -1,8 +1,8 @@
 """Where ideas come from: language models, Optuna over the declared knobs, or both."""
 
 from nightlab.proposers.brief import Brief, NearMiss, Proposer, TriedChange, UnderWay
-from nightlab.proposers.choose import ChosenProposer, choose_proposer
-from nightlab.proposers.edits import apply_edits, edit_between, parse_edits
+from nightlab.proposers.choose import choose_proposer
+from nightlab.proposers.edits import apply_edits, edit_between
 from nightlab.proposers.endpoint_errors import EndpointError, NoModelAnswers
 from nightlab.proposers.knob_proposer import KnobProposer
 from nightlab.proposers.knobs import Knob, knob_values, read_knobs, set_knobs
@@ -13,7 +13,6 @@ from nightlab.source.contract import check_source, check_syntax
 
 __all__ = [
     "Brief",
-    "ChosenProposer",
     "EndpointError",
     "Knob",
     "KnobProposer",
@@ -30,7 +29,6 @@ __all__ = [
     "choose_proposer",
     "edit_between",
     "knob_values",
-    "parse_edits",
     "read_knobs",
     "read_models",
     "set_knobs",

@@ -1,12 +1,11 @@
 """An answer of the chat protocol, streamed or whole, as the one completion that it makes."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from nightlab.proposers.answer import text_of_content
-from nightlab.proposers.said import Said, error_in, said_of
+from nightlab.proposers.said import Said, error_in, json_in, said_of
 
 DONE = "[DONE]"
 LONGEST_LINE = 16 * 1024 * 1024
@@ -96,7 +95,7 @@ class Lines:
         elif name == "data" and colon:
             self._data.append(value)
             joined = "\n".join(self._data)
-            if joined.strip() == DONE or _json(joined) is not None:
+            if joined.strip() == DONE or json_in(joined) is not None:
                 yield self._take()
 
     def _take(self) -> tuple[str, str]:
@@ -128,7 +127,7 @@ class ChatStream:
         if data == DONE:
             self.is_done = True
             return
-        chunk = _json(data)
+        chunk = json_in(data)
         error = error_in(chunk) if chunk is not None else None
         if error is None and event == "error":
             error = data if chunk is None else chunk
@@ -184,10 +183,3 @@ class ChatStream:
         }
         usage = readable_usage(self._usage)
         return body if usage is None else {**body, "usage": usage}
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return None

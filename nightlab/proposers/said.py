@@ -57,7 +57,7 @@ class Said:
 def said_in(status: int, headers: Mapping[str, str], body: bytes) -> Said:
     """Read an answer whose status is an error."""
     text = body.decode("utf-8", errors="replace")
-    found = error_in(_json(text))
+    found = error_in(json_in(text))
     if found is None:
         return Said(status=status, text=text.strip(), headers=headers, body=text)
     return said_of(found, headers, status=status)
@@ -74,7 +74,7 @@ def said_of(
         status: of the answer; None inside a 200.
         may_be_billed: whether a part of an answer had come before.
     """
-    if isinstance(error, str) and isinstance(inner := _json(error), dict):
+    if isinstance(error, str) and isinstance(inner := json_in(error), dict):
         error = error_in(inner) or inner
     fields = error if isinstance(error, dict) else {}
     code = " ".join(
@@ -200,7 +200,8 @@ def _status_of(fields: Mapping[str, Any], code: str, text: str) -> int:
     return SILENT_STATUS
 
 
-def _json(text: str) -> Any:
+def json_in(text: str) -> Any:
+    """What a text holds as JSON; None where it holds none."""
     try:
         return json.loads(text)
     except ValueError:
