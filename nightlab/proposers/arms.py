@@ -1,15 +1,67 @@
-"""Who has ideas in a study, and what each has gained for the time that it took.
+"""Whose turn it is to have an idea, by what each has gained for what it cost.
 
-A session with the hybrid proposer divides its trials among these arms; a report shows them for
-every study in which more than one had a turn.
+Arms (and models) take turns by Thompson sampling. Gain is counted in standard deviations of the
+noise and cost in turns of mean cost, and gain is taken to come at a Poisson rate for each unit of
+cost. With a Gamma prior of one unit of gain for one unit of cost, what is known of a rate is
+Gamma(1 + gain, 1 + cost); each turn goes to the arm whose draw from that is highest. So an arm is
+chosen as often as it is likely to be the best, and one that was hardly tried keeps its chance.
+Method: W. R. Thompson, "On the likelihood that one unknown probability exceeds another" (1933); O.
+Chapelle and L. Li, "An empirical evaluation of Thompson sampling" (2011).
 """
 
-from collections.abc import Sequence
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
-from nightlab.proposers.bandit import ArmRecord, shares
+from nightlab.proposers.spending import Price
 from nightlab.records import Reason, TrialRecord, Verdict
+
+Name = TypeVar("Name", bound=str)
+
+PRIOR_GAIN = 1.0
+PRIOR_COST = 1.0
+SHARE_DRAWS = 2_000
+LEAST_COST = 0.1
+"""Of a turn, in turns of mean cost: also of one that trained nothing, or was free beside others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArmRecord:
+    """What one way of working has come to."""
+
+    gain: float = 0.0
+    """In standard deviations of the noise, at least 0."""
+    cost: float = 0.0
+    """In turns of mean cost, at least 0."""
+
+
+def choose_arm(arms: Mapping[Name, ArmRecord], seed: int) -> Name:
+    """Draw the arm of the next turn.
+
+    Args:
+        arms: at least one, by name.
+        seed: of the draw: the same one chooses alike.
+    """
+    return _draw(arms, random.Random(seed))
+
+
+def shares(arms: Mapping[Name, ArmRecord], draws: int = SHARE_DRAWS) -> dict[Name, float]:
+    """How often each arm would be chosen now, 0 to 1, estimated by so many draws."""
+    chance = random.Random(0)
+    chosen = Counter(_draw(arms, chance) for _ in range(draws))
+    return {name: chosen[name] / draws for name in arms}
+
+
+def _draw(arms: Mapping[Name, ArmRecord], chance: random.Random) -> Name:
+    # In the order of names, so that a draw does not depend on how a mapping was made.
+    rates = {
+        name: chance.gammavariate(PRIOR_GAIN + arm.gain, 1 / (PRIOR_COST + arm.cost))
+        for name, arm in sorted(arms.items())
+    }
+    return max(rates, key=lambda name: rates[name])
 
 
 class Arm(StrEnum):
@@ -90,9 +142,42 @@ def arm_records(records: Sequence[TrialRecord]) -> dict[Arm, ArmRecord]:
     return {
         arm: ArmRecord(
             gain=sum(map(gain_in_noise, ours)),
-            cost=sum(max(0.1, training_seconds(record) / mean) for record in ours),
+            cost=sum(max(LEAST_COST, training_seconds(record) / mean) for record in ours),
         )
         for arm, ours in by_arm.items()
+    }
+
+
+def model_arms(prices: Mapping[str, Price], records: Sequence[TrialRecord]) -> dict[str, ArmRecord]:
+    """What each model gained, in units of the noise, and cost, in units of a mean paid proposal.
+
+    A proposal whose price nobody reported counts by its tokens at the model's price.
+    """
+    gains = dict.fromkeys(prices, 0.0)
+    costs = dict.fromkeys(gains, 0.0)
+    turns: Counter[str] = Counter()
+    paid_turns = 0
+    for record in records:
+        model = record.model
+        if model is None or model not in gains or record.verdict is Verdict.FAILED:
+            continue
+        turns[model] += 1
+        gains[model] += gain_in_noise(record)
+        cost = record.cost
+        dollars = cost.cost_usd
+        if dollars is None:
+            dollars = prices[model].of(cost.prompt_tokens or 0, cost.completion_tokens or 0)
+        costs[model] += dollars
+        paid_turns += dollars > 0
+    mean = sum(costs.values()) / paid_turns if paid_turns else 0.0
+    # Models that cost nothing compare by how often they were asked; beside one that does, each
+    # of their turns costs a little, since it is a trial that another could have had.
+    return {
+        name: ArmRecord(
+            gain=gains[name],
+            cost=max(costs[name] / mean, LEAST_COST * turns[name]) if mean > 0 else turns[name],
+        )
+        for name in gains
     }
 
 

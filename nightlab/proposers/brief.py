@@ -1,5 +1,6 @@
 """What a proposer is told, and what a proposer is."""
 
+import hashlib
 from typing import Protocol
 
 from nightlab.records import Edit, Frozen, Proposal, Suggestion, TrialRecord
@@ -73,6 +74,11 @@ class Brief(Frozen):
     """Told to a proposer that tries them again."""
     under_way: UnderWay | None = None
     """A trial that trains meanwhile."""
+
+    def draw_seed(self, *what: str) -> int:
+        """A seed for what a trial draws, so that a resumed one draws alike."""
+        text = "/".join(map(str, (self.seed, self.number, *what))).encode()
+        return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
 
 
 class Proposer(Protocol):

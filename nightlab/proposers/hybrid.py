@@ -3,18 +3,16 @@
 Published comparisons find that optimisers beat models at numbers, that models find what
 optimisers cannot (structure), and that both together beat either. So each trial goes to one of
 three arms, drawn by what each gained for its candidates' training seconds
-(nightlab/proposers/bandit.py): the model edits the code; the optimiser moves the knobs around
+(nightlab/proposers/arms.py): the model edits the code; the optimiser moves the knobs around
 what stands; or an edit of the model's that just missed is tried again with other knobs, since new
 structure rarely meets the settings that suit it at the first try.
 """
 
-import hashlib
 from dataclasses import dataclass
 
 from nightlab import events
 from nightlab.errors import BudgetReached, NightlabError, NoEdit, UsageError
-from nightlab.proposers.arms import Arm, arm_records
-from nightlab.proposers.bandit import choose_arm, shares
+from nightlab.proposers.arms import Arm, arm_records, choose_arm, shares
 from nightlab.proposers.brief import Brief, NearMiss, Proposer
 from nightlab.proposers.edits import apply_edits, edit_between
 from nightlab.proposers.endpoint_errors import EndpointError
@@ -108,7 +106,7 @@ def _turn(brief: Brief, miss: NearMiss | None) -> tuple[Arm, str]:
         del arms[Arm.RESCUE]
     if not read_knobs(brief.incumbent_source):
         del arms[Arm.TUNING]
-    chosen = choose_arm(arms, _seed(brief))
+    chosen = choose_arm(arms, brief.draw_seed("arm"))
     share = shares(arms)
     told = ", ".join(f"{arm} {share[arm]:.0%}" for arm in arms)
     return chosen, f"Hybrid: {chosen} had the turn (chances: {told})."
@@ -131,11 +129,6 @@ def _rescuable(brief: Brief) -> NearMiss | None:
         if applied.error is None and read_knobs(applied.source):
             return miss
     return None
-
-
-def _seed(brief: Brief) -> int:
-    text = f"{brief.seed}/{brief.number}/arm".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
 
 
 def _noted(proposal: Proposal, note: str) -> Proposal:

@@ -16,7 +16,6 @@ study's seed and the trial's number only, so that a resumed trial gets the same 
 that are under way elsewhere have no record yet: so many ideas are left to them.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ class KnobProposer:
         search = _Search(brief, knobs)
         new = first or new_knobs(knobs, brief.records)
         planned = self._planned(search, new, is_rescue=first is not None)
-        move = search.pick(planned) or search.drawn(self._sampler(_seed(brief)), new)
+        move = search.pick(planned) or search.drawn(self._sampler(brief.draw_seed()), new)
         told = _told(new, gone_knobs(knobs, brief.records))
         changes = search.with_partners(move.changes) or move.changes
         return Proposal(
@@ -149,7 +148,7 @@ class _Search:
             self.brief,
             self.knobs,
             sampler,
-            _seed(self.brief),
+            self.brief.draw_seed(),
             first=first,
             is_open=self.is_open,
         )
@@ -246,11 +245,6 @@ def _title(knobs: Mapping[str, Knob], changes: Mapping[str, Value]) -> str:
     return ", ".join(
         f"{name} {_shown(before[name])} → {_shown(value)}" for name, value in changes.items()
     )
-
-
-def _seed(brief: Brief) -> int:
-    text = f"{brief.seed}/{brief.number}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
 
 
 def _shown(value: Value) -> str:

@@ -1,6 +1,5 @@
 """The proposer with language models: asks, has the answer mended, checks whether it is new."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -9,6 +8,7 @@ from pydantic import SecretStr
 from nightlab import events
 from nightlab.errors import ModelError
 from nightlab.proposers.answer import Draft, edits_of, read_answer
+from nightlab.proposers.arms import choose_arm, model_arms
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.endpoint import Endpoint, Reply
 from nightlab.proposers.endpoint_errors import PromptTooLong
@@ -106,8 +106,12 @@ class LlmProposer:
             {"role": message["role"], "content": redact(message["content"])}
             for message in opening_messages(brief, room)
         ]
-        order = self._pool.order(brief.records, draw_seed(brief))
-        return _Conversation(pool=self._pool, order=order, brief=brief, messages=messages)
+        endpoints = self._pool.endpoints
+        talk = _Conversation(pool=self._pool, order=endpoints, brief=brief, messages=messages)
+        if len(endpoints) > 1:
+            prices = {endpoint.model: self._pool.price(endpoint) for endpoint in endpoints}
+            talk.prefer(choose_arm(model_arms(prices, brief.records), brief.draw_seed("model")))
+        return talk
 
     def _propose_in(self, talk: "_Conversation") -> Proposal:
         draft, problem = talk.ask_until_usable(REPAIR_ROUNDS)
@@ -139,12 +143,6 @@ class LlmProposer:
         talk.say(crash_message(problem))
         draft, unusable = talk.ask_until_usable(REPAIR_ROUNDS)
         return talk.proposal(draft, unusable)
-
-
-def draw_seed(brief: Brief) -> int:
-    """A seed of a trial's draws, so that a resumed trial draws alike."""
-    text = f"{brief.seed}/{brief.number}/model".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest())
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,30 +1,22 @@
 """Several language models as one: which is asked, which stands in, when none may be.
 
-A trial's conversation begins with the model that a bandit draws by what each one gained for
-its price. Where that one fails, the next stands in at once, and a model that asked to be left
-alone (Retry-After) is left alone for that long. Caps are checked before every call.
+Where one fails, the next stands in at once, and a model that asked to be left alone (Retry-After)
+is left alone for that long. Caps are checked before every call.
 """
 
 import re
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from nightlab import events
 from nightlab.errors import BudgetReached, ModelError, ModelRefused, UsageError
-from nightlab.proposers.arms import gain_in_noise
-from nightlab.proposers.bandit import ArmRecord, choose_arm
 from nightlab.proposers.endpoint import Endpoint, Reply
 from nightlab.proposers.endpoint_errors import EndpointError, NoModelAnswers, PromptTooLong
 from nightlab.proposers.spending import Price, Spending
-from nightlab.records import TrialRecord, Verdict
 
 LONGEST_WAIT_SECONDS = 60.0
 """Within a call; who asks for a longer pause is waited for by the session."""
-
-LEAST_COST = 0.1
-"""Of a turn, in units of the mean one that was paid."""
 
 MOST_CHARACTERS_PER_TOKEN = 12
 """No tokenizer gets along with fewer tokens for program text: an endpoint that counted fewer has
@@ -62,41 +54,6 @@ def read_models(text: str, api_base: str | None) -> tuple[tuple[str, str | None]
     return tuple(found.items())
 
 
-def model_arms(
-    names: Iterable[str], records: Sequence[TrialRecord], prices: dict[str, Price]
-) -> dict[str, ArmRecord]:
-    """What each model gained, in units of the noise, and cost, in units of a mean paid proposal.
-
-    A proposal whose price nobody reported counts by its tokens at the model's price.
-    """
-    gains = dict.fromkeys(names, 0.0)
-    costs = dict.fromkeys(gains, 0.0)
-    turns: Counter[str] = Counter()
-    paid_turns = 0
-    for record in records:
-        model = record.model
-        if model is None or model not in gains or record.verdict is Verdict.FAILED:
-            continue
-        turns[model] += 1
-        gains[model] += gain_in_noise(record)
-        cost = record.cost
-        dollars = cost.cost_usd
-        if dollars is None:
-            dollars = prices[model].of(cost.prompt_tokens or 0, cost.completion_tokens or 0)
-        costs[model] += dollars
-        paid_turns += dollars > 0
-    mean = sum(costs.values()) / paid_turns if paid_turns else 0.0
-    # Models that cost nothing compare by how often they were asked; beside one that does, each
-    # of their turns costs a little, since it is a trial that another could have had.
-    return {
-        name: ArmRecord(
-            gain=gains[name],
-            cost=max(costs[name] / mean, LEAST_COST * turns[name]) if mean > 0 else turns[name],
-        )
-        for name in gains
-    }
-
-
 @dataclass(slots=True)
 class _Standing:
     """What a model's last answers mean for the next call."""
@@ -118,7 +75,6 @@ class ModelPool:
     wait: Callable[[float], None] = time.sleep
     _standing: dict[str, _Standing] = field(default_factory=dict)
     _prices: dict[str, Price] = field(default_factory=dict)
-    _has_warned: set[str] = field(default_factory=set)
     _reads_in_part: set[str] = field(default_factory=set)
 
     @property
@@ -132,19 +88,19 @@ class ModelPool:
             text = endpoint.redaction(text)
         return text
 
-    def order(self, records: Sequence[TrialRecord], seed: int) -> tuple[Endpoint, ...]:
-        """The models in the order in which a trial asks them; the first one is drawn.
-
-        Args:
-            records: of the study.
-            seed: of the draw: the same trial asks the same model again.
-        """
-        if len(self.endpoints) == 1:
-            return self.endpoints
-        prices = {endpoint.model: self._price(endpoint) for endpoint in self.endpoints}
-        arms = model_arms(prices, records, prices)
-        first = choose_arm(arms, seed)
-        return tuple(sorted(self.endpoints, key=lambda endpoint: endpoint.model != first))
+    def price(self, endpoint: Endpoint) -> Price:
+        """What a token of a model costs; that it is not known is said once, under a cap."""
+        known = self._prices.get(endpoint.model)
+        if known is None:
+            known = self._prices[endpoint.model] = endpoint.price()
+            if not known.is_known and self.spending.has_dollar_cap:
+                text = (
+                    f"No price is known for the {endpoint.where}: under the cap on dollars a "
+                    f"million of its tokens count as ${known.of(1_000_000, 0):.2f}. "
+                    "--max-model-tokens sets a cap on tokens instead."
+                )
+                events.publish(events.Notice(text=text))
+        return known
 
     def ask(self, messages: Sequence[dict[str, str]], order: Sequence[Endpoint]) -> Reply:
         """Have one of the models answer.
@@ -157,7 +113,7 @@ class ModelPool:
         failures: list[ModelError] = []
         for endpoint in order:
             counted = endpoint.count_tokens(messages)
-            self.spending.expect(endpoint.model, counted, self._price(endpoint))
+            self.spending.expect(endpoint.model, counted, self.price(endpoint))
         for endpoint in self._by_readiness(order):
             standing = self._standing.setdefault(endpoint.model, _Standing())
             try:
@@ -175,7 +131,7 @@ class ModelPool:
     def _ask_one(
         self, endpoint: Endpoint, standing: _Standing, messages: Sequence[dict[str, str]]
     ) -> Reply:
-        counted, price = endpoint.count_tokens(messages), self._price(endpoint)
+        counted, price = endpoint.count_tokens(messages), self.price(endpoint)
         permission = self.spending.ask(endpoint.model, counted, price)
         self._wait_as_asked(endpoint, standing)
         try:
@@ -245,23 +201,6 @@ class ModelPool:
             return standing.has_refused, max(0.0, standing.not_before - now)
 
         return sorted(order, key=lateness)
-
-    def _price(self, endpoint: Endpoint) -> Price:
-        known = self._prices.get(endpoint.model)
-        if known is None:
-            known = self._prices[endpoint.model] = endpoint.price()
-        is_new = endpoint.model not in self._has_warned
-        if is_new and not known.is_known and self.spending.has_dollar_cap:
-            self._has_warned.add(endpoint.model)
-            million = known.of(1_000_000, 0)
-            events.publish(
-                events.Notice(
-                    text=f"No price is known for the {endpoint.where}: under the cap on dollars "
-                    f"a million of its tokens count as ${million:.2f}. --max-model-tokens sets a "
-                    "cap on tokens instead."
-                )
-            )
-        return known
 
 
 def _worst(failures: Sequence[ModelError]) -> ModelError:

@@ -1,8 +1,19 @@
-"""Whose ideas gained what."""
+"""Whose ideas gained what, and whose turn it is."""
 
 import pytest
 
-from nightlab.proposers.arms import Arm, arm_of, arm_records, gain_in_noise, summarise_arms
+from nightlab.proposers.arms import (
+    Arm,
+    ArmRecord,
+    arm_of,
+    arm_records,
+    choose_arm,
+    gain_in_noise,
+    model_arms,
+    shares,
+    summarise_arms,
+)
+from nightlab.proposers.spending import Price
 from nightlab.records import ProposalCost, Reason, TrialRecord, Verdict
 from tests.samples import sample_record
 
@@ -69,3 +80,77 @@ def test_a_summary_names_the_arms_that_had_a_turn() -> None:
     assert structure.share > tuning.share
     assert structure.share + tuning.share == pytest.approx(1)
     assert summarise_arms([]) == ()
+
+
+def test_arms_that_nobody_knows_share_alike() -> None:
+    found = shares({"a": ArmRecord(), "b": ArmRecord()})
+    assert found["a"] == pytest.approx(0.5, abs=0.05)
+    assert sum(found.values()) == pytest.approx(1)
+
+
+def test_the_better_arm_gets_the_more_turns_and_the_other_some() -> None:
+    found = shares({"good": ArmRecord(gain=6, cost=10), "bad": ArmRecord(gain=1, cost=10)})
+    assert found["good"] > 0.8
+    assert found["bad"] > 0.01
+
+
+def test_gain_counts_for_what_it_cost() -> None:
+    found = shares({"dear": ArmRecord(gain=6, cost=40), "cheap": ArmRecord(gain=3, cost=5)})
+    assert found["cheap"] > 0.9
+
+
+def test_an_arm_that_was_hardly_tried_keeps_its_chance() -> None:
+    known = ArmRecord(gain=10, cost=50)
+    new, old = ArmRecord(gain=0, cost=1), ArmRecord(gain=0, cost=30)
+    assert shares({"known": known, "new": new})["new"] > 0.3
+    assert shares({"known": known, "old": old})["old"] < 0.05
+
+
+def test_the_same_seed_chooses_alike_whatever_the_order() -> None:
+    arms = {"a": ArmRecord(gain=1, cost=2), "b": ArmRecord(gain=2, cost=3)}
+    backwards = dict(reversed(arms.items()))
+    chosen = [choose_arm(arms, seed) for seed in range(50)]
+    assert chosen == [choose_arm(backwards, seed) for seed in range(50)]
+    assert set(chosen) == {"a", "b"}
+
+
+def of_model(
+    number: int, model: str, gain: float = 0.0, cost_usd: float | None = 0.1
+) -> TrialRecord:
+    verdict, reason = Verdict.DISCARD, Reason.WITHIN_NOISE
+    if gain:
+        verdict, reason = Verdict.KEEP, Reason.IMPROVED
+    record = sample_record(number, scores=(2.0,), verdict=verdict, reason=reason)
+    decision = record.decision.model_copy(update={"difference_bpb": -gain, "noise_bpb": 0.01})
+    cost = ProposalCost(calls=1, prompt_tokens=1_000, completion_tokens=100, cost_usd=cost_usd)
+    return record.model_copy(update={"decision": decision, "model": model, "cost": cost})
+
+
+def test_a_model_is_asked_more_often_the_more_it_gained_for_its_price() -> None:
+    prices = {"dear": Price(prompt=1e-5, completion=1e-5), "cheap": Price(prompt=0, completion=0)}
+    records = [of_model(n, "dear", gain=0.03, cost_usd=1.0) for n in range(4)]
+    records += [of_model(n, "cheap", gain=0.03, cost_usd=0.01) for n in range(4, 8)]
+    records.append(of_model(8, "gone"))
+    arms = model_arms(prices, records)
+    assert arms["dear"].gain == pytest.approx(arms["cheap"].gain) == pytest.approx(12)
+    assert arms["dear"].cost > 10 * arms["cheap"].cost
+    chosen = [choose_arm(arms, seed) for seed in range(100)]
+    assert chosen.count("cheap") > 85
+
+
+def test_models_without_a_price_compare_by_turns() -> None:
+    free = {name: Price(prompt=0, completion=0) for name in ("a", "b")}
+    records = [of_model(n, "a", gain=0.0, cost_usd=0.0) for n in range(6)]
+    records += [of_model(9, "b", gain=0.05, cost_usd=0.0)]
+    arms = model_arms(free, records)
+    assert (arms["a"].cost, arms["b"].cost) == (6, 1)
+    assert arms["b"].gain == pytest.approx(5)
+
+
+def test_a_free_model_that_gains_nothing_gives_way_to_one_that_is_paid() -> None:
+    prices = {"paid": Price(prompt=1e-5, completion=1e-5), "free": Price(prompt=0, completion=0)}
+    records = [of_model(n, "paid", gain=0.01, cost_usd=1.0) for n in range(10)]
+    records += [of_model(n, "free", cost_usd=0.0) for n in range(10, 110)]
+    arms = model_arms(prices, records)
+    chosen = [choose_arm(arms, seed) for seed in range(100)]
+    assert chosen.count("paid") > 90

@@ -5,12 +5,14 @@ import json
 import pytest
 
 from nightlab.errors import ModelError, ModelRefused
-from nightlab.proposers import apply_edits
+from nightlab.proposers import LlmProposer, Spending, apply_edits
 from nightlab.proposers.answer import read_answer
 from nightlab.proposers.brief import Brief, TriedChange
-from nightlab.proposers.endpoint import PLACEHOLDER_KEY
+from nightlab.proposers.endpoint import PLACEHOLDER_KEY, Endpoint
+from nightlab.proposers.models import ModelPool
 from nightlab.proposers.prompts import PROMPT_VERSION
 from nightlab.records import Mode
+from nightlab.settings import SessionSettings
 from tests.proposers.asking import GOOD, asks, propose
 from tests.proposers.samples import history
 from tests.proposers.trainer_sample import SOURCE, sample_brief
@@ -223,6 +225,19 @@ def test_an_expected_change_is_read(line: str, expected: float | None) -> None:
     draft = read_answer(f"TITLE: A\n{line}\n" + GOOD.split("\n\n")[1], "stop", SOURCE)
     assert draft.error is None
     assert draft.expected_bpb == expected
+
+
+def test_which_model_begins_is_drawn_for_each_trial() -> None:
+    def models(address: str) -> list[str | None]:
+        endpoints = tuple(Endpoint(model=f"openai/{name}", api_base=address) for name in "ab")
+        proposer = LlmProposer(ModelPool(endpoints, Spending(SessionSettings())))
+        briefs = (sample_brief(number=number) for number in range(1, 9))
+        return [proposer.propose(brief).model for brief in briefs]
+
+    with ScriptedEndpoint([GOOD] * 16) as endpoint:
+        drawn = models(endpoint.api_base)
+        assert drawn == models(endpoint.api_base)
+    assert set(drawn) == {"openai/a", "openai/b"}
 
 
 TRIED = """--- a/trainer/train.py

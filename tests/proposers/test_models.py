@@ -10,15 +10,12 @@ import pytest
 from nightlab import events
 from nightlab.errors import BudgetReached, ModelRefused, UsageError
 from nightlab.proposers import EndpointError, NoModelAnswers, Spending
-from nightlab.proposers.bandit import choose_arm
 from nightlab.proposers.endpoint import Endpoint
 from nightlab.proposers.endpoint_errors import PromptTooLong
-from nightlab.proposers.models import ModelPool, model_arms, read_models
+from nightlab.proposers.models import ModelPool, read_models
 from nightlab.proposers.providers import import_litellm
-from nightlab.proposers.spending import Price
-from nightlab.records import ProposalCost, Reason, TrialRecord, Verdict
+from nightlab.records import ProposalCost
 from nightlab.settings import SessionSettings
-from tests.samples import sample_record
 from tests.scripted_endpoint import Failure, Hang, ScriptedEndpoint, Text
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -230,46 +227,6 @@ def test_an_unknown_price_is_warned_of_once(notices: list[str]) -> None:
     assert models.spending.in_session.cost_usd > 0
 
 
-def trial(number: int, model: str, gain: float = 0.0, cost_usd: float | None = 0.1) -> TrialRecord:
-    verdict, reason = Verdict.DISCARD, Reason.WITHIN_NOISE
-    if gain:
-        verdict, reason = Verdict.KEEP, Reason.IMPROVED
-    record = sample_record(number, scores=(2.0,), verdict=verdict, reason=reason)
-    decision = record.decision.model_copy(update={"difference_bpb": -gain, "noise_bpb": 0.01})
-    cost = ProposalCost(calls=1, prompt_tokens=1_000, completion_tokens=100, cost_usd=cost_usd)
-    return record.model_copy(update={"decision": decision, "model": model, "cost": cost})
-
-
-def test_a_model_is_asked_more_often_the_more_it_gained_for_its_price() -> None:
-    prices = {"dear": Price(prompt=1e-5, completion=1e-5), "cheap": Price(prompt=0, completion=0)}
-    records = [trial(n, "dear", gain=0.03, cost_usd=1.0) for n in range(4)]
-    records += [trial(n, "cheap", gain=0.03, cost_usd=0.01) for n in range(4, 8)]
-    records.append(trial(8, "gone"))
-    arms = model_arms(prices, records, prices)
-    assert arms["dear"].gain == pytest.approx(arms["cheap"].gain) == pytest.approx(12)
-    assert arms["dear"].cost > 10 * arms["cheap"].cost
-    chosen = [choose_arm(arms, seed) for seed in range(100)]
-    assert chosen.count("cheap") > 85
-
-
-def test_models_without_a_price_compare_by_turns() -> None:
-    free = {name: Price(prompt=0, completion=0) for name in ("a", "b")}
-    records = [trial(n, "a", gain=0.0, cost_usd=0.0) for n in range(6)]
-    records += [trial(9, "b", gain=0.05, cost_usd=0.0)]
-    arms = model_arms(free, records, free)
-    assert (arms["a"].cost, arms["b"].cost) == (6, 1)
-    assert arms["b"].gain == pytest.approx(5)
-
-
-def test_a_free_model_that_gains_nothing_gives_way_to_one_that_is_paid() -> None:
-    prices = {"paid": Price(prompt=1e-5, completion=1e-5), "free": Price(prompt=0, completion=0)}
-    records = [trial(n, "paid", gain=0.01, cost_usd=1.0) for n in range(10)]
-    records += [trial(n, "free", cost_usd=0.0) for n in range(10, 110)]
-    arms = model_arms(prices, records, prices)
-    chosen = [choose_arm(arms, seed) for seed in range(100)]
-    assert chosen.count("paid") > 90
-
-
 def test_two_ideas_asked_for_at_once_do_not_pass_a_cap_together() -> None:
     slow = Text(content="x", prompt_tokens=1_000, completion_tokens=500, delay_seconds=0.5)
     with ScriptedEndpoint([slow, slow]) as a:
@@ -382,11 +339,3 @@ def test_a_connection_that_breaks_after_the_request_may_be_billed() -> None:
     with pytest.raises(EndpointError):
         models.ask(MESSAGES, models.endpoints)
     assert models.spending.in_session.calls == 1
-
-
-def test_the_order_of_a_trial_is_drawn_once() -> None:
-    with ScriptedEndpoint([]) as a, ScriptedEndpoint([]) as b:
-        models, _ = pool(a, b)
-        first = [models.order((), seed)[0].model for seed in range(30)]
-        assert first == [models.order((), seed)[0].model for seed in range(30)]
-    assert set(first) == {"openai/a", "openai/b"}
