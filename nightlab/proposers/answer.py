@@ -1,13 +1,11 @@
 """An answer of a model, read: an idea, what it expects, its edits, or what is wrong with them."""
 
 import re
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from nightlab.proposers.edits import (
     AppliedEdits,
     apply_edits,
-    is_block_end,
     is_block_start,
     parse_edits,
     pieces,
@@ -38,9 +36,6 @@ _OF_AN_END = re.compile(
     re.IGNORECASE,
 )
 """Words of finish reasons. An answer that ends in the call of a tool is whole, if of no use."""
-_THOUGHT_FLAGS = ("thought", "is_thought", "thinking", "reasoning", "is_reasoning")
-_TEXT_TYPES = ("", "text", "output_text", "message")
-"""Of the parts of a content that are answer: not thinking, reasoning, images, calls of tools."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,39 +128,6 @@ def _two_answers(text: str) -> str | None:
             "blocks are meant: answer with one TITLE and the blocks of that idea alone."
         )
     return None
-
-
-def text_of_content(content: object) -> str:
-    """The text of a message's content, which is a string, parts of several types, or nothing.
-
-    Parts are put together as they stand, since some servers cut them in the middle of a line; only
-    the marker of a block gets the line of its own that it must have.
-    """
-    match content:
-        case str():
-            return content
-        case Mapping():
-            kind = str(content.get("type") or content.get("kind") or "").lower()
-            is_said = content.get("channel") in (None, "", "final")
-            is_thought = any(content.get(flag) is True for flag in _THOUGHT_FLAGS)
-            if kind not in _TEXT_TYPES or is_thought or not is_said:
-                return ""
-            within = (content.get(key) for key in ("text", "content", "value"))
-            return next((text_of_content(each) for each in within if each), "")
-        case Sequence() if not isinstance(content, bytes | bytearray):
-            return _joined([text_of_content(part) for part in content])
-    return ""
-
-
-def _joined(parts: Sequence[str]) -> str:
-    text = ""
-    for part in parts:
-        first, last = part.partition("\n")[0], text.rpartition("\n")[2]
-        # A marker may come in parts too.
-        if last.strip("<") and first and (is_block_start(first) or is_block_end(last)):
-            text += "\n"
-        text += part
-    return text
 
 
 @dataclass(frozen=True, slots=True)

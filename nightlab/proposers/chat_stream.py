@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nightlab.proposers.answer import text_of_content
+from nightlab.proposers.content import text_of_content
 from nightlab.proposers.said import Said, error_in, json_in, said_of
 
 DONE = "[DONE]"

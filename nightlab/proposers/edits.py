@@ -56,11 +56,6 @@ def is_block_start(line: str) -> bool:
     return _SEARCH.fullmatch(line) is not None
 
 
-def is_block_end(line: str) -> bool:
-    """Whether a SEARCH/REPLACE block ends on this line."""
-    return _REPLACE.fullmatch(line) is not None
-
-
 def parse_edits(answer: str) -> ParsedEdits:
     """Read the blocks of an answer, in their order.
 
