@@ -14,8 +14,8 @@ from typing import Any
 
 from nightlab.presets import PRESETS
 from nightlab.proposers import knob_values, read_knobs
-from nightlab.proposers.knob_moves import Kind, kind_of, scale_of
-from nightlab.proposers.knobs import Knob, Value
+from nightlab.proposers.knobs.declared import Knob, Value
+from nightlab.proposers.knobs.moves import Kind, kind_of, scale_of
 from nightlab.records import Evaluation, Reason, TrainingResult
 
 START_BPB = 2.0

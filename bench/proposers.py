@@ -25,11 +25,11 @@ from bare_trials import BareTrials
 from model_endpoint import model_endpoint
 from search import Bench, Propose, Search, draw, print_table, run_in_turn
 
+from nightlab.models.endpoint import Endpoint
+from nightlab.models.pool import ModelPool
 from nightlab.proposers import KnobProposer, LlmProposer, Spending
 from nightlab.proposers.arms import arm_of, gain_bpb
-from nightlab.proposers.endpoint import Endpoint
 from nightlab.proposers.hybrid import HybridProposer
-from nightlab.proposers.models import ModelPool
 from nightlab.settings import SessionSettings
 
 EDITS = Path(__file__).parent / "structural_edits"

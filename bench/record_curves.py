@@ -23,7 +23,7 @@ from nightlab.presets import PRESETS
 from nightlab.proposers import knob_values, set_knobs
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import apply_edits
-from nightlab.proposers.knob_proposer import KnobProposer
+from nightlab.proposers.knobs.proposer import KnobProposer
 from nightlab.source.schedule import touched_schedule
 
 TRAINER = Path(__file__).resolve().parents[1] / "trainer" / "train.py"

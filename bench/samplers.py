@@ -25,8 +25,8 @@ from search import TRAINER, WRONG, Bench, Propose, Search, draw, print_table, ru
 
 from nightlab.proposers import Brief, KnobProposer, knob_values, read_knobs, set_knobs
 from nightlab.proposers.edits import edit_between
-from nightlab.proposers.knob_sampling import STARTUP_TRIALS, told_study, tpe_sampler
-from nightlab.proposers.knob_space import search_space, tidy
+from nightlab.proposers.knobs.sampling import STARTUP_TRIALS, told_study, tpe_sampler
+from nightlab.proposers.knobs.space import search_space, tidy
 from nightlab.records import Proposal
 
 MARKS = (8, 20, 40)

@@ -10,7 +10,7 @@ from prefect.exceptions import PrefectException
 from pydantic import SecretStr
 
 from nightlab.errors import UsageError
-from nightlab.proposers.keys import read_key
+from nightlab.models.keys import read_key
 from nightlab.redaction import redact
 from nightlab.settings import VARIABLE_PREFIX, named_keys
 

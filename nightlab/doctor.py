@@ -269,8 +269,8 @@ def _no_model() -> Finding:
 
 
 def _model(model: tuple[str, str | None], keys: Mapping[str, SecretStr]) -> Finding:
+    from nightlab.models.keys import place_of, settle_variables
     from nightlab.proposers import try_model
-    from nightlab.proposers.keys import place_of, settle_variables
 
     settle_variables([model], os.environ)
     key = keys.get(place_of(model))

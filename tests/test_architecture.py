@@ -10,8 +10,18 @@ import pytest
 from tests.conftest import ROOT
 
 ROOMS = (
-    *("doctor", "study", "report", "tracking", "proposers", "ledger", "evaluation", "training"),
-    *("judging", "sandbox", "source", "corpus", "settings", "presets", "machine", "events"),
+    *("doctor", "study", "report", "tracking", "proposers", "models", "ledger", "evaluation"),
+    *(
+        "training",
+        "judging",
+        "sandbox",
+        "source",
+        "corpus",
+        "settings",
+        "presets",
+        "machine",
+        "events",
+    ),
     *("records", "errors", "redaction"),
 )
 """Each imports only from those after it."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from nightlab.proposers.answer import read_answer
+from nightlab.proposers.llm.answer import read_answer
 from tests.conftest import ROOT
 from tests.trainer.child import in_child
 

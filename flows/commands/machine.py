@@ -82,8 +82,8 @@ def _named_keys(
     if not model or not setting:
         return {}
     from flows.keys import read_api_keys
+    from nightlab.models.keys import keys_of_models
     from nightlab.proposers import read_models
-    from nightlab.proposers.keys import keys_of_models
 
     models = read_models(model, api_base)
     return keys_of_models(models, setting, read_api_keys(setting), os.environ)
@@ -98,7 +98,7 @@ def local_model(
     answer_tokens: Annotated[int, typer.Option(min=1, help="Most tokens in an answer")] = 400,
 ) -> None:
     """Serve a small model on this machine until Ctrl-C, to try Nightlab without a key."""
-    from nightlab.proposers.local_model import MODEL_NAME, serve_local_model
+    from nightlab.models.local_model import MODEL_NAME, serve_local_model
 
     console = Console()
     with serve_local_model(

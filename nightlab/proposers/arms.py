@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeVar
 
-from nightlab.proposers.spending import Price
+from nightlab.models.spending import Price
 from nightlab.records import Reason, TrialRecord, Verdict
 
 Name = TypeVar("Name", bound=str)

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 
 from nightlab.errors import UsageError
+from nightlab.models.endpoint import Endpoint
+from nightlab.models.keys import keys_of_models, place_of, settle_variables
+from nightlab.models.pool import ModelPool, read_models
+from nightlab.models.spending import Spending
 from nightlab.proposers.brief import Proposer
-from nightlab.proposers.command import CommandProposer
-from nightlab.proposers.command_check import command_problem
-from nightlab.proposers.endpoint import Endpoint
+from nightlab.proposers.command.check import command_problem
+from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.proposers.hybrid import HybridProposer
-from nightlab.proposers.keys import keys_of_models, place_of, settle_variables
-from nightlab.proposers.knob_proposer import KnobProposer
-from nightlab.proposers.llm import LlmProposer
-from nightlab.proposers.models import ModelPool, read_models
-from nightlab.proposers.spending import Spending
+from nightlab.proposers.knobs.proposer import KnobProposer
+from nightlab.proposers.llm.proposer import LlmProposer
 from nightlab.redaction import Redaction
 from nightlab.settings import SessionSettings, address_problem
 

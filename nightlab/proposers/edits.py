@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from nightlab.models.texts import one_line
 from nightlab.proposers.matching import find_places, why_not
-from nightlab.proposers.texts import one_line
 from nightlab.records import Edit
 from nightlab.settings import TRAINER_FILE
 

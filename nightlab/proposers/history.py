@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from nightlab.proposers.texts import fenced, one_line
+from nightlab.models.texts import fenced, one_line
 from nightlab.records import Reason, TrialRecord, Verdict
 
 HISTORY_CHARACTERS = 24_000

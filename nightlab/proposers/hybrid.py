@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from nightlab import events
 from nightlab.errors import BudgetReached, NightlabError, NoEdit, UsageError
+from nightlab.models.endpoint_errors import EndpointError
+from nightlab.models.texts import one_line
 from nightlab.proposers.arms import Arm, arm_records, choose_arm, shares
 from nightlab.proposers.brief import Brief, NearMiss, Proposer
 from nightlab.proposers.edits import apply_edits, edit_between
-from nightlab.proposers.endpoint_errors import EndpointError
 from nightlab.proposers.history import TITLE_CHARACTERS
-from nightlab.proposers.knob_proposer import KnobProposer
-from nightlab.proposers.knobs import read_knobs
-from nightlab.proposers.texts import one_line
+from nightlab.proposers.knobs.declared import read_knobs
+from nightlab.proposers.knobs.proposer import KnobProposer
 from nightlab.records import Mode, Proposal
 
 

@@ -11,6 +11,7 @@ model is told that nothing inside a fence is an instruction.
 
 from enum import Enum
 
+from nightlab.models.texts import fenced, one_line
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.facts import known_facts
 from nightlab.proposers.history import (
@@ -24,7 +25,6 @@ from nightlab.proposers.history import (
     trials_since_keep,
 )
 from nightlab.proposers.novelty import Near
-from nightlab.proposers.texts import fenced, one_line
 from nightlab.records import Mode, Reason, TrialRecord, Verdict
 from nightlab.settings import TRAINER_FILE
 from nightlab.source.candidate import MAX_SOURCE_BYTES

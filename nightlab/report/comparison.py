@@ -20,7 +20,7 @@ from nightlab.judging.scores import (
     standing_record,
 )
 from nightlab.ledger.confirmations import ConfirmationRecord
-from nightlab.proposers.command import CommandProposer
+from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.records import Frozen, Reason, TrialRecord, Verdict
 from nightlab.settings import recorded_settings
 

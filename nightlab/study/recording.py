@@ -8,8 +8,8 @@ from nightlab.judging import decision
 from nightlab.judging.scores import level_bpb, mean_bpb
 from nightlab.ledger import settle_suggestions
 from nightlab.proposers import knob_values
-from nightlab.proposers.agent import last_lines
-from nightlab.proposers.command import CommandProposer
+from nightlab.proposers.command.agent import last_lines
+from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.proposers.program import program_version
 from nightlab.records import (
     Decision,

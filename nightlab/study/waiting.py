@@ -9,8 +9,8 @@ from typing import TypeVar
 from nightlab import events
 from nightlab.errors import LedgerError, RemoteError, SessionOver
 from nightlab.ledger import hear_stop
+from nightlab.models.pool import in_words
 from nightlab.proposers import NoModelAnswers
-from nightlab.proposers.models import in_words
 from nightlab.records import utc_now
 from nightlab.settings import WAIT_FOR_MODEL_HOURS, SessionSettings
 from nightlab.study.limits import SECONDS_PER_HOUR, Limits

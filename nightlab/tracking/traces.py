@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from nightlab.proposers.providers import import_litellm
+from nightlab.models.providers import import_litellm
 from nightlab.redaction import Redaction, redacted
 from nightlab.tracking.connection import import_mlflow
 from nightlab.tracking.content import STUDY_TAG, TRIAL_TAG

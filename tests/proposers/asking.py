@@ -2,9 +2,9 @@
 
 from pydantic import SecretStr
 
+from nightlab.models.endpoint import Endpoint
+from nightlab.models.pool import ModelPool
 from nightlab.proposers import LlmProposer, Spending
-from nightlab.proposers.endpoint import Endpoint
-from nightlab.proposers.models import ModelPool
 from nightlab.records import Proposal
 from nightlab.settings import SessionSettings
 from tests.proposers.trainer_sample import sample_brief

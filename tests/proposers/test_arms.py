@@ -2,6 +2,7 @@
 
 import pytest
 
+from nightlab.models.spending import Price
 from nightlab.proposers.arms import (
     Arm,
     ArmRecord,
@@ -13,7 +14,6 @@ from nightlab.proposers.arms import (
     shares,
     summarise_arms,
 )
-from nightlab.proposers.spending import Price
 from nightlab.records import ProposalCost, Reason, TrialRecord, Verdict
 from tests.samples import sample_record
 

@@ -5,8 +5,8 @@ import string
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from nightlab.proposers.answer import read_answer
 from nightlab.proposers.edits import apply_edits, edit_between, parse_edits
+from nightlab.proposers.llm.answer import read_answer
 from nightlab.records import Edit
 from tests.proposers.trainer_sample import SOURCE
 

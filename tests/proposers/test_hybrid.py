@@ -9,7 +9,7 @@ from nightlab.errors import BudgetReached, ModelError, ModelRefused, NoEdit
 from nightlab.proposers import EndpointError, KnobProposer, apply_edits, read_knobs
 from nightlab.proposers.arms import Arm, arm_of
 from nightlab.proposers.brief import Brief, NearMiss
-from nightlab.proposers.command import CommandProposer
+from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.proposers.hybrid import HybridProposer
 from nightlab.records import (
     Edit,

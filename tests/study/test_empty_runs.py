@@ -8,7 +8,7 @@ import pytest
 from nightlab.errors import ModelError
 from nightlab.ledger import add_suggestion, answer_names, waiting_suggestions
 from nightlab.proposers.brief import Brief
-from nightlab.proposers.command import CommandProposer
+from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.proposers.history import trials_since_keep
 from nightlab.proposers.prompts import study_parts
 from nightlab.records import Proposal, Reason, TrialRecord, Verdict

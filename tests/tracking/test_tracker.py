@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from nightlab import events
 from nightlab.errors import ModelError
-from nightlab.proposers.endpoint import Endpoint
+from nightlab.models.endpoint import Endpoint
 from nightlab.tracking import Tracker
 from tests.tracking.samples import (
     DIFF,

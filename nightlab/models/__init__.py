@@ -1,0 +1,1 @@
+"""The way to language models: asking one, what it costs, and what its server says instead."""

@@ -1,0 +1,1 @@
+"""The proposer without a model: moves the constants that ``train.py`` declares."""

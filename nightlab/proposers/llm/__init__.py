@@ -1,0 +1,1 @@
+"""The proposer with language models: it asks, reads the answer, has it mended."""
