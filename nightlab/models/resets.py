@@ -1,9 +1,9 @@
 """When a limit ends by itself, where a server says so: in a header, a field, or in words."""
 
 import email.utils
-import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -62,17 +62,16 @@ def seconds_until_reset(said: Said, now: datetime) -> float | None:
         said: its error.
         now: the present moment, aware.
     """
-    asked = _retry_after(said.headers, now)
-    found = [each for each in (asked, *_in_words(said.body or said.text, now)) if each is not None]
-    if not found and said.status == 429:
-        found = [*_rate_headers(said.headers, now)]
-    sensible = [each for each in found if math.isfinite(each) and each <= LONGEST_SECONDS]
-    if not sensible:
-        return None
-    longest = max(sensible)
-    if longest < 0:
-        return SOON_SECONDS if longest > -JUST_PASSED.total_seconds() else 0.0
-    return longest
+    retry_after = (_retry_after(said.headers, now) or None,)
+    for found in (retry_after, _in_words(said.body or said.text, now), _rate_limits(said, now)):
+        known = [each for each in found if each is not None and each <= LONGEST_SECONDS]
+        ahead = [each for each in known if each > -JUST_PASSED.total_seconds()]
+        if ahead:
+            # The first of several: who is asked too early says so again, at no cost.
+            return min(ahead) if min(ahead) >= 0 else SOON_SECONDS
+        if known:
+            return 0.0
+    return None
 
 
 def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
@@ -83,15 +82,16 @@ def _retry_after(headers: Mapping[str, str], now: datetime) -> float | None:
     return _from_value(headers.get("retry-after", ""), now)
 
 
-def _rate_headers(headers: Mapping[str, str], now: datetime) -> Iterator[float]:
-    """What headers on rate limits say of those that are used up."""
-    for name, value in headers.items():
-        if "reset" not in name or "limit" not in name:
-            continue
-        left = _number(headers.get(name.replace("reset", "remaining"), "0").split(",")[0])
-        seconds = _from_value(value, now)
-        if seconds is not None and not left:
-            yield seconds
+def _rate_limits(said: Said, now: datetime) -> list[float]:
+    """When the last of the limits ends that are used up, as headers say."""
+    ends = []
+    for name, value in said.headers.items() if said.status == 429 else ():
+        if "reset" in name and "limit" in name:
+            left = _number(said.headers.get(name.replace("reset", "remaining"), "0").split(",")[0])
+            seconds = _from_value(value, now)
+            if seconds is not None and not left:
+                ends.append(seconds)
+    return [max(ends)] if ends else []
 
 
 def _from_value(value: str, now: datetime) -> float | None:
@@ -102,7 +102,7 @@ def _from_value(value: str, now: datetime) -> float | None:
         return _from_number(number, now)
     if _DURATION.fullmatch(value):
         return _seconds_of(value)
-    moment = _iso(value) or _http_date(value)
+    moment = _moment(value)
     return None if moment is None else (moment - now).total_seconds()
 
 
@@ -130,7 +130,7 @@ def _in_words(text: str, now: datetime) -> Iterator[float]:
 
 def _seconds_after(rest: str, now: datetime) -> float | None:
     iso = _ISO.search(rest)
-    if iso is not None and (moment := _iso(iso[0])) is not None:
+    if iso is not None and (moment := _moment(iso[0])) is not None:
         return (moment - now).total_seconds()
     duration = _DURATION.search(rest)
     clock = re.search(
@@ -189,21 +189,15 @@ def _zone(name: str | None) -> tzinfo | None:
         raise ValueError(f"no zone {name}") from error
 
 
-def _iso(text: str) -> datetime | None:
-    plain = re.sub(r"\s*(?:Z|UTC|GMT)$", "+00:00", text.strip())
-    try:
-        moment = datetime.fromisoformat(plain)
-    except ValueError:
-        return None
-    return moment.astimezone() if moment.tzinfo is None else moment
-
-
-def _http_date(text: str) -> datetime | None:
-    try:
-        moment = email.utils.parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo is not None else None
+def _moment(text: str) -> datetime | None:
+    plain = re.sub(r"\s*(?:UTC|GMT)$", "+00:00", text)
+    for read, form in (
+        (datetime.fromisoformat, plain),
+        (email.utils.parsedate_to_datetime, text),
+    ):
+        with suppress(ValueError):
+            return read(form).astimezone()  # the machine's own where no zone is named
+    return None
 
 
 def _number(text: str) -> float | None:

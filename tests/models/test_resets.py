@@ -48,6 +48,9 @@ def until(text: str = "", status: int = 429, **headers: str) -> float | None:
         ("resets at 15:00 CET", 1.5 * 3_600),
         ("resets at 15:00 UTC+2", 1_800),
         ("resets at 15:00 -05:00", 7.5 * 3_600),
+        ("Retry after 6 seconds. With no daily quota left, wait 24 hours.", 6),
+        ("You may have to wait 24 hours; try again in 6 seconds.", 6),
+        ("Used up on 2026-01-01T00:00:00Z, resets at 2026-11-30T13:00:00Z", 1_800),
         ("resets at 9am XYZT", None),
         ("resets 9am (Nowhere/Else)", None),
         ("slow down", None),
@@ -89,6 +92,13 @@ def test_words_say_when_a_limit_ends(text: str, seconds: float | None) -> None:
 )
 def test_headers_say_when_a_limit_ends(headers: dict[str, str], seconds: float | None) -> None:
     assert until(**headers) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_a_header_is_believed_before_words() -> None:
+    assert until("wait 24 hours", retry_after="6") == 6
+    assert until("try again in 6 seconds", retry_after="60") == 60
+    assert until("try again in 6 seconds", retry_after="0") == 6
+    assert until("try again in 6 seconds", x_ratelimit_reset="60") == 6
 
 
 def test_rate_headers_of_another_error_say_nothing() -> None:
