@@ -3,7 +3,7 @@
 import re
 
 from nightlab.errors import ModelError, ModelRefused
-from nightlab.models.meanings import is_filtered, is_for_now, is_out_of_money, is_overflow
+from nightlab.models.meanings import Meaning, meaning_of
 from nightlab.models.resets import seconds_until_reset
 from nightlab.models.said import REDIRECTS, Said
 from nightlab.models.texts import one_line
@@ -11,8 +11,6 @@ from nightlab.records import utc_now
 from nightlab.redaction import Redaction
 
 SHOWN_CHARACTERS = 300
-# For good: another try with the same settings meets the same refusal.
-REFUSALS = frozenset({*REDIRECTS, 400, 401, 403, 404, 405, 406, 407, 410, 413, 415, 422, 451, 501})
 _CLASS_NAMES = re.compile(
     r"^(?:(?:litellm\.)?\w+(?:Error|Timeout|Exception)\s*(?::|-)\s*)+(?:LiteLLM:\s*)?"
 )
@@ -89,24 +87,22 @@ def as_model_error(
     )
     cause = f"{model} {said.status}"
     wait = seconds_until_reset(said, utc_now())
-    if is_overflow(said):
+    meaning = meaning_of(said, resets=bool(wait))
+    if meaning is Meaning.TOO_LONG:
         return PromptTooLong(
             f"The {where} must take the whole prompt and finds it too long ({found}): name a model "
             "with a longer context with --model, raise the server's context setting, or shorten "
             "program.md.",
             cause=cause,
         )
-    if is_out_of_money(said, resets=bool(wait)):
+    if meaning is Meaning.NO_MONEY:
         return ModelRefused(
             f"The {where} must accept the request and has no money or quota left for it "
             f"({found}): add credit or raise the limit in the account of this key; waiting does "
             "not help.",
             cause=cause,
         )
-    # What is said of times with a wrong key is about the key.
-    is_over_soon = bool(wait) and said.status != 401
-    is_temporary = is_for_now(said) or is_filtered(said) or is_over_soon
-    if said.status in REFUSALS and not is_temporary:
+    if meaning is Meaning.REFUSED:
         return ModelRefused(
             f"The {where} must accept the request and refused it for good ({found}): "
             f"{_remedy(said, no_key)}",

@@ -9,25 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from nightlab.models.words import STATUS_OF_CODE
+
 OK = 200
 REDIRECTS = (301, 302, 303, 307, 308)
 """No completion, and not followed: of the headers that hold keys, clients leave one out."""
 FIRST_ERROR_STATUS = 300
 SILENT_STATUS = 500
 """Of an error inside a 200 that does not say what kind it is: another try may help."""
-# By words of its code or type, the first that fits. Codes differ from server to server, but the
-# words in them hardly do.
-_STATUS_OF_CODE = (
-    (429, ("quota", "rate_limit", "ratelimit", "too_many", "resource_exhausted", "throttl")),
-    (401, ("authentication", "unauthenticated", "unauthorized", "api_key", "apikey", "login_fail")),
-    (402, ("payment", "billing", "balance")),
-    (403, ("permission", "forbidden")),
-    (404, ("not_found", "notfound", "no_such")),
-    (529, ("overloaded",)),
-    (503, ("unavailable", "loading")),
-    (500, ("server_error", "servererror", "internal", "timeout", "upstream")),
-    (400, ("invalid", "bad_request", "badrequest", "context", "unsupported", "validation")),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +183,7 @@ def _status_of(fields: Mapping[str, Any], code: str, text: str) -> int:
         return 422  # FastAPI's, of a request that has not the form it wants.
     for words in (code, text):
         told = "_".join(words.lower().split())
-        for status, names in _STATUS_OF_CODE:
+        for status, names in STATUS_OF_CODE:
             if any(name in told for name in names):
                 return status
     return SILENT_STATUS

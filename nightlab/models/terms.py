@@ -10,14 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nightlab.models.meanings import (
-    is_of_the_answer,
-    is_overflow,
-    is_too_much,
-    is_unknown_name,
-    is_unsupported,
-)
+from nightlab.models.meanings import is_overflow
 from nightlab.models.said import Said
+from nightlab.models.words import Words
 
 NEEDED = frozenset({"model", "messages"})
 ANSWER_LIMITS = ("max_tokens", "max_completion_tokens")
@@ -87,14 +82,14 @@ class Terms:
     def _is_over(self, name: str, value: int, said: Said) -> bool:
         """Whether the limit on the answer is what is too large."""
         text = said.text.lower()
-        if not is_too_much(text):
+        if not (Words.TOO_LONG.are_in(text) or Words.LIMITS.are_in(text)):
             return False
         digits = "".join(rf"[,.' ]?{digit}" for digit in str(value)).removeprefix("[,.' ]?")
         if re.search(rf"(?<![\d.,]){digits}(?!\d)", text):
             return True
-        if is_of_the_answer(text) and not is_overflow(said):
+        if Words.OF_THE_ANSWER.are_in(text) and not is_overflow(said):
             return True
-        return re.search(_pattern(name), text) is not None and not is_unknown_name(text)
+        return re.search(_pattern(name), text) is not None and not Words.UNKNOWN_NAME.are_in(text)
 
     def _give_up(self, name: str) -> None:
         if name in ANSWER_LIMITS:
@@ -112,7 +107,7 @@ def _refused_name(sent: Mapping[str, Any], said: Said) -> str | None:
         # It may be a path (body.stream_options), or a list of one.
         return next((part for part in re.findall(r"\w+", said.param) if part in names), None)
     text = f"{said.text} {said.code}".lower()
-    if not is_unsupported(text):
+    if not Words.UNSUPPORTED.are_in(text):
         return None
     found = {
         name: match.start()
