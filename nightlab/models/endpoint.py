@@ -18,13 +18,12 @@ from typing import Any, TypeVar
 from pydantic import SecretStr
 
 from nightlab import events
-from nightlab.errors import ModelError, ModelRefused
 from nightlab.models.endpoint_errors import (
+    Asked,
     EndpointError,
     as_model_error,
-    said_by,
-    unreadable_part,
-    was_sent,
+    no_completion,
+    without_words,
 )
 from nightlab.models.keys import key_variables
 from nightlab.models.providers import (
@@ -40,7 +39,7 @@ from nightlab.models.providers import (
 )
 from nightlab.models.spending import Price
 from nightlab.models.terms import ANSWER_LIMITS, Terms
-from nightlab.redaction import Redaction
+from nightlab.redaction import learn, redact
 from nightlab.settings import VARIABLE_PREFIX
 
 Result = TypeVar("Result")
@@ -55,12 +54,6 @@ IDLE_SECONDS = 120.0
 whole answer may take."""
 MOST_TOKENS = 10_000_000
 """No call has more: an endpoint that reports more has not counted."""
-_NO_TLS = {
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted here, so name a file that has "
-    "its maker's in SSL_CERT_FILE, or correct the address or this machine's clock",
-    "WRONG_VERSION_NUMBER": "its address begins with https:// and has no TLS, so write http://",
-}
-"""What a connection that will not come about says, and what mends it."""
 EXPLICIT_CACHE_PROVIDERS = ("anthropic/", "claude")
 
 
@@ -101,17 +94,15 @@ class Endpoint:
     terms: Terms = field(default_factory=Terms, repr=False, compare=False)
     """What its server takes, learnt while it is asked."""
 
-    @property
-    def redaction(self) -> Redaction:
-        """Takes this endpoint's key, and the environment's, out of texts."""
-        key = self.api_key
-        return Redaction.of(key.get_secret_value() if key is not None else None, os.environ)
+    def __post_init__(self) -> None:
+        """Keep the key out of all texts from now on."""
+        if self.api_key is not None:
+            learn(self.api_key.get_secret_value())
 
     @property
     def where(self) -> str:
         """The endpoint's name in sentences."""
-        place = f" at {self.redaction(self.api_base)}" if self.api_base else ""
-        return f"model {self.model}{place}"
+        return f"model {self.model}{f' at {redact(self.api_base)}' if self.api_base else ''}"
 
     def price(self) -> Price:
         """What a token costs, by the list that came with litellm."""
@@ -166,16 +157,11 @@ class Endpoint:
                 )
         # Without their cause: litellm's exceptions carry requests, whose headers carry keys.
         except (TimeoutError, openai.OpenAIError) as error:
-            is_late = call.overdue is not None or isinstance(
-                error, TimeoutError | openai.APITimeoutError
-            )
             if call.said is not None:
-                raise as_model_error(
-                    call.said, self.model, self.where, self.redaction, self._no_key()
-                ) from None
-            if is_late:
+                raise as_model_error(call.said, self._asked()) from None
+            if call.overdue is not None or isinstance(error, TimeoutError | openai.APITimeoutError):
                 raise self._late(call.overdue) from None
-            raise self._explain(error, call.broken) from None
+            raise without_words(error, call.broken, self._asked()) from None
         return self._read(response, time.monotonic() - began)
 
     def _late(self, which: str | None) -> EndpointError:
@@ -192,9 +178,7 @@ class Endpoint:
                 "then: raise the setting model_timeout_seconds, lower --reasoning-effort, or use a "
                 "faster model."
             )
-        return EndpointError(
-            f"The {self.where} {problem}", may_be_billed=True, cause=f"{self.model} late"
-        )
+        return self._asked().failed(problem, "late", may_be_billed=True)
 
     def _say_dropped(self, name: str, *, is_capped: bool) -> None:
         """Say what a person asked for and the endpoint does not take."""
@@ -233,80 +217,31 @@ class Endpoint:
             return self.api_key.get_secret_value()
         return PLACEHOLDER_KEY if self.api_base else None
 
-    def _no_key(self) -> str:
-        """How a key comes here, as a clause, where none was sent."""
-        if self.api_key is not None or not self.api_base:
-            return ""
-        names = key_variables(self.model, os.environ) or ["VARIABLE"]
-        return (
-            "no key was sent, since none is named for this address; name one with "
-            f"--api-key-secret {VARIABLE_PREFIX}{names[0]}={self.api_base}, or a Prefect Secret "
-            "block in its place."
-        )
-
-    def _explain(self, error: Exception, broken: str | None) -> ModelError:
-        """Turn an exception of litellm, where no server spoke, into one of ours.
-
-        Args:
-            error: litellm's.
-            broken: why the connection brought no answer, where there was one.
-        """
-        said = said_by(error, self.redaction)
-        missing = missing_keys(self.model)
-        if broken is None and missing and self.api_key is None and not self.api_base:
-            return ModelRefused(
-                f"The {self.where} needs a key and none is set: export {' or '.join(missing)}, or "
-                "name a Prefect Secret block with the setting api_key_secret.",
-                cause=f"{self.model} no key",
+    def _asked(self) -> Asked:
+        no_key, missing = "", ()
+        if self.api_key is None and self.api_base:
+            names = key_variables(self.model, os.environ) or ["VARIABLE"]
+            no_key = (
+                "no key was sent, since none is named for this address; name one with "
+                f"--api-key-secret {VARIABLE_PREFIX}{names[0]}={self.api_base}, or a Prefect "
+                "Secret block in its place."
             )
-        unreadable = unreadable_part(error, self.redaction)
-        if unreadable is not None:
-            return EndpointError(
-                f"The {self.where} must send a chat completion and sent one that cannot be read "
-                f"({unreadable}): check that --api-base names an endpoint of the OpenAI chat "
-                "protocol.",
-                may_be_billed=True,
-                cause=f"{self.model} unreadable",
-            )
-        if broken is None and getattr(error, "status_code", None) in (400, 404, 422):
-            # litellm's own word: it knows no such provider, or a variable that it needs is not set.
-            return ModelRefused(
-                f"The {self.where} cannot be asked ({said}): check --model (with its provider in "
-                "front, as in openai/NAME) and --api-base.",
-                cause=f"{self.model} unknown",
-            )
-        remedy = next((_NO_TLS[each] for each in _NO_TLS if each in (broken or "")), None)
-        if remedy is not None:
-            return ModelRefused(
-                f"The {self.where} cannot be asked ({said}): {remedy}.",
-                cause=f"{self.model} TLS",
-            )
-        if broken is not None and broken not in said:
-            said = f"{said} ({self.redaction(broken)})"
-        return EndpointError(
-            f"The {self.where} must answer and failed: {said}. Try again later; `nightlab doctor` "
-            "tries the endpoint.",
-            may_be_billed=was_sent(error),
-            cause=f"{self.model} away",
-        )
+        elif self.api_key is None:
+            missing = tuple(missing_keys(self.model))
+        return Asked(model=self.model, where=self.where, missing_keys=missing, no_key=no_key)
 
     def _read(self, response: Any, seconds: float) -> Reply:
         choices = getattr(response, "choices", None) or [None]
         message = getattr(choices[0], "message", None)
         if message is None:
-            raise EndpointError(
-                f"The {self.where} must send a chat completion and sent one without a message: "
-                "check that --api-base names an endpoint of the OpenAI chat protocol.",
-                may_be_billed=True,
-                cause=f"{self.model} no message",
-            )
+            raise no_completion(self._asked(), "one without a message")
         usage = getattr(response, "usage", None)
         prompt_tokens = _count(getattr(usage, "prompt_tokens", None))
         # No prompt has 0 tokens: the server counted nothing.
         counted = prompt_tokens not in (None, 0)
         completion_tokens = _count(getattr(usage, "completion_tokens", None))
         return Reply(
-            text=self.redaction(message.content if isinstance(message.content, str) else ""),
+            text=redact(message.content if isinstance(message.content, str) else ""),
             finish_reason=_finish_reason(choices[0]),
             prompt_tokens=prompt_tokens if counted else None,
             completion_tokens=completion_tokens if counted else None,

@@ -82,12 +82,6 @@ class ModelPool:
         """The models, and their addresses where set, for sentences."""
         return ", ".join(endpoint.where for endpoint in self.endpoints)
 
-    def redaction(self, text: str) -> str:
-        """The text without any model's key, and without the environment's."""
-        for endpoint in self.endpoints:
-            text = endpoint.redaction(text)
-        return text
-
     def price(self, endpoint: Endpoint) -> Price:
         """What a token of a model costs; that it is not known is said once, under a cap."""
         known = self._prices.get(endpoint.model)
@@ -132,10 +126,10 @@ class ModelPool:
         self, endpoint: Endpoint, standing: _Standing, messages: Sequence[dict[str, str]]
     ) -> Reply:
         counted, price = endpoint.count_tokens(messages), self.price(endpoint)
-        permission = self.spending.ask(endpoint.model, counted, price)
+        answer_tokens = self.spending.ask(endpoint.model, counted, price)
         self._wait_as_asked(endpoint, standing)
         try:
-            reply = endpoint.ask(messages, permission.answer_tokens)
+            reply = endpoint.ask(messages, answer_tokens)
         except PromptTooLong:
             raise  # Another trial's prompt may fit.
         except ModelRefused:

@@ -9,7 +9,7 @@ one on tokens.
 import math
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from nightlab.errors import BudgetReached
@@ -94,29 +94,23 @@ def _shown(name: str, amount: float) -> str:
     return f"${amount:.4f}" if name == "dollars" else f"{amount:,.0f} {name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Permission:
-    """That a call may be made."""
-
-    answer_tokens: int | None
-    """How long its answer may be; None where no cap says."""
-
-
 class Spending:
     """The caps of a session and its study against what was spent; for several threads."""
 
     def __init__(self, settings: SessionSettings) -> None:
-        self._session = Caps(
-            what="session",
-            cost_usd=settings.max_cost_usd,
-            tokens=settings.max_model_tokens,
-            calls=settings.max_model_calls,
-        )
-        self._study = Caps(
-            what="study",
-            cost_usd=settings.max_study_cost_usd,
-            tokens=settings.max_study_model_tokens,
-            calls=settings.max_study_model_calls,
+        self._caps = (
+            Caps(
+                what="session",
+                cost_usd=settings.max_cost_usd,
+                tokens=settings.max_model_tokens,
+                calls=settings.max_model_calls,
+            ),
+            Caps(
+                what="study",
+                cost_usd=settings.max_study_cost_usd,
+                tokens=settings.max_study_model_tokens,
+                calls=settings.max_study_model_calls,
+            ),
         )
         self._spent = {"session": Spent(), "study": Spent()}
         self._next: dict[str, Spent] = {}
@@ -136,7 +130,7 @@ class Spending:
     @property
     def has_dollar_cap(self) -> bool:
         """Whether dollars are limited."""
-        return self._session.cost_usd is not None or self._study.cost_usd is not None
+        return any(caps.cost_usd is not None for caps in self._caps)
 
     def count_earlier(self, costs: Iterable[tuple[bool, ProposalCost]]) -> None:
         """Count what stands in git.
@@ -150,7 +144,7 @@ class Spending:
             dollars = cost.cost_usd
             if dollars is None:
                 # Counted twice, what was priced errs on the safe side.
-                dollars = cost.priced_usd + _at_unknown_price(tokens)
+                dollars = cost.priced_usd + UNKNOWN_PRICE.of(tokens, 0)
             self._is_estimated |= ours and cost.calls > 0 and cost.cost_usd is None
             self._spent["study"].add(dollars, tokens, cost.calls)
             if ours:
@@ -162,10 +156,7 @@ class Spending:
 
         The ideas of two trials may be asked for at once, and each call may use all that is left.
         """
-        if not any(caps.is_set for caps in self._all()):
-            yield
-            return
-        with self._turn:
+        with self._turn if any(caps.is_set for caps in self._caps) else nullcontext():
             yield
 
     def expect(self, model: str, counted_tokens: int, price: Price) -> None:
@@ -173,8 +164,8 @@ class Spending:
         with self._guard:
             self._expect(model, counted_tokens, price)
 
-    def ask(self, model: str, counted_tokens: int, price: Price) -> Permission:
-        """Ask whether a call may be made.
+    def ask(self, model: str, counted_tokens: int, price: Price) -> int | None:
+        """Ask whether a call may be made, and how long its answer may be: None without a cap.
 
         Args:
             model: which one.
@@ -185,12 +176,10 @@ class Spending:
             BudgetReached: its estimate would pass a cap.
         """
         with self._guard:
-            problem = self._passed_by(self._expect(model, counted_tokens, price))
-            if problem is not None:
-                raise BudgetReached(problem)
+            self._require_room(self._expect(model, counted_tokens, price))
             prompt, _ = self._estimate(model, counted_tokens)
-            longest = min(self._affordable(caps, prompt, price) for caps in self._all())
-            return Permission(answer_tokens=None if math.isinf(longest) else int(longest))
+            longest = min(self._affordable(caps, prompt, price) for caps in self._caps)
+            return None if math.isinf(longest) else int(longest)
 
     def add(
         self,
@@ -223,16 +212,14 @@ class Spending:
         """Count a call that may be billed though its answer never came, by its estimate."""
         with self._guard:
             prompt, answer = self._estimate(model, counted_tokens)
-        self.add(model, counted_tokens, price, prompt, answer, price.of(prompt, answer))
-        lost = ProposalCost(
-            calls=1,
-            prompt_tokens=prompt,
-            completion_tokens=answer,
-            cost_usd=price.of(prompt, answer) if price.is_known else None,
-        )
-        with self._guard:
             self._is_estimated = True
-            self._unanswered += lost
+            self._unanswered += ProposalCost(
+                calls=1,
+                prompt_tokens=prompt,
+                completion_tokens=answer,
+                cost_usd=price.of(prompt, answer) if price.is_known else None,
+            )
+        self.add(model, counted_tokens, price, prompt, answer, price.of(prompt, answer))
 
     def ask_run(self, command: str) -> None:
         """Ask whether a command may be run: a call, whose tokens and dollars nobody reports.
@@ -242,9 +229,7 @@ class Spending:
         """
         with self._guard:
             self._next[command] = Spent(calls=1)
-            problem = self._passed_by(self._next[command])
-            if problem is not None:
-                raise BudgetReached(problem)
+            self._require_room(self._next[command])
 
     def add_run(self) -> None:
         """Count a run of a command."""
@@ -291,11 +276,13 @@ class Spending:
             problems = [self._passed_by(more) for more in wanted]
             return None if None in problems else problems[0]
 
-    def _all(self) -> tuple[Caps, Caps]:
-        return self._session, self._study
+    def _require_room(self, more: Spent) -> None:
+        problem = self._passed_by(more)
+        if problem is not None:
+            raise BudgetReached(problem)
 
     def _passed_by(self, more: Spent) -> str | None:
-        found = (caps.passed_by(self._spent[caps.what], more) for caps in self._all())
+        found = (caps.passed_by(self._spent[caps.what], more) for caps in self._caps)
         return next((problem for problem in found if problem is not None), None)
 
     def _affordable(self, caps: Caps, prompt_tokens: int, price: Price) -> float:
@@ -316,7 +303,3 @@ class Spending:
     def _estimate(self, model: str, counted_tokens: int) -> tuple[int, int]:
         prompt = math.ceil(self._excess.get(model, 1.0) * counted_tokens)
         return prompt, self._answer_tokens.get(model, ANSWER_TOKENS)
-
-
-def _at_unknown_price(tokens: int) -> float:
-    return UNKNOWN_PRICE.of(tokens, 0)

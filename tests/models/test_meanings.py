@@ -3,9 +3,8 @@
 import pytest
 
 from nightlab.errors import ModelRefused
-from nightlab.models.endpoint_errors import EndpointError, PromptTooLong, as_model_error
+from nightlab.models.endpoint_errors import Asked, EndpointError, PromptTooLong, as_model_error
 from nightlab.models.said import Said, error_in, said_in, said_of
-from nightlab.redaction import Redaction
 
 OVERFLOWS = [
     (400, "9000 tokens is beyond the 8192 that this model takes"),
@@ -220,9 +219,12 @@ NO_OVERFLOWS = [
 ]
 
 
+ASKED = Asked(model="openai/x", where="model openai/x")
+
+
 def error(status: int, text: str, code: str = "") -> Exception:
     told = said_of({"message": text, "code": code}, {}, status=status)
-    return as_model_error(told, "openai/x", "model openai/x", Redaction(secrets=()))
+    return as_model_error(told, ASKED)
 
 
 @pytest.mark.parametrize(("status", "text"), OVERFLOWS)
@@ -409,7 +411,7 @@ def test_a_right_address_is_not_called_wrong() -> None:
     assert "--model" in ours
     assert "--api-base" not in ours
     told = Said(status=404, text="<html>nothing here</html>")
-    proxy = as_model_error(told, "openai/x", "model openai/x", Redaction(secrets=()))
+    proxy = as_model_error(told, ASKED)
     assert "--api-base" in str(proxy)
 
 

@@ -26,6 +26,7 @@ from nightlab.proposers.prompts import (
     shown_suggestions,
 )
 from nightlab.records import Exchange, Proposal, ProposalCost
+from nightlab.redaction import redact
 
 REPAIR_ROUNDS = 2
 
@@ -101,7 +102,6 @@ class LlmProposer:
         raise RuntimeError("the shortest prompt was neither answered nor refused")
 
     def _conversation(self, brief: Brief, room: Room) -> "_Conversation":
-        redact = self._pool.redaction
         messages = [
             {"role": message["role"], "content": redact(message["content"])}
             for message in opening_messages(brief, room)
@@ -160,7 +160,7 @@ class _Conversation:
 
     def say(self, message: dict[str, str]) -> None:
         """Add a message, without secrets that a candidate's output may hold."""
-        self.messages.append({**message, "content": self.pool.redaction(message["content"])})
+        self.messages.append({**message, "content": redact(message["content"])})
 
     def prefer(self, model: str | None) -> None:
         """Ask a model before the others: the one whose answer is talked about."""
