@@ -64,13 +64,14 @@ _FILLING = re.compile(
     r"|shown|clarity|etc|todo|note|insert|add|paste|copy|fill|implement|put|use|included?|follows?"
     r"|removed|skipped|like|parts?|section|training|model|forward|init|main|layers|module|more"
 )
-_ANY_OF_THEM = re.compile("|".join(each.pattern for each in (_OF_CODE, _AS_IT_WAS, _FILLING)))
+_KNOWN = re.compile("|".join(each.pattern for each in (_OF_CODE, _AS_IT_WAS, _FILLING)))
 
 
 def elision(edits: Sequence[Edit]) -> str | None:
     """One sentence on the first block that leaves code out, with the code; None where none does."""
     for number, edit in enumerate(edits, start=1):
-        gone = _gone(edit)
+        lines = [edit.search.split("\n")[at] for at in _lines_missing(edit.search, edit.replace)]
+        gone = [line for line in lines if not line.lstrip().startswith("#")]
         said = next(_placeholders(edit), None) if gone else None
         if said is not None:
             shown = "\n".join(line[:_SHOWN_CHARACTERS] for line in gone[:_SHOWN_LINES])
@@ -83,39 +84,35 @@ def elision(edits: Sequence[Edit]) -> str | None:
     return None
 
 
-def _gone(edit: Edit) -> list[str]:
-    """Lines of code of the SEARCH that do not stand in the REPLACE."""
-    kept = Counter(line.strip() for line in edit.replace.split("\n"))
-    gone = []
-    for line in edit.search.split("\n"):
-        code = line.strip()
-        if kept[code] > 0:
-            kept[code] -= 1
-        elif code and not code.startswith("#"):
-            gone.append(line)
-    return gone
+def _lines_missing(text: str, there: str) -> list[int]:
+    """Indices of the lines of a text that do not stand there, but for white space."""
+    left = Counter(line.strip() for line in there.split("\n"))
+    missing = []
+    for index, line in enumerate(text.split("\n")):
+        if left[line.strip()] > 0:
+            left[line.strip()] -= 1
+        elif line.strip():
+            missing.append(index)
+    return missing
 
 
 def _placeholders(edit: Edit) -> Iterator[str]:
     """New lines of the REPLACE that stand for code."""
-    stood = Counter(line.strip() for line in edit.search.split("\n"))
     names = {match["name"] for match in map(_DEFINED.match, edit.search.split("\n")) if match}
-    lines = edit.replace.split("\n")
-    for index, line in enumerate(lines):
-        text = line.strip()
-        if stood[text] > 0:
-            stood[text] -= 1
-        elif text and len(text) <= _LONGEST and _is_placeholder(lines, index, names, stood):
+    lines, new = edit.replace.split("\n"), _lines_missing(edit.replace, edit.search)
+    for index in new:
+        text = lines[index].strip()
+        if len(text) <= _LONGEST and _is_placeholder(lines, index, names, new):
             yield text
 
 
-def _is_placeholder(lines: Sequence[str], index: int, names: set[str], stood: Counter[str]) -> bool:
+def _is_placeholder(lines: Sequence[str], index: int, names: set[str], new: Sequence[int]) -> bool:
     text = lines[index].strip()
     if _ELLIPSIS.fullmatch(text):
         return not _is_new_body(lines[: index + 1], names)
     comment = _COMMENT.fullmatch(text)
     if comment is not None:
-        describes = _describes_new_code(lines, index, stood)
+        describes = _describes_new_code(lines, index, new)
         return _STUB.fullmatch(comment["code"]) is not None and _says_so(comment["said"], describes)
     is_wrapped = text[0] in "([{<" and text[-1] in ")]}>" and " " in text
     return bool(is_wrapped or _SOME_DOTS.match(text)) and _says_so(text, describes=True)
@@ -137,15 +134,13 @@ def _is_new_body(lines: Sequence[str], names: set[str]) -> bool:
     return header.lstrip().startswith("except")
 
 
-def _describes_new_code(lines: Sequence[str], index: int, stood: Counter[str]) -> bool:
+def _describes_new_code(lines: Sequence[str], index: int, new: Sequence[int]) -> bool:
     """Whether new code follows on a line's own indentation, of which it may be the comment."""
-    after = next((line for line in lines[index + 1 :] if line.strip()), "")
-    code = after.strip()
+    after = next((at for at in range(index + 1, len(lines)) if lines[at].strip()), None)
     return (
-        bool(code)
-        and not code.startswith("#")
-        and stood[code] == 0
-        and _indentation(after) == _indentation(lines[index])
+        after in new
+        and not lines[after].lstrip().startswith("#")
+        and _indentation(lines[after]) == _indentation(lines[index])
     )
 
 
@@ -161,23 +156,18 @@ def _says_so(said: str, describes: bool) -> bool:
         describes: whether it may be about the code below it.
     """
     text = _SOME_DOTS.sub("...", said).strip(_EDGES).lower()
-    leads, trails = text.startswith("..."), text.endswith("...")
     words = re.findall(r"[^\W\d_]+", text)
-    if not words:
-        return leads
     plain = " ".join(words)
-    left_out = _LEFT_OUT.search(plain) is not None
+    leads = text.startswith("...")
     as_it_was = any(map(_AS_IT_WAS.fullmatch, words))
-    other_words = _LEFT_OUT.sub(" ", plain).split()
-    if leads and (trails or left_out or as_it_was):
+    of_code = any(map(_OF_CODE.fullmatch, words))
+    left_out = _LEFT_OUT.search(plain) is not None
+    signs = leads + text.endswith("...") + 2 * left_out + as_it_was * (1 + of_code)
+    if signs >= 2 and (leads or all(map(_KNOWN.fullmatch, _LEFT_OUT.sub(" ", plain).split()))):
         return True
-    if trails and as_it_was and all(map(_ANY_OF_THEM.fullmatch, other_words)):
-        return True
-    if all(map(_ANY_OF_THEM.fullmatch, other_words)) and (
-        left_out or (as_it_was and any(map(_OF_CODE.fullmatch, words)))
-    ):
-        return True
+    # What else is named may be what was left out.
     ending = _ENDS_SO.search(plain)
-    if ending is None or _OF_OTHERS.match(plain):
-        return ending is not None
-    return len(words) <= _FEW_WORDS and not (describes or ending["same"])
+    is_short = len(words) <= _FEW_WORDS and not describes
+    return ending is not None and (
+        _OF_OTHERS.match(plain) is not None or (is_short and not ending["same"])
+    )
