@@ -15,7 +15,7 @@ from nightlab.proposers.command.agent import RUNTIME_FILE, Agent, Run
 from nightlab.proposers.command.workshop import IDEA_FILE
 from nightlab.proposers.edits import apply_edits, edit_between
 from nightlab.proposers.history import TITLE_CHARACTERS
-from nightlab.proposers.llm.answer import Idea, read_idea
+from nightlab.proposers.idea import Idea, read_idea
 from nightlab.proposers.novelty import near_trial
 from nightlab.proposers.prompts import (
     PROMPT_VERSION,

@@ -1,35 +1,16 @@
 """An answer of a model, read: an idea, what it expects, its edits, or what is wrong with them."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nightlab.models.texts import one_line
-from nightlab.proposers.edits import (
-    AppliedEdits,
-    apply_edits,
-    is_block_start,
-    parse_edits,
-    pieces,
-)
-from nightlab.proposers.history import TITLE_CHARACTERS
+from nightlab.proposers.edits import AppliedEdits, apply_edits, parse_edits, pieces
+from nightlab.proposers.idea import named_head, read_idea
 from nightlab.proposers.llm.elisions import elision
 from nightlab.proposers.llm.reasoning import without_reasoning
 from nightlab.records import Edit
 from nightlab.source.contract import check_source
 
-HYPOTHESIS_CHARACTERS = 2_000
-LONGEST_EXPECTED_BPB = 100.0
-"""No score changes by more: such a number is no expectation."""
-_BEFORE = r"[\s#*>_•+-]*(?:\d{1,2}[.)][\s*_]*)?"
-"""Headings, quotes, lists."""
-_TITLE = re.compile(rf"{_BEFORE}TITLE\s*(?:[*_]+\s*)?:\s*[*_]*(?P<title>.*)", re.IGNORECASE)
-_HYPOTHESIS = re.compile(
-    rf"{_BEFORE}HYPOTHESIS\s*(?:[*_]+\s*)?:\s*[*_]*(?P<text>.*)", re.IGNORECASE
-)
-_EXPECTED = re.compile(rf"{_BEFORE}EXPECTED\s*(?:[*_]+\s*)?:\s*[*_]*(?P<text>.*)", re.IGNORECASE)
-_NEW_TITLE = re.compile(r"(?:.*[^\w`'\"])?TITLE\s*(?:[*_]+\s*)?:.*|\s*#+\s*[Tt]itle\W*")
-"""Where an answer begins anew: also behind a token that a server left in."""
-_SIGNED = re.compile(r"[+\-\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _OF_AN_END = re.compile(
     r"stop(?:ped)?|end(?:ed)?|eo[st]|turn|of|sequence|string|token|text|message|completed?|done"
     r"|finish(?:ed)?|endoftext|im|s|normal|natural|matched|str|reason|success|ok|tools?|use|calls?|function|none|null|un(?:known|specified)",
@@ -66,7 +47,7 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
     error = _why_no_answer(answer, text, finish_reason)
     if error is None and text is not None:
         parsed = parse_edits(text)
-        error = parsed.error or _two_answers(text)
+        error = parsed.error or _two_answers(text, parsed.edits)
         edits = parsed.edits if error is None else ()
     if edits:
         applied = apply_edits(source, edits)
@@ -116,56 +97,21 @@ def _why_no_answer(answer: str, text: str | None, finish_reason: str) -> str | N
     return None
 
 
-def _two_answers(text: str) -> str | None:
+def _two_answers(text: str, edits: Sequence[Edit]) -> str | None:
     """One sentence where an answer begins anew, so that its first blocks may be a mere draft."""
     parts = pieces(text)
     blocks = [index for index, piece in enumerate(parts) if piece.is_block]
     between = parts[blocks[0] : blocks[-1]] if blocks else ()
     lines = (line for piece in between if not piece.is_block for line in piece.text.split("\n"))
-    if any(_TITLE.fullmatch(line) or _NEW_TITLE.fullmatch(line) for line in lines):
+    name = next(filter(None, map(named_head, lines)), None)
+    if name is not None:
         return (
-            "The answer has a second TITLE after its first block, so that it is not clear which "
+            f"The answer has a second {name} after its first block, so that it is not clear which "
             "blocks are meant: answer with one TITLE and the blocks of that idea alone."
         )
+    if len({edit.search.strip() for edit in edits}) < len(edits):
+        return (
+            "The answer has two blocks with the same SEARCH, so that it is not clear which is "
+            "meant: answer with one block for each place."
+        )
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class Idea:
-    """What stands before the blocks of an answer."""
-
-    title: str
-    hypothesis: str
-    expected_bpb: float | None
-
-
-def read_idea(text: str) -> Idea:
-    """Read the first TITLE, HYPOTHESIS and EXPECTED; a title that is missing is made up."""
-    title, expected = "", None
-    hypothesis: list[str] = []
-    inside = False
-    for line in text.replace("\r\n", "\n").split("\n"):
-        if is_block_start(line) or line.lstrip().startswith(("```", "~~~")):
-            break
-        if match := _TITLE.fullmatch(line):
-            title, inside = title or one_line(match["title"], TITLE_CHARACTERS), False
-        elif match := _HYPOTHESIS.fullmatch(line):
-            inside = not hypothesis
-            hypothesis = hypothesis or [match["text"]]
-        elif match := _EXPECTED.fullmatch(line):
-            expected = _read_expected(match["text"]) if expected is None else expected
-            inside = False
-        elif inside:
-            hypothesis.append(line)
-    why = one_line(" ".join(hypothesis), HYPOTHESIS_CHARACTERS)
-    title = title.strip("* ") or one_line(why, TITLE_CHARACTERS) or "An answer without a title"
-    return Idea(title, why, expected)
-
-
-def _read_expected(text: str) -> float | None:
-    """The first number of a line; None where there is none that could be meant."""
-    match = _SIGNED.search(text)
-    if match is None:
-        return None
-    value = float("".join(match[0].replace("\u2212", "-").split()))
-    return value if abs(value) < LONGEST_EXPECTED_BPB else None

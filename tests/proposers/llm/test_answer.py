@@ -126,6 +126,25 @@ def test_a_second_title_is_one_however_it_is_set(title: str) -> None:
     assert "a second TITLE after its first block" in error
 
 
+@pytest.mark.parametrize("head", ["HYPOTHESIS: No, less.", "- **Expected:** -0.1"])
+def test_whatever_an_idea_begins_with_begins_another(head: str) -> None:
+    first, second = GOOD.split("\n\n")[1], TWO_BLOCKS.removeprefix(GOOD)
+    error = read(f"TITLE: A\n{first}That is too deep.\n{head}\n{second}").error
+    assert error is not None
+    assert f"a second {'HYPOTHESIS' if 'HYP' in head else 'EXPECTED'} after" in error
+
+
+def test_two_drafts_of_one_place_are_not_applied_together() -> None:
+    place = "    run.save(model)"
+    first, second = (
+        answer_with_edit(place, f"    {call}()\n{place}").split("\n\n")[1] for call in ("a", "b")
+    )
+    draft = read(f"TITLE: A\n{first}Or rather:\n{second}")
+    assert (draft.edits, draft.source) == ((), "")
+    assert draft.error is not None
+    assert "two blocks with the same SEARCH" in draft.error
+
+
 @pytest.mark.parametrize("mark", ["- ", "1. ", "**", "* **", "> ", "1) __"])
 def test_a_title_may_stand_in_a_list(mark: str) -> None:
     assert read(f"{mark}TITLE: Deeper\n{GOOD.partition(chr(10))[2]}").title == "Deeper"
