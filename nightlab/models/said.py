@@ -5,7 +5,7 @@ Servers put errors into many forms: the protocol's ``{"error": {…}}``, a strin
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,10 @@ OK = 200
 REDIRECTS = (301, 302, 303, 307, 308)
 """No completion, and not followed: of the headers that hold keys, clients leave one out."""
 FIRST_ERROR_STATUS = 300
+_TEXT_NAMES = (
+    *("message", "msg", "status_msg", "error_msg", "error_message", "detail", "details", "errors"),
+    *("metadata", "raw"),  # the provider's own words, behind a router
+)
 SILENT_STATUS = 500
 """Of an error inside a 200 that does not say what kind it is: another try may help."""
 
@@ -69,7 +73,7 @@ def said_of(
     code = " ".join(
         str(fields[name]) for name in ("type", "code", "status") if fields.get(name) is not None
     )
-    text = _words(error)
+    text = ": ".join(_texts(error)) or json.dumps(error, default=str)
     return Said(
         status=status or _status_of(fields, code, text),
         text=text,
@@ -89,87 +93,42 @@ def error_in(body: Any) -> Any:
         return error_in(body[0]) if body else None
     if not isinstance(body, dict):
         return None
-    if _says_something(body.get("error")):
-        error = body["error"]
-        # Some put the words beside it: {"error": true, "message": "…"}.
-        return error if isinstance(error, str | dict) else body
-    if body.get("object") == "error" or body.get("type") == "error":
-        return body
-    if body.get("choices"):
-        return _error_of_choice(body["choices"])
-    if "choices" not in body and any(body.get(name) for name in ("message", "detail", "errors")):
-        return body
-    return _foreign_error(body)
-
-
-def _foreign_error(body: Mapping[str, Any]) -> Any:
-    """An error in words that are not the protocol's, in place of choices."""
-    base = body.get("base_resp")  # MiniMax's, which stands in good answers too
-    if isinstance(base, dict) and base.get("status_code"):
-        return base
-    if body.get("code") in (0, OK):
-        return None
-    return next(
-        (body[name] for name in ("error_msg", "error_message", "msg") if body.get(name)), None
-    )
+    choices = body.get("choices")
+    first = choices[0] if choices and isinstance(choices, list) else None
+    first = first if isinstance(first, dict) else {}
+    # The last is MiniMax's, which stands in good answers too.
+    for error in (body.get("error"), first.get("error"), body.get("base_resp")):
+        if _says_something(error):
+            # Some put the words beside it: {"error": true, "message": "…"}.
+            return error if isinstance(error, str | dict) else body
+    if first.get("finish_reason") == "error":
+        return {"message": "the answer ended with the finish reason error"}
+    is_error = "error" in (body.get("object"), body.get("type"))
+    return body if is_error or (not choices and not _is_fine(body) and _texts(body)) else None
 
 
 def _says_something(error: Any) -> bool:
     """Whether a field is an error: beside an answer some servers send one without content."""
-    return any(error.values()) if isinstance(error, dict) else bool(error)
+    return any(error.values()) and not _is_fine(error) if isinstance(error, dict) else bool(error)
 
 
-def _error_of_choice(choices: Any) -> Any:
-    first = choices[0] if isinstance(choices, list) else None
-    if not isinstance(first, dict):
-        return None
-    if first.get("error"):
-        return first["error"]
-    if first.get("finish_reason") == "error":
-        return {"message": "the answer ended with the finish reason error"}
-    return None
+def _is_fine(fields: Mapping[str, Any]) -> bool:
+    return fields.get("status_code", fields.get("code")) in (0, OK)
 
 
-def _words(error: Any) -> str:
+def _texts(told: Any) -> list[str]:
     """What a person is to read of an error."""
-    if isinstance(error, str):
-        return error.strip()
-    if not isinstance(error, dict):
-        return json.dumps(error, default=str)
-    found = [
-        *_texts(
-            error.get(name)
-            for name in ("message", "msg", "status_msg", "detail", "details", "errors")
-        )
-    ]
-    error_text = error.get("error")
-    if not found and isinstance(error_text, str):
-        found.append(error_text)
-    metadata = error.get("metadata")
-    if isinstance(metadata, dict):
-        found += _texts([metadata.get("raw")])  # the provider's own words, behind a router
-    return ": ".join(found) or json.dumps(error, default=str)
-
-
-def _texts(values: Iterable[Any]) -> list[str]:
-    found: list[str] = []
-    for value in values:
-        if isinstance(value, str) and value.strip():
-            found.append(value.strip())
-        elif isinstance(value, list):
-            found += [_problem(each) for each in value if isinstance(each, dict)]
-        elif isinstance(value, dict):
-            found.append(_words(value))
-    return [text for text in found if text]
-
-
-def _problem(each: dict[str, Any]) -> str:
-    """One problem of a list, as FastAPI has it: where, and what."""
-    place = each.get("loc")
-    where = ".".join(map(str, place)) if isinstance(place, list) else ""
-    what = str(each.get("msg") or each.get("message") or "")
-    kind = str(each.get("type") or "") if where else ""
-    return " ".join(part for part in (where, what, kind) if part)
+    if isinstance(told, str):
+        return [told.strip()] if told.strip() else []
+    if isinstance(told, list):
+        return [text for each in told for text in _texts(each)]
+    if not isinstance(told, dict):
+        return []
+    found = [text for name in _TEXT_NAMES for text in _texts(told.get(name))]
+    if found and isinstance(told.get("loc"), list):
+        # One problem of a list, as FastAPI has it: where, and what.
+        return [" ".join([".".join(map(str, told["loc"])), *found, str(told.get("type") or "")])]
+    return found or _texts(told.get("error"))
 
 
 def _status_of(fields: Mapping[str, Any], code: str, text: str) -> int:
