@@ -22,7 +22,7 @@ from nightlab.records import Suggestion
 from nightlab.settings import Places
 
 if TYPE_CHECKING:
-    from nightlab.proposers.program_history import ProgramVersion
+    from nightlab.proposers.program import ProgramVersion
 
 SessionsRemote = Annotated[
     str | None,
@@ -110,7 +110,7 @@ def program(
 ) -> None:
     """Show the versions of program.md that a study has used, and what came of each."""
     from flows.printing import make_console
-    from nightlab.proposers.program_history import program_history
+    from nightlab.proposers.program import program_history
 
     versions = program_history(existing_ledger(study, remote))
     if as_json:

@@ -14,7 +14,7 @@ are applied in order, each on the result of the last.
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -64,26 +64,21 @@ def parse_edits(answer: str) -> ParsedEdits:
     """
     lines = answer.replace("\r\n", "\n").split("\n")
     edits: list[Edit] = []
-    stray: str | None = None
-    position = 0
-    while position < len(lines):
-        start = _SEARCH.fullmatch(lines[position])
-        if start is None:
-            if stray is None and _NO_MARKER.fullmatch(lines[position]):
-                stray = one_line(lines[position], _SHOWN_CHARACTERS)
-            position += 1
-            continue
+    outside: list[str] = []
+    end = 0
+    for start, halves in _blocks(lines):
         number = len(edits) + 1
-        other = _other_file(start["rest"], lines, position)
+        other = _other_file(lines, start)
         if other is not None:
             return ParsedEdits(
                 error=f"Block {number} names the file {other}; only {TRAINER_FILE} may be changed."
             )
-        halves = _read_halves(lines, position + 1)
         if isinstance(halves, str):
             return ParsedEdits(error=f"Block {number} {halves}")
+        outside += lines[end:start]
         edits.append(halves.edit)
-        position = halves.end
+        end = halves.end
+    stray = next(filter(_NO_MARKER.fullmatch, [*outside, *lines[end:]]), None)
     if not edits:
         return ParsedEdits(
             error="The answer has no SEARCH/REPLACE block: a line '<<<<<<< SEARCH', the lines to "
@@ -91,8 +86,9 @@ def parse_edits(answer: str) -> ParsedEdits:
         )
     if stray is not None:
         return ParsedEdits(
-            error=f"The line '{stray}' stands outside the blocks and looks like a part of one: was "
-            "the answer cut off? A block is '<<<<<<< SEARCH', '=======' and '>>>>>>> REPLACE'."
+            error=f"The line '{one_line(stray, _SHOWN_CHARACTERS)}' stands outside the blocks and "
+            "looks like a part of one: was the answer cut off? A block is '<<<<<<< SEARCH', "
+            "'=======' and '>>>>>>> REPLACE'."
         )
     return ParsedEdits(edits=tuple(edits))
 
@@ -113,20 +109,26 @@ def pieces(answer: str) -> tuple[Piece, ...]:
     """
     lines = answer.split("\n")
     found: list[Piece] = []
-    position = begun = 0
-    while position < len(lines):
-        halves = _read_halves(lines, position + 1) if is_block_start(lines[position]) else None
-        if not isinstance(halves, _Halves):
-            position += 1
-            continue
-        found.append(Piece("\n".join([*lines[begun:position], ""]), is_block=False))
-        begun = halves.end - 1
-        marker = _REPLACE.sub(r"\g<marker>", lines[begun])
-        found.append(Piece("\n".join([*lines[position:begun], marker]), is_block=True))
-        lines[begun] = lines[begun].removeprefix(marker)
-        position = halves.end
+    begun = 0
+    for start, halves in _blocks(lines):
+        if isinstance(halves, _Halves):
+            found.append(Piece("\n".join([*lines[begun:start], ""]), is_block=False))
+            begun = halves.end - 1
+            marker = _REPLACE.sub(r"\g<marker>", lines[begun])
+            found.append(Piece("\n".join([*lines[start:begun], marker]), is_block=True))
+            lines[begun] = lines[begun].removeprefix(marker)
     found.append(Piece("\n".join(lines[begun:]), is_block=False))
     return tuple(found)
+
+
+def _blocks(lines: Sequence[str]) -> Iterator[tuple[int, "_Halves | str"]]:
+    """Where each block starts, and its halves, or what is wrong where it has no end."""
+    end = 0
+    for start, line in enumerate(lines):
+        if start >= end and is_block_start(line):
+            halves = _read_halves(lines, start + 1)
+            yield start, halves
+            end = halves.end if isinstance(halves, _Halves) else end
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,21 +171,16 @@ def _without_fence(lines: Sequence[str]) -> Sequence[str]:
     return lines
 
 
-def _other_file(marker_rest: str, lines: Sequence[str], position: int) -> str | None:
-    """A file other than train.py that is named on the marker's line or just above it."""
-    named = [marker_rest]
-    for line in map(lines.__getitem__, range(position - 1, -1, -1)):
-        if line.strip() and not _FENCE.fullmatch(line):
-            named.append(line)
-            break
-    for text in named:
+def _other_file(lines: Sequence[str], start: int) -> str | None:
+    """A file other than train.py that is named on a block's first line or just above it."""
+    marker = _SEARCH.fullmatch(lines[start])
+    above = (line for line in reversed(lines[:start]) if line.strip())
+    named = next((line for line in above if not _FENCE.fullmatch(line)), "")
+    for text in (marker["rest"] if marker else "", named):
         match = _FILE.fullmatch(text.strip(" \t#*`\"'():"))
         if match is not None:
             path = match["path"].replace("\\", "/")
-            if PurePosixPath(path) not in (
-                PurePosixPath(TRAINER_FILE),
-                PurePosixPath(PurePosixPath(TRAINER_FILE).name),
-            ):
+            if str(PurePosixPath(path)) not in (TRAINER_FILE, PurePosixPath(TRAINER_FILE).name):
                 return path
     return None
 

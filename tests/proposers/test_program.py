@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from nightlab.errors import UsageError
-from nightlab.proposers.program import program_version, read_program
-from nightlab.proposers.program_history import program_history
+from nightlab.proposers.program import program_history, program_version, read_program
 from nightlab.records import Evidence, Proposal, Reason, TrialRecord, Verdict
 from nightlab.settings import Places, SessionSettings
 from tests.samples import sample_record
