@@ -1,4 +1,4 @@
-"""The person's research brief, the versions that a study has seen of it, and what became of each."""
+"""The person's research brief, the versions that a study has seen, and what became of each."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
