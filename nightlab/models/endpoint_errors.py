@@ -144,13 +144,7 @@ def _remedy(said: Said, no_key: str) -> str:
 
 
 def without_words(error: Exception, broken: str | None, asked: Asked) -> ModelError:
-    """The same of an exception of litellm, where no server spoke.
-
-    Args:
-        error: litellm's.
-        broken: why the connection brought no answer, where there was one.
-        asked: who was asked.
-    """
+    """The same of litellm's own error, where no server spoke; ``broken``: why the connection is."""
     said = _shown(_CLASS_NAMES.sub("", str(error), count=1)).rstrip(".")
     if broken is None and asked.missing_keys:
         problem = (

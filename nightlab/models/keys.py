@@ -24,11 +24,7 @@ Model = tuple[str, str | None]
 def read_key(value: str, where: str) -> SecretStr | None:
     """A key as it is to be sent, without white space around it; None where nothing is left.
 
-    Whatever became of it, it is kept out of all texts from now on.
-
-    Args:
-        value: as it was found.
-        where: what holds it, for the sentence.
+    Whatever became of it, it is kept out of all texts from now on. ``where`` names what holds it.
 
     Raises:
         UsageError: it has characters that no key has.

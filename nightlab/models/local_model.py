@@ -54,11 +54,7 @@ def serve_local_model(
 ) -> Iterator[str]:
     """Serve the model while the block runs; give the address for ``--api-base``.
 
-    Args:
-        host: to listen on.
-        port: to listen on; 0 for a free one.
-        context_tokens: longest prompt and answer together.
-        answer_tokens: longest answer.
+    Port 0 is a free one; ``context_tokens`` are of the longest prompt and answer together.
 
     Raises:
         UsageError: the extra is not installed, or the address is taken.

@@ -26,12 +26,7 @@ _NEVER_LENGTH = frozenset({401, 402, 403, 404, 405, 502, 503, 504, 529})
 
 
 def meaning_of(said: Said, *, resets: bool) -> Meaning:
-    """What an error means.
-
-    Args:
-        said: the error.
-        resets: whether it says when it ends by itself.
-    """
+    """What an error means that says, or not, when it ends by itself (``resets``)."""
     if is_overflow(said):
         return Meaning.TOO_LONG
     told = f"{said.code} {said.text}"

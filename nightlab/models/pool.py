@@ -28,14 +28,7 @@ _WITH_ADDRESS = re.compile(r"(?P<name>[^@]\S*?)@(?P<address>https?://\S+)")
 
 
 def read_models(text: str, api_base: str | None) -> tuple[tuple[str, str | None], ...]:
-    """Read ``NAME,NAME@ADDRESS,…``.
-
-    Args:
-        text: the setting ``model``.
-        api_base: the address of those that name none.
-
-    Returns:
-        Name and address of each.
+    """Read ``NAME,NAME@ADDRESS,…``: names and addresses, ``api_base`` for those that name none.
 
     Raises:
         UsageError: a name is empty, or stands there twice.

@@ -133,11 +133,7 @@ class Spending:
         return any(caps.cost_usd is not None for caps in self._caps)
 
     def count_earlier(self, costs: Iterable[tuple[bool, ProposalCost]]) -> None:
-        """Count what stands in git.
-
-        Args:
-            costs: of each proposal: whether it was this session's, and its cost.
-        """
+        """Count what stands in git: whether each proposal was this session's, and its cost."""
         for ours, cost in costs:
             tokens = (cost.prompt_tokens or 0) + (cost.completion_tokens or 0)
             tokens = tokens or UNKNOWN_TOKENS_PER_CALL * cost.calls
@@ -166,11 +162,6 @@ class Spending:
 
     def ask(self, model: str, counted_tokens: int, price: Price) -> int | None:
         """Ask whether a call may be made, and how long its answer may be: None without a cap.
-
-        Args:
-            model: which one.
-            counted_tokens: of the prompt, as counted before it is sent.
-            price: of the model.
 
         Raises:
             BudgetReached: its estimate would pass a cap.

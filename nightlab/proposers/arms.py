@@ -39,12 +39,7 @@ class ArmRecord:
 
 
 def choose_arm(arms: Mapping[Name, ArmRecord], seed: int) -> Name:
-    """Draw the arm of the next turn.
-
-    Args:
-        arms: at least one, by name.
-        seed: of the draw: the same one chooses alike.
-    """
+    """Draw the arm of the next turn, of one or more; the same seed chooses alike."""
     return _draw(arms, random.Random(seed))
 
 

@@ -52,13 +52,7 @@ class _Change:
 
 
 def near_trial(brief: Brief, source: str, title: str) -> Near | None:
-    """The newest trial that an idea is too near to, the one under way among them, or None.
-
-    Args:
-        brief: with what finished trials changed.
-        source: the candidate's ``train.py``.
-        title: what it says it does.
-    """
+    """The newest trial that a candidate's source or title is too near to; also one under way."""
     lines = difflib.unified_diff(brief.incumbent_source.splitlines(), source.splitlines(), n=0)
     change = _read_change(list(lines))
     tried = {each.number: each for each in brief.tried}

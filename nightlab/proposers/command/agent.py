@@ -76,14 +76,7 @@ class Run:
 
 
 class Agent:
-    """Runs a command, counts its runs, and lets it rest.
-
-    Args:
-        command: for ``/bin/sh -c``.
-        timeout_seconds: longest time for one run.
-        environment: of the command.
-        spending: which counts the runs, as calls.
-    """
+    """Runs a command of ``/bin/sh -c``, counts its runs as calls, and lets it rest."""
 
     def __init__(
         self,
@@ -112,12 +105,7 @@ class Agent:
         return f"command `{self.name}`"
 
     def run(self, brief: Brief, source: str, task: str) -> Run:
-        """Run the command on a source; nothing but what it left is kept of the folder.
-
-        Args:
-            brief: of the trial.
-            source: of ``train.py`` as the command finds it.
-            task: text of ``BRIEF.md``.
+        """Run the command on a ``train.py`` and its task; of the folder only what it left is kept.
 
         Raises:
             ModelRefused: there is no such command.

@@ -49,12 +49,7 @@ class _Simple:
 
 
 def command_problem(command: str, environment: Mapping[str, str]) -> str | None:
-    """Why a command can certainly not run here, as a sentence; None where it may.
-
-    Args:
-        command: for ``/bin/sh -c``, in a folder of its own.
-        environment: that it will have.
-    """
+    """Why a command of ``/bin/sh -c`` can certainly not run here, as a sentence; None if it may."""
     unreadable = _unreadable(command, environment)
     if unreadable is not None:
         return f"The command cannot be read by {SHELL} ({unreadable}): correct --command."

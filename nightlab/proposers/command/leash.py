@@ -53,12 +53,6 @@ def run_on_leash(
 ) -> Outcome:
     """Run a program in a folder until it ends or breaks a bound; nothing of it is left then.
 
-    Args:
-        command: program and arguments.
-        folder: its working directory, whose size is bounded.
-        environment: all of its environment variables.
-        bounds: what it may use.
-
     Raises:
         SandboxError: it cannot be started, or does not go when it is ended.
     """

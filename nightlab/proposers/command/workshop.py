@@ -131,11 +131,7 @@ class Workshop:
 
 @contextmanager
 def open_workshop(texts: Mapping[str, str]) -> Iterator[Workshop]:
-    """Make a folder with files and one commit of them; it is removed at the end.
-
-    Args:
-        texts: by path in the folder.
-    """
+    """Make a folder with texts by their paths and one commit of them; it is removed at the end."""
     import git
 
     with temporary_folder("command") as folder:

@@ -147,13 +147,7 @@ def partners(
     """The constants that must change with a knob; None where it cannot have the value.
 
     Rows of a device batch are halved until whole ones make up the batch; they are never raised,
-    since memory grows with them.
-
-    Args:
-        knob: the knob.
-        value: what it is to be.
-        others: values that other knobs get.
-        sequence_length: tokens of a row.
+    since memory grows with them. ``others`` are values that other knobs get.
     """
     tie = knob.divisor
     if tie is None or isinstance(value, bool) or not isinstance(value, int):

@@ -66,13 +66,9 @@ class _Leaning:
 
 
 def plan(history: History, seed: int, number: int, *, counts_tokens: bool) -> Iterator[Move]:
-    """The moves to make, the best first; some may have been tried.
+    """The moves that a trial may make, the best first; some may have been tried.
 
-    Args:
-        history: of the study, about the knobs that stand.
-        seed: the study's.
-        number: of the trial that the move is for.
-        counts_tokens: whether the budget is tokens, so that a smaller model gains no steps.
+    Where the budget counts tokens, a smaller model gains no steps.
     """
     yield from _further(history)
     kinds = {name: kind_of(knob) for name, knob in history.knobs.items()}

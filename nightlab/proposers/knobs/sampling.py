@@ -49,13 +49,8 @@ def drawn_move(
 ) -> dict[str, Value] | None:
     """New values of one to three knobs; None where nothing in reach is open.
 
-    Args:
-        brief: the state of the study.
-        knobs: as they stand.
-        sampler: draws the values.
-        seed: of which knobs are moved.
-        first: knobs of which one is moved in any case.
-        is_open: whether such a move may be made, and was not tried.
+    One of the knobs in ``first`` is moved in any case; ``is_open`` says whether a move may be made,
+    and was not tried.
     """
     import optuna
 

@@ -149,12 +149,7 @@ def _indentation(line: str) -> str:
 
 
 def _says_so(said: str, describes: bool) -> bool:
-    """Whether words say that code was left out, and nothing else.
-
-    Args:
-        said: a comment, without its mark.
-        describes: whether it may be about the code below it.
-    """
+    """Whether a comment, which may describe the code below it, says only that code was left out."""
     text = _SOME_DOTS.sub("...", said).strip(_EDGES).lower()
     words = re.findall(r"[^\W\d_]+", text)
     plain = " ".join(words)

@@ -69,11 +69,6 @@ class LlmProposer:
     def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
         """Show the model its own answer and what became of it, and ask for it mended.
 
-        Args:
-            brief: as it was for the proposal.
-            proposal: what failed its dry run.
-            problem: the sentence and the traceback.
-
         Returns:
             What ``propose`` returns, with the cost and the exchanges of the repair alone; None
             where no answer of the model's stands in the proposal.
