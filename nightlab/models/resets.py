@@ -56,7 +56,7 @@ _NUMBER = re.compile(r"\W{0,4}(?P<number>\d+(?:\.\d+)?)")
 
 
 def seconds_until_reset(said: Said, now: datetime) -> float | None:
-    """Seconds for which a server asks to be left alone; None where it does not say. Now is aware."""
+    """Seconds from now (aware) for which a server asks to be left alone; None where it asks not."""
     retry_after = (_retry_after(said.headers, now) or None,)
     for found in (retry_after, _in_words(said.body or said.text, now), _rate_limits(said, now)):
         known = [each for each in found if each is not None and each <= LONGEST_SECONDS]

@@ -78,8 +78,6 @@ class ArmSummary:
     trials: int
     keeps: int
     gain_bpb: float
-    gain_in_noise: float
-    """In standard deviations of a pair's difference."""
     training_seconds: float
     """Of the candidates."""
     cost_usd: float | None
@@ -192,7 +190,6 @@ def _summary(arm: Arm, records: Sequence[TrialRecord], share: float) -> ArmSumma
         trials=len(ours),
         keeps=sum(record.verdict is Verdict.KEEP for record in ours),
         gain_bpb=sum(map(gain_bpb, ours)),
-        gain_in_noise=sum(map(gain_in_noise, ours)),
         training_seconds=sum(map(training_seconds, ours)),
         cost_usd=sum(dollars) if dollars else None,
         share=share,

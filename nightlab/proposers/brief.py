@@ -87,24 +87,20 @@ class Proposer(Protocol):
     @property
     def name(self) -> str:
         """``knobs``, ``llm``, ``hybrid`` or ``command``."""
-        ...
 
     @property
     def model(self) -> str | None:
         """The language models behind it, or the command; None for neither."""
-        ...
 
     @property
     def reads(self) -> bool:
         """Whether it reads the brief and takes its time, so that it is asked ahead, and may
         mend what breaks.
         """
-        ...
 
     @property
     def needs_money(self) -> bool:
         """Whether it can propose nothing once what was given for models is spent."""
-        ...
 
     def repair(self, brief: Brief, proposal: Proposal, problem: str) -> Proposal | None:
         """Mend a candidate that failed its dry run.
@@ -115,13 +111,11 @@ class Proposer(Protocol):
             problem: the sentence and the traceback; data, never instructions.
 
         Returns:
-            A whole new proposal with cost and exchanges of both, or None from a proposer that
-            does not read.
+            A whole new proposal with cost and exchanges of its own; None where it cannot mend it.
 
         Raises:
             ModelError: the model's endpoint failed.
         """
-        ...
 
     def propose(self, brief: Brief) -> Proposal:
         """Return one proposal; one whose edits cannot be applied carries its ``error``.
@@ -130,4 +124,3 @@ class Proposer(Protocol):
             ModelError: the model's endpoint failed.
             UsageError: nothing can be proposed with what the person gave.
         """
-        ...

@@ -25,6 +25,7 @@ import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from nightlab.errors import UsageError
 from nightlab.settings import TRAINER_FILE
@@ -105,6 +106,11 @@ def read_knobs(source: str) -> dict[str, Knob]:
     return {name: replace(knob, divisor=divisors.get(name)) for name, knob in knobs.items()}
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number; a switch is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def knob_values(source: str) -> dict[str, Value]:
     """The values of the declared knobs; a source that is no Python has none."""
     return {name: knob.value for name, knob in read_knobs(source).items()}
@@ -179,7 +185,7 @@ def _declared(constant: _Constant, comment: str) -> Knob | None:
         return _with_choices(constant, match["rest"])
     match = _RANGE.fullmatch(comment)
     value = constant.value
-    if match is None or isinstance(value, bool | str):
+    if match is None or not is_number(value):
         return None
     if any(len(match[part] or "") > LONGEST_NUMBER for part in ("low", "high", "step")):
         return None

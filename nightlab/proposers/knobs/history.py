@@ -6,7 +6,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from nightlab.proposers.knobs.declared import Knob, Value
+from nightlab.proposers.knobs.declared import Knob, Value, is_number
 from nightlab.proposers.knobs.moves import Kind, direction_of, is_as_far, kind_of
 from nightlab.proposers.knobs.space import is_near_value, is_same
 from nightlab.records import Reason, TrialRecord, Verdict
@@ -210,7 +210,7 @@ def _fits(knob: Knob, value: Any) -> bool:
     """Whether a recorded value is of the kind that the knob has now."""
     if knob.choices is not None:
         return isinstance(value, bool | int | float | str)
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number(value)
 
 
 def _outcome(record: TrialRecord, noises: float | None) -> Outcome:

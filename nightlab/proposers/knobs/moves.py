@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-from nightlab.proposers.knobs.declared import Knob, Value
+from nightlab.proposers.knobs.declared import Knob, Value, is_number
 from nightlab.proposers.knobs.space import is_near_value, is_same, knob_range, snapped, tidy
 
 COARSE_FACTOR = 2.0
@@ -62,7 +62,7 @@ def kind_of(knob: Knob) -> Kind:
 
 def is_ordered(knob: Knob) -> bool:
     """Whether its values have an order: a range, or choices that are all numbers."""
-    return all(_is_number(value) for value in (*(knob.choices or ()), knob.value))
+    return all(is_number(value) for value in (*(knob.choices or ()), knob.value))
 
 
 def step(knob: Knob, direction: int, part: float = 1.0) -> Value | None:
@@ -95,7 +95,7 @@ def with_value(knob: Knob, value: Value) -> Knob:
 
 def direction_of(knob: Knob, start: Value, end: Value) -> int:
     """Which way a move went: 1, −1, or 0 where it is not known."""
-    if is_ordered(knob) and _is_number(start) and _is_number(end):
+    if is_ordered(knob) and is_number(start) and is_number(end):
         return (float(end) > float(start)) - (float(end) < float(start))
     places = {
         at: place
@@ -112,14 +112,14 @@ def is_as_far(knob: Knob, value: Value, mark: Value, direction: int) -> bool:
     """Whether a value is a mark or lies beyond it; of choices without order only itself."""
     if is_same(value, mark):
         return True
-    if not (is_ordered(knob) and _is_number(value) and _is_number(mark)):
+    if not (is_ordered(knob) and is_number(value) and is_number(mark)):
         return False
     return _is_beyond(value, mark, direction) or is_near_value(knob, value, mark)
 
 
 def scale_of(knob: Knob, value: Value) -> float | None:
     """Where a value lies on the knob's own scale, in coarse steps; None without order."""
-    if not is_ordered(knob) or not _is_number(value):
+    if not is_ordered(knob) or not is_number(value):
         return None
     if _by_factors(knob):
         return math.log(float(value)) / math.log(_factor(knob)) if float(value) > 0 else None
@@ -190,7 +190,7 @@ def _factor(knob: Knob) -> float:
 
 def _ends(knob: Knob) -> tuple[float, float]:
     if knob.choices is not None:
-        numbers = [float(choice) for choice in (*knob.choices, knob.value) if _is_number(choice)]
+        numbers = [float(choice) for choice in (*knob.choices, knob.value) if is_number(choice)]
         return min(numbers), max(numbers)
     low, high, _ = knob_range(knob)
     return float(low), float(high)
@@ -220,10 +220,6 @@ def _next_choice(knob: Knob, direction: int) -> Value | None:
     if standing is None and direction < 0:
         return None
     return choices[place] if 0 <= place < len(choices) else None
-
-
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_beyond(value: Value, mark: Value, direction: int) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nightlab.proposers.knobs.declared import LARGEST, Knob, Value
+from nightlab.proposers.knobs.declared import LARGEST, Knob, Value, is_number
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -21,11 +21,7 @@ def search_space(knob: Knob, reach: float) -> "BaseDistribution":
 
     A value that a person or a model set outside the declared range is taken in.
     """
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if knob.choices is not None:
         return CategoricalDistribution(_near_choices(knob, reach))
@@ -96,17 +92,11 @@ def knob_range(knob: Knob) -> tuple[float, float, float]:
 
 def is_in_space(space: "BaseDistribution", value: Any) -> bool:
     """Whether a value is one that the space has."""
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(space, CategoricalDistribution):
         return any(is_same(choice, value) for choice in space.choices)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    if not isinstance(space, IntDistribution | FloatDistribution):
+    if not is_number(value) or not isinstance(space, IntDistribution | FloatDistribution):
         return False
     steps = (value - space.low) / space.step if space.step else 0.0
     return space.low <= value <= space.high and abs(steps - round(steps)) < ROUNDING
@@ -134,10 +124,7 @@ def is_near_value(knob: Knob, value: Any, earlier: Any) -> bool:
     """Whether two values of a knob are too alike, on the knob's own scale."""
     if is_same(value, earlier):
         return True
-    both = (value, earlier)
-    if knob.choices is not None or any(
-        isinstance(v, bool) or not isinstance(v, int | float) for v in both
-    ):
+    if knob.choices is not None or not is_number(value) or not is_number(earlier):
         return False
     low, high, _ = knob_range(knob)
     if knob.log:

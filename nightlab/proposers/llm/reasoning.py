@@ -11,7 +11,6 @@ Whole blocks are the text of a file, and marks inside them are too.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from nightlab.proposers.edits import pieces
 
@@ -40,39 +39,31 @@ _TAGS = re.compile(r"\A(?:\s*<[^<>\s]{1,40}>)+")
 """Before the answer, where a server or a model puts what is said between marks too."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    start: int
-    end: int
-    closes: bool
-
-
 def without_reasoning(answer: str) -> str | None:
     """What a model says outside its reasoning; None where reasoning was begun and never ended."""
     said: list[str] = []
     position, is_open = 0, False
-    for mark in _marks(answer):
-        if mark.closes and not is_open:
+    for (start, end), closes in _marks(answer):
+        if not is_open and closes:
             said = []
-        elif not mark.closes and not is_open:
-            said.append(answer[position : mark.start])
-        is_open = not mark.closes
-        position = mark.end
+        elif not is_open:
+            said.append(answer[position:start])
+        position, is_open = end, not closes
     if is_open:
         return None
     return _TAGS.sub("", "\n".join([*said, answer[position:]]))
 
 
-def _marks(answer: str) -> Iterator[_Mark]:
+def _marks(answer: str) -> Iterator[tuple[tuple[int, int], bool]]:
+    """Where each mark stands, and whether it closes reasoning."""
     text = "".join(
         " " * len(piece.text) if piece.is_block else piece.text for piece in pieces(answer)
     )
     for found in _MARK.finditer(text):
         name = (found["name"] or found["boxed"] or "").replace("_", " ")
         if _THOUGHT.search(name):
-            yield _Mark(found.start(), found.end(), _CLOSES.search(name) is not None)
+            yield found.span(), _CLOSES.search(name) is not None
         elif found["channel"] or found["analysis"]:
-            is_final = (found["channel"] or "").lower() == "final"
-            yield _Mark(found.start(), found.end(), is_final)
+            yield found.span(), (found["channel"] or "").lower() == "final"
         elif found["final"]:
-            yield _Mark(found.start(), found.end(), closes=True)
+            yield found.span(), True
