@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import httpx
@@ -113,17 +113,16 @@ def _receive(
     response: httpx.Response, watch: "Watch", is_chat: bool, most_tokens: int | None
 ) -> Received:
     headers = {name.lower(): value for name, value in response.headers.items()}
-    if response.status_code != OK or not is_chat:
-        body = _all_of(response.iter_bytes(), watch)
-        return Received(status=response.status_code, headers=headers, body=body)
+    received = Received(status=response.status_code, headers=headers)
     chunks = response.iter_bytes()
-    first = next((chunk for chunk in chunks if chunk.strip()), b"")
-    if not is_stream(headers.get("content-type", ""), first):
-        body = first + _all_of(chunks, watch)
-        return Received(status=OK, headers=headers, body=body)
-    stream = ChatStream(headers=headers)
-    was_cut = _fill(stream, first, chunks, watch, most_tokens)
-    return Received(status=OK, headers=headers, stream=stream, was_cut=was_cut)
+    if is_chat and response.status_code == OK:
+        first = next((chunk for chunk in chunks if chunk.strip()), b"")
+        chunks = itertools.chain([first], chunks)
+        if is_stream(headers.get("content-type", ""), first):
+            stream = ChatStream(headers=headers)
+            was_cut = _fill(stream, chunks, watch, most_tokens)
+            return replace(received, stream=stream, was_cut=was_cut)
+    return replace(received, body=_all_of(chunks, watch))
 
 
 def _all_of(chunks: Iterator[bytes], watch: "Watch") -> bytes:
@@ -137,17 +136,13 @@ def _all_of(chunks: Iterator[bytes], watch: "Watch") -> bytes:
 
 
 def _fill(
-    stream: ChatStream,
-    first: bytes,
-    chunks: Iterator[bytes],
-    watch: "Watch",
-    most_tokens: int | None,
+    stream: ChatStream, chunks: Iterator[bytes], watch: "Watch", most_tokens: int | None
 ) -> bool:
     """Read events until the answer ends; return whether it was cut off for its length."""
     lines = Lines()
     longest = MOST_BYTES if most_tokens is None else most_tokens * CHARACTERS_PER_TOKEN
     try:
-        for chunk in itertools.chain([first], chunks):
+        for chunk in chunks:
             watch.heard()
             if _take(stream, lines.feed(chunk), longest):
                 return True

@@ -2,12 +2,10 @@
 
 import socket
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from nightlab import events
 from nightlab.errors import BudgetReached, ModelRefused, UsageError
 from nightlab.models.endpoint import Endpoint
 from nightlab.models.endpoint_errors import PromptTooLong
@@ -24,19 +22,6 @@ MESSAGES = [{"role": "user", "content": "Hello"}]
 @pytest.fixture(autouse=True)
 def _imported() -> None:
     import_litellm()
-
-
-@pytest.fixture
-def notices() -> Iterator[list[str]]:
-    """What people are told meanwhile."""
-    told: list[str] = []
-
-    def listen(event: events.Event) -> None:
-        if isinstance(event, events.Notice):
-            told.append(event.text)
-
-    with events.listening(listen):
-        yield told
 
 
 def pool(*servers: ScriptedEndpoint, **caps: float) -> tuple[ModelPool, list[float]]:

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from nightlab import events
 from nightlab.errors import ModelError, ModelRefused
 from nightlab.models.chat_stream import LONGEST_LINE, BrokenOffError, Lines
 from nightlab.models.endpoint import Endpoint, Reply
@@ -37,18 +36,6 @@ pytestmark = pytest.mark.usefixtures("no_keys")
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
 LONG = "a longer answer\n" * 100
-
-
-@pytest.fixture
-def notices() -> Iterator[list[str]]:
-    told: list[str] = []
-
-    def listen(event: events.Event) -> None:
-        if isinstance(event, events.Notice):
-            told.append(event.text)
-
-    with events.listening(listen):
-        yield told
 
 
 def endpoint_of(server: ScriptedEndpoint, **more: Any) -> Endpoint:
