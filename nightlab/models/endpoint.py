@@ -218,7 +218,8 @@ class Endpoint:
         return PLACEHOLDER_KEY if self.api_base else None
 
     def _asked(self) -> Asked:
-        no_key, missing = "", ()
+        no_key = ""
+        missing: list[str] = []
         if self.api_key is None and self.api_base:
             names = key_variables(self.model, os.environ) or ["VARIABLE"]
             no_key = (
@@ -227,8 +228,8 @@ class Endpoint:
                 "Secret block in its place."
             )
         elif self.api_key is None:
-            missing = tuple(missing_keys(self.model))
-        return Asked(model=self.model, where=self.where, missing_keys=missing, no_key=no_key)
+            missing = missing_keys(self.model)
+        return Asked(model=self.model, where=self.where, missing_keys=tuple(missing), no_key=no_key)
 
     def _read(self, response: Any, seconds: float) -> Reply:
         choices = getattr(response, "choices", None) or [None]

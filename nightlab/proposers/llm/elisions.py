@@ -136,9 +136,10 @@ def _is_new_body(lines: Sequence[str], names: set[str]) -> bool:
 
 def _describes_new_code(lines: Sequence[str], index: int, new: Sequence[int]) -> bool:
     """Whether new code follows on a line's own indentation, of which it may be the comment."""
-    after = next((at for at in range(index + 1, len(lines)) if lines[at].strip()), None)
+    after = next((at for at in range(index + 1, len(lines)) if lines[at].strip()), index)
     return (
-        after in new
+        index < after
+        and after in new
         and not lines[after].lstrip().startswith("#")
         and _indentation(lines[after]) == _indentation(lines[index])
     )
