@@ -72,6 +72,23 @@ def standing_record(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return standing[-1] if standing else None
 
 
+def running_best(records: Sequence[TrialRecord]) -> tuple[tuple[int, float], ...]:
+    """The best kept score up to each trial, as (number, val_bpb), where there is one."""
+    best: float | None = None
+    steps = []
+    for record in records:
+        score = record.val_bpb
+        if (
+            record.verdict is Verdict.KEEP
+            and score is not None
+            and (best is None or is_better(score, best))
+        ):
+            best = score
+        if best is not None:
+            steps.append((record.number, best))
+    return tuple(steps)
+
+
 def lost_since_improvement_bpb(records: Sequence[TrialRecord], commit: str) -> float:
     """What code kept as simpler has lost since the last improvement, as measured; at least 0."""
     kept = {record.commit: record for record in records if record.verdict is Verdict.KEEP}

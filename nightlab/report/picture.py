@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nightlab.judging.scores import running_best
 from nightlab.records import Reason, TrialRecord, Verdict
-from nightlab.report.study import Study, interval_of, running_best
+from nightlab.report.study import Study, interval_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

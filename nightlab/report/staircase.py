@@ -7,9 +7,10 @@ says its title where the pointer rests on it.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from nightlab.judging.scores import running_best
 from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.shapes import Scale, circle, element, line, nice_steps, path, text
-from nightlab.report.study import Study, interval_of, running_best
+from nightlab.report.study import Study, interval_of
 
 WIDTH, HEIGHT = 1040, 400
 LEFT, RIGHT, TOP, BOTTOM = 64, 20, 18, 56

@@ -6,7 +6,6 @@ from typing import Protocol, TypeVar
 
 from nightlab.judging.scores import (
     find_baseline,
-    is_better,
     seed_noise,
     standing_record,
 )
@@ -151,23 +150,6 @@ def interval_of(record: TrialRecord) -> tuple[float, float] | None:
     standing = record.val_bpb - decision.difference_bpb
     low, high = decision.interval_bpb
     return standing + low, standing + high
-
-
-def running_best(records: Sequence[TrialRecord]) -> tuple[tuple[int, float], ...]:
-    """The best kept score up to each trial, as (number, val_bpb), where there is one."""
-    best: float | None = None
-    steps = []
-    for record in records:
-        score = record.val_bpb
-        if (
-            record.verdict is Verdict.KEEP
-            and score is not None
-            and (best is None or is_better(score, best))
-        ):
-            best = score
-        if best is not None:
-            steps.append((record.number, best))
-    return tuple(steps)
 
 
 def trial_seconds(record: TrialRecord) -> float:

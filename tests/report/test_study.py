@@ -1,7 +1,8 @@
 import pytest
 
+from nightlab.judging.scores import running_best
 from nightlab.records import Verdict
-from nightlab.report.study import interval_of, read_study, running_best, trial_seconds
+from nightlab.report.study import interval_of, read_study, trial_seconds
 from tests.report.samples import FixedStudy, baseline, trial
 
 
