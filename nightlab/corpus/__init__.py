@@ -6,7 +6,7 @@ train  ->  tokenizer  ->  uint16 files and a manifest with a fingerprint
 """
 
 from nightlab.corpus.folder import Corpus, Manifest, SplitSize, open_corpus
-from nightlab.corpus.prepare import prepare_corpus
+from nightlab.corpus.prepare import find_corpus, prepare_corpus
 from nightlab.corpus.sources import CorpusRequest, text_at_most
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "CorpusRequest",
     "Manifest",
     "SplitSize",
+    "find_corpus",
     "open_corpus",
     "prepare_corpus",
     "text_at_most",

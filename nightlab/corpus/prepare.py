@@ -87,7 +87,7 @@ def _standing(request: CorpusRequest, source: Source, corpora: Path) -> Corpus |
 
     An upgrade of a package changes the embedded text, and a study must not end by that.
     """
-    earlier = _found(corpora, request.begun_on) if request.begun_on else None
+    earlier = find_corpus(corpora.parent, request.begun_on) if request.begun_on else None
     try:
         folder = corpora / _key(request, source)
         corpus = open_corpus(folder) if folder.exists() else None
@@ -106,9 +106,13 @@ def _standing(request: CorpusRequest, source: Source, corpora: Path) -> Corpus |
     return earlier
 
 
-def _found(corpora: Path, wanted: str) -> Corpus | None:
-    """Find a prepared corpus by its fingerprint."""
-    for path in sorted(corpora.glob(f"*/{MANIFEST_FILE}")):
+def find_corpus(cache: Path, wanted: str) -> Corpus | None:
+    """Find a prepared corpus in the cache by its fingerprint.
+
+    Raises:
+        CorpusError: it is there, and damaged.
+    """
+    for path in sorted((cache / "corpora").glob(f"*/{MANIFEST_FILE}")):
         is_whole = path.parent.suffix != _BUILDING
         # Of the many corpora that may lie here, only the one that is meant is opened and checked.
         if is_whole and f'"fingerprint": "{wanted}"' in path.read_text(encoding="utf-8"):

@@ -44,7 +44,13 @@ from nightlab.ledger.remote import Remote, remote_studies
 from nightlab.ledger.removal import delete_study, standing_refs
 from nightlab.ledger.removal import in_words as refs_in_words
 from nightlab.ledger.sending import fetch_suggestions, send_suggestion
-from nightlab.ledger.session import Session, hold_clone, hold_session, refuse_if_busy
+from nightlab.ledger.session import (
+    Session,
+    hold_clone,
+    hold_session,
+    is_worked_on,
+    refuse_if_busy,
+)
 from nightlab.ledger.stop import (
     StopRequest,
     ask_remote_to_stop,
@@ -95,6 +101,7 @@ __all__ = [
     "hold_clone",
     "hold_session",
     "holdout_uses",
+    "is_worked_on",
     "offer_branch",
     "offered_commits",
     "record_holdout_use",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import filelock
 
-from nightlab.errors import LedgerError, RemoteError, StudyBusy
+from nightlab.errors import LedgerError, RemoteError, StudyBusy, UsageError
 from nightlab.events import Notice, publish
 from nightlab.ledger.bundles import Bundles
 from nightlab.ledger.documents import from_json, to_json
@@ -21,12 +21,14 @@ from nightlab.ledger.lease import (
     SILENT_SECONDS,
     Lease,
     Waiting,
+    remote_session,
     say_waiting,
 )
 from nightlab.ledger.presence import SessionNote, own_note, write_whole
 from nightlab.ledger.recovery import Recovery
 from nightlab.ledger.remote import Remote
 from nightlab.ledger.store import Ledger
+from nightlab.records import utc_now
 
 QUIET_SECONDS = 5.0
 _DYING_SECONDS = 5.0
@@ -227,6 +229,25 @@ def session_here(ledger: Ledger) -> SessionNote | None:
     note_file = ledger.plumbing.common_directory / "nightlab" / f"{ledger.study}.session.json"
     note = _standing_note(note_file)
     return None if note is None or note.is_dead_here() else note
+
+
+def is_worked_on(ledger: Ledger, remote: str | None) -> bool:
+    """Whether a session works on the study, in this clone or with a remote, or nobody can tell.
+
+    Args:
+        ledger: the study's.
+        remote: the remote's name or address; None where the study has none.
+    """
+    if session_here(ledger) is not None:
+        return True
+    if remote is None:
+        return False
+    try:
+        asked = Remote(ledger.plumbing.root, remote, ledger.study)
+        note = remote_session(asked, asked.study_refs())
+    except (RemoteError, UsageError):
+        return True
+    return note is not None and not note.is_abandoned(utc_now(), ABANDONED_AFTER_SECONDS)
 
 
 def _acquire(
