@@ -36,17 +36,22 @@ def print_summary(console: Console, summary: "SessionSummary", places: Places) -
         *([f"Models:    {summary.models}"] if summary.models is not None else []),
         f"Report:    {summary.report_page}",
         f"Picture:   {summary.report_picture}",
-        "MLflow:    "
-        + (
-            ".venv/bin/nightlab ui, then http://127.0.0.1:5000"
-            if places.tracking_is_local
-            else redact(places.tracking_uri)
-        ),
+        f"MLflow:    {mlflow_page(places, summary.experiment)}",
         "",
         *conclusion_lines(study, summary.models),
     ]
     for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def mlflow_page(places: Places, experiment: str | None) -> str:
+    """Where MLflow shows a study, and what shows it there if it is a local file."""
+    from nightlab.tracking.views import LOCAL_ADDRESS, view_url
+
+    first = ".venv/bin/nightlab ui, then " if places.tracking_is_local else ""
+    if experiment is None or not (first or places.tracking_uri.startswith("http")):
+        return f"{first}{LOCAL_ADDRESS if first else redact(places.tracking_uri)}"
+    return f"{first}{view_url(places.tracking_uri, experiment)}"
 
 
 def conclusion_lines(study: Study, models: str | None) -> list[str]:

@@ -63,8 +63,8 @@ def _bar(study: str, wanted: int | None) -> UUID | None:
     return made if isinstance(made, UUID) else None
 
 
-def show_trials(study: str, records: tuple[TrialRecord, ...], run_url: str | None) -> None:
-    """Put the table of trials, and a link to the latest MLflow run, on the session's page."""
+def show_trials(study: str, records: tuple[TrialRecord, ...], study_url: str | None) -> None:
+    """Put the table of trials, and a link to MLflow's, on the session's page."""
     rows = [
         {
             "trial": record.number,
@@ -78,7 +78,7 @@ def show_trials(study: str, records: tuple[TrialRecord, ...], run_url: str | Non
     about = f"Trials of study {study}"
     # Prefect's artifact keys take lower-case letters, digits and dashes only.
     key = study.lower().replace("_", "-")
-    text = "The latest trial in MLflow"
-    if run_url is not None:
-        best_effort(partial(create_link_artifact, run_url, text, key=f"{key}-mlflow"))
+    text = "The trials in MLflow"
+    if study_url is not None:
+        best_effort(partial(create_link_artifact, study_url, text, key=f"{key}-mlflow"))
     best_effort(partial(create_table_artifact, rows, key=f"{key}-trials", description=about))

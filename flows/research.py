@@ -55,6 +55,8 @@ class SessionSummary:
     """What models cost, in words; None where none was asked."""
     gain: str
     """What the study has gained, as a sentence."""
+    experiment: str | None = None
+    """MLflow's identifier of the study; None while it is away."""
 
 
 @flow(
@@ -199,7 +201,7 @@ def _run(
         return record_of(session, number, state)
 
     record = with_prefect(session, run)
-    show_trials(ledger.study, ledger.records(), session.tracker.run_url(number))
+    show_trials(ledger.study, ledger.records(), session.tracker.study_url())
     push_or_say(session)
     _stop_after_failures(session)
     return record
@@ -228,4 +230,5 @@ def _summary(session: Session, stopped: str) -> SessionSummary:
         report_picture=str(files.png),
         models=session.spending.in_words(),
         gain=gain_sentence(read_study(session.ledger, confirmations(session.ledger))),
+        experiment=session.tracker.experiment_id,
     )

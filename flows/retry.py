@@ -44,5 +44,5 @@ def retry(study: StudyName, number: int, remote: str | None = None) -> TrialReco
         proposal = retry_proposal(session, earlier)
         run = partial(trial, study, again, proposal, number, return_state=True)
         record = record_of(session, again, with_prefect(session, run))
-        show_trials(study, session.ledger.records(), session.tracker.run_url(again))
+        show_trials(study, session.ledger.records(), session.tracker.study_url())
         return record

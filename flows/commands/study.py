@@ -141,19 +141,31 @@ def export(
 
 def sync(study: Study, remote: RemoteName = None) -> None:
     """Bring MLflow up to date from git, for the trials it missed."""
-    from nightlab.ledger import confirmations, consolidations
-    from nightlab.tracking import synchronise
+    from flows.closing import mlflow_page
+    from nightlab.ledger import confirmations, consolidations, is_worked_on
+    from nightlab.report.conclusion import gain_sentence
+    from nightlab.report.study import read_study
+    from nightlab.tracking import Origin, synchronise
 
     places, ledger = Places.find(), existing_ledger(study, remote)
+    confirmed, records = confirmations(ledger), ledger.records()
+    at = remote or (records[-1].settings.get("remote") if records else None)
     console = Console()
     with console.status(f"Bringing MLflow up to date with study {study} …"):
         result = synchronise(
             ledger,
             places.tracking_uri,
             places.mlruns,
-            confirmed=confirmations(ledger),
+            confirmed=confirmed,
             consolidated=consolidations(ledger),
+            gain=gain_sentence(read_study(ledger, confirmed)),
+            origin=Origin.of(ledger.plumbing, places.cache),
+            at_work=is_worked_on(ledger, at),
         )
     console.print(
-        f"MLflow has all {result.trials} trials of {study}; {result.changed} were mended."
+        f"MLflow has all {result.trials} trials of {study}; {result.changed} were mended: "
+        f"{mlflow_page(places, result.experiment)}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
     )

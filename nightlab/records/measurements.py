@@ -1,5 +1,6 @@
 """What was measured of a candidate, and how it was contained meanwhile."""
 
+from datetime import datetime
 from typing import ClassVar, Literal
 
 from nightlab.records.base import Frozen
@@ -66,6 +67,8 @@ class TrainingResult(Frozen):
     """None when a complete checkpoint stood in time; ``pruned`` where the engine stopped it."""
     message: str = ""
     """One sentence that says what happened, for people."""
+    started_at: datetime | None = None
+    """When it had its lane; None in records from before it was kept."""
     clock: Literal["wall", "processor"] = "wall"
     """What its seconds are: of the wall clock, or of the processors."""
     startup_seconds: float | None = None

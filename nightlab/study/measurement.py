@@ -26,6 +26,7 @@ from nightlab.records import (
     Replicate,
     TrainingResult,
     TrialRecord,
+    utc_now,
 )
 from nightlab.source.code_size import is_clearly_less
 from nightlab.source.schedule import touched_schedule
@@ -236,9 +237,10 @@ def subject_commit(mark: InFlight, subject: Subject) -> str:
 def train_once(session: Session, training: Training) -> TrainingResult:
     """Carry out one training of a round; listeners and MLflow are told as it goes."""
     number, seed, whose = training.number, training.seed, training.whose
-    session.tracker.replicate_started(number, seed, whose)
     watch = training.watch.anew() if training.watch is not None else None
     with device_turn(session):
+        began = utc_now()
+        session.tracker.replicate_started(number, seed, began, whose)
         try:
             result = train_code(
                 session,
@@ -254,7 +256,7 @@ def train_once(session: Session, training: Training) -> TrainingResult:
             events.publish(events.Notice(text=str(busy)))
             raise
     forecast = watch.forecast if watch is not None else None
-    return result.model_copy(update={"forecast": forecast})
+    return result.model_copy(update={"forecast": forecast, "started_at": began})
 
 
 def train_code(
@@ -337,6 +339,7 @@ def add_replicates(
     for training, replicate in measured:
         placed = replicate.model_copy(update={"place": session.place})
         (others if training.whose else own).append(placed)
+        session.tracker.replicate_ended(mark, placed, training.whose)
     grown = mark.model_copy(
         update={"replicates": tuple(own), "incumbent_replicates": tuple(others)}
     )

@@ -6,7 +6,7 @@ from nightlab import events
 from nightlab.errors import LedgerError, MachineryError, ModelError, ModelRefused, NoEdit
 from nightlab.judging import decision
 from nightlab.judging.scores import level_bpb, mean_bpb
-from nightlab.ledger import settle_suggestions
+from nightlab.ledger import confirmations, settle_suggestions
 from nightlab.proposers import knob_values
 from nightlab.proposers.command.agent import last_lines
 from nightlab.proposers.command.proposer import CommandProposer
@@ -22,12 +22,16 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.report.conclusion import gain_sentence
+from nightlab.report.study import read_study
 from nightlab.sandbox.failure import failed_import
 from nightlab.study.conditions import free_startup
 from nightlab.study.measurement import is_baseline, judged_case, trained_here
+from nightlab.study.prefetch import is_prefetched
 from nightlab.study.rebase import with_set_aside
 from nightlab.study.session import Session, flat_settings
 from nightlab.study.trial import UNANSWERED
+from nightlab.tracking import incumbent_of
 
 LOG_TAIL_LINES = 40
 WITHOUT_CANDIDATE = (Reason.NO_EDIT, Reason.MODEL, Reason.MODEL_REFUSED, Reason.INVALID_EDIT)
@@ -163,20 +167,28 @@ def record_trial(
     if recorded.reason is Reason.BASELINE:
         session.startup_free_seconds = free_startup(session.settings, (recorded,), session.place)
     _settle(session, recorded)
-    session.tracker.trial_ended(recorded, evidence, ledger.diff(recorded), source)
+    _show(session, recorded, evidence, source)
     events.publish(events.TrialEnded(record=recorded))
     return recorded
 
 
 def show_last_trial(session: Session) -> None:
-    """Complete in MLflow the trial that a killed session had recorded just before its end."""
+    """Close in MLflow what a killed session left open, and complete its last trial."""
     ledger = session.ledger
-    records = ledger.records()
-    if not session.hold.killed or not records:
+    if not session.hold.killed:
         return
-    last = records[-1]
-    evidence, source = ledger.evidence(last.number), ledger.source(last.commit)
-    session.tracker.trial_ended(last, evidence, ledger.diff(last), source)
+    session.tracker.took_over([mark.number for mark in ledger.marks() if is_prefetched(mark)])
+    if records := ledger.records():
+        last = records[-1]
+        _show(session, last, ledger.evidence(last.number), ledger.source(last.commit))
+
+
+def _show(session: Session, record: TrialRecord, evidence: Evidence, source: str) -> None:
+    """Tell MLflow of a finished trial, and of the study as it stands with it."""
+    ledger, tracker = session.ledger, session.tracker
+    records, diff = ledger.records(), ledger.diff(record)
+    tracker.trial_ended(record, evidence, diff, source, incumbent_of(records, record))
+    tracker.study_changed(records, gain_sentence(read_study(ledger, confirmations(ledger))))
 
 
 def _level(session: Session, mark: InFlight, verdict: Decision) -> float | None:

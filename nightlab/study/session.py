@@ -50,7 +50,7 @@ from nightlab.study.conditions import (
 from nightlab.study.fit import check_fit, request_of
 from nightlab.study.left_clones import sweep_left_clones
 from nightlab.study.work_folder import work_folder
-from nightlab.tracking import Tracker
+from nightlab.tracking import Origin, Tracker
 from nightlab.training.token_file import TokenFile
 
 MOST_LANES = 2
@@ -246,7 +246,12 @@ def open_session(
             hold=hold,
             sandbox=EndableSandbox(sandbox),
             device=device,
-            tracker=Tracker(places.tracking_uri, places.mlruns, settings.study),
+            tracker=Tracker(
+                places.tracking_uri,
+                places.mlruns,
+                settings.study,
+                Origin.of(ledger.plumbing, places.cache),
+            ),
             proposer=chosen.proposer,
             proposer_why=chosen.why,
             spending=spending,

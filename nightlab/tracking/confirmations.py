@@ -8,15 +8,9 @@ from nightlab.judging.scores import scores_of
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Replicate
 from nightlab.redaction import redact
-from nightlab.tracking.content import (
-    FINISHED,
-    KIND_TAG,
-    NAME_TAG,
-    NOTE_TAG,
-    STUDY_TAG,
-    RunContent,
-    milliseconds,
-)
+from nightlab.tracking.curves import present
+from nightlab.tracking.runs import FINISHED, RunContent, milliseconds
+from nightlab.tracking.tags import KIND_TAG, NAME_TAG, NOTE_TAG, STUDY_TAG
 
 CONFIRMATION_KIND = "confirmation"
 NUMBER_TAG = "nightlab.confirmation"
@@ -40,20 +34,17 @@ def describe_confirmation(record: ConfirmationRecord) -> RunContent:
         status=FINISHED,
         started_ms=milliseconds(record.started_at),
         ended_ms=milliseconds(finished),
-        params={
-            "baseline_commit": record.baseline_commit,
-            "incumbent_commit": record.incumbent_commit,
-            "incumbent_trial": str(record.incumbent_trial),
-            "replicates": str(record.wanted),
-        },
-        metrics={name: value for name, value in known.items() if value is not None},
+        metrics=present({f"{CONFIRMATION_KIND}/{name}": value for name, value in known.items()}),
         tags={
             KIND_TAG: CONFIRMATION_KIND,
             STUDY_TAG: record.study,
             NUMBER_TAG: str(record.number),
             NAME_TAG: f"confirmation of trial {record.incumbent_trial}",
             NOTE_TAG: redact(record.sentence),
-            "mlflow.user": "nightlab",
+            "baseline_commit": record.baseline_commit,
+            "commit": record.incumbent_commit,
+            "parent_trial": str(record.incumbent_trial),
+            "mlflow.source.git.commit": record.incumbent_commit,
         },
         texts={"confirmation.json": redact(record.model_dump_json(indent=2))},
     )

@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from nightlab.errors import NightlabError, TrackingError
 from nightlab.machine.network import prepare_network
 from nightlab.redaction import redact
-from nightlab.tracking.content import NOTE_TAG, STUDY_TAG
+from nightlab.tracking.tags import LAYOUT, LAYOUT_TAG, NOTE_TAG, STUDY_TAG
+from nightlab.tracking.views import View, view_tags, view_url
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -92,25 +93,34 @@ def study_experiment(client: "MlflowClient", tracking_uri: str, mlruns: Path, st
     name = f"nightlab/{study}"
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        tags = {
-            STUDY_TAG: study,
-            "mlflow.experimentKind": "custom_model_development",
-            NOTE_TAG: f"Study {study} of Nightlab: one run a trial, one nested run a replicate. "
-            f"Git holds the truth; `nightlab sync {study}` rebuilds this view from it.",
-        }
         try:
-            return str(client.create_experiment(name, _artifacts(tracking_uri, mlruns), tags))
+            client.create_experiment(name, _artifacts(tracking_uri, mlruns))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                raise
-            # Another process was faster.
-            experiment = client.get_experiment_by_name(name)
+                raise  # Else another process was faster.
+        experiment = client.get_experiment_by_name(name)
     if experiment is None or experiment.lifecycle_stage != "active":
         raise TrackingError(
             f"MLflow's experiment {name!r} was deleted at {shown_address(tracking_uri)}, and its "
             "name stays taken: restore it there with `mlflow experiments restore`."
         )
-    return str(experiment.experiment_id)
+    identifier = str(experiment.experiment_id)
+    if experiment.tags.get(LAYOUT_TAG) != LAYOUT:  # What a person changes there afterwards stays.
+        for key, value in _experiment_tags(study, identifier).items():
+            client.set_experiment_tag(identifier, key, value)
+    return identifier
+
+
+def _experiment_tags(study: str, identifier: str) -> dict[str, str]:
+    links = " · ".join(f"[{view.value}]({view_url('', identifier, view)})" for view in View)
+    return {
+        STUDY_TAG: study,
+        "mlflow.experimentKind": "custom_model_development",
+        NOTE_TAG: f"Study {study} of Nightlab: {links}. One run a trial, one nested run a "
+        f"training. Git holds the truth; `nightlab sync {study}` rebuilds this view from it.",
+        **view_tags(),
+        LAYOUT_TAG: LAYOUT,
+    }
 
 
 def shown_address(tracking_uri: str) -> str:

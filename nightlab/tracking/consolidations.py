@@ -3,16 +3,9 @@
 from nightlab.judging.consolidating import Outcome
 from nightlab.ledger.consolidations import ConsolidationRecord
 from nightlab.redaction import redact
-from nightlab.tracking.content import (
-    FINISHED,
-    KIND_TAG,
-    LONGEST_TAG,
-    NAME_TAG,
-    NOTE_TAG,
-    STUDY_TAG,
-    RunContent,
-    milliseconds,
-)
+from nightlab.tracking.curves import present
+from nightlab.tracking.runs import FINISHED, RunContent, milliseconds
+from nightlab.tracking.tags import KIND_TAG, LONGEST_TAG, NAME_TAG, NOTE_TAG, STUDY_TAG
 
 CONSOLIDATION_KIND = "consolidation"
 CONSOLIDATION_TAG = "nightlab.consolidation"
@@ -39,20 +32,16 @@ def describe_consolidation(record: ConsolidationRecord) -> RunContent:
         status=FINISHED,
         started_ms=milliseconds(record.started_at),
         ended_ms=milliseconds(record.finished_at or record.started_at),
-        params={
-            "incumbent_commit": record.incumbent_commit,
-            "incumbent_trial": str(record.incumbent_trial),
-            "most_pairs": str(record.most_pairs),
-            "consolidated_commit": record.consolidated_commit or "none",
-        },
-        metrics={name: value for name, value in metrics.items() if value is not None},
+        metrics=present({f"{CONSOLIDATION_KIND}/{name}": each for name, each in metrics.items()}),
         tags={
             KIND_TAG: CONSOLIDATION_KIND,
             STUDY_TAG: record.study,
             CONSOLIDATION_TAG: str(record.number),
             NAME_TAG: f"consolidation of trial {record.incumbent_trial}",
             NOTE_TAG: redact("\n".join(said))[:LONGEST_TAG],
-            "mlflow.user": "nightlab",
+            "commit": record.consolidated_commit or record.incumbent_commit,
+            "parent_trial": str(record.incumbent_trial),
+            "mlflow.source.git.commit": record.incumbent_commit,
         },
         texts={"consolidation.json": redact(record.model_dump_json(indent=2))},
     )

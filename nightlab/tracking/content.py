@@ -9,48 +9,31 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
-from nightlab.judging.score_text import audit_sentence
-from nightlab.records import (
-    CurvePoint,
-    Evidence,
-    Frozen,
-    Reason,
-    Replicate,
-    TrialRecord,
-    Verdict,
+from nightlab.records import Evidence, Frozen, Replicate, TrialRecord, Verdict
+from nightlab.redaction import redacted
+from nightlab.tracking.curves import Measured, profile_rows
+from nightlab.tracking.metrics import CANDIDATE_LOSS, INCUMBENT_LOSS, trial_metrics
+from nightlab.tracking.origin import Origin
+from nightlab.tracking.pairs import Incumbent
+from nightlab.tracking.replicates import ReplicateKey, describe_replicate
+from nightlab.tracking.runs import FAILED, FINISHED, RunContent, milliseconds, storable
+from nightlab.tracking.tags import (
+    CANDIDATE,
+    INCUMBENT,
+    KIND_TAG,
+    LONGEST_TAG,
+    NAME_TAG,
+    NOTE_TAG,
+    RECORD_TAG,
+    STUDY_TAG,
+    TRIAL_TAG,
 )
-from nightlab.redaction import redact, redacted
-from nightlab.tracking.curves import LARGEST_STEP, Measured, curve_rows, present
-from nightlab.tracking.metrics import replicate_values, trial_metrics
-
-FINISHED, FAILED, KILLED = "FINISHED", "FAILED", "KILLED"
-
-STUDY_TAG = "nightlab.study"
-TRIAL_TAG = "nightlab.trial"
-SEED_TAG = "nightlab.seed"
-SUBJECT_TAG = "subject"
-CANDIDATE, INCUMBENT = "candidate", "incumbent"
-KIND_TAG = "nightlab.kind"
-"""``trial``, ``replicate`` or ``report``."""
-RECORD_TAG = "nightlab.record"
-"""Digest of the record that a run shows in full; a run without it is not complete."""
-NAME_TAG = "mlflow.runName"
-NOTE_TAG = "mlflow.note.content"
 
 LONGEST_NAME = 120
-LONGEST_TAG = 4_000
 MARKDOWN_FENCE = 3
-
-
-class ReplicateKey(NamedTuple):
-    """Which training of a trial is meant, as MLflow's tags have it."""
-
-    seed: str
-    subject: str = CANDIDATE
 
 
 class TrialFacts(Frozen):
@@ -92,22 +75,10 @@ class TrialFacts(Frozen):
             settings=record.settings,
         )
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunContent:
-    """One run as MLflow is to show it."""
-
-    status: str
-    started_ms: int
-    ended_ms: int
-    final_step: int = 0
-    """The step that ``metrics`` belong to: after the curve, so that MLflow shows them last."""
-    params: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    curve: tuple[Measured, ...] = ()
-    texts: Mapping[str, str] = field(default_factory=dict)
-    """Artifacts by file name."""
+    def tags(self) -> dict[str, str]:
+        """Where it is measured: it may go on elsewhere, and MLflow keeps parameters for good."""
+        known = {"host": self.host, "engine": self.engine_version, "sandbox": self.sandbox}
+        return {key: storable(value)[:LONGEST_TAG] for key, value in known.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +90,14 @@ class TrialContent:
     replicates: Mapping["ReplicateKey", RunContent]
 
 
-def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> TrialContent:
+def describe_trial(
+    record: TrialRecord,
+    evidence: Evidence,
+    diff: str,
+    source: str,
+    incumbent: Incumbent | None = None,
+    origin: Origin | None = None,
+) -> TrialContent:
     """Say what MLflow is to show of a finished trial.
 
     The trial's training numbers are means over its replicates, peak memory the highest, so
@@ -130,72 +108,71 @@ def describe_trial(record: TrialRecord, evidence: Evidence, diff: str, source: s
         evidence: its proposal's exchanges, logs and curves.
         diff: unified diff of the candidate against its parent.
         source: the candidate's ``train.py``.
+        incumbent: what it was measured against.
+        origin: where the study's text comes from.
     """
-    started_ms, ended_ms = milliseconds(record.started_at), milliseconds(record.finished_at)
+    incumbent, facts = incumbent or Incumbent(), TrialFacts.of(record)
+    texts = _texts(record, evidence, diff, source)
     run = RunContent(
-        status=FAILED if record.verdict is Verdict.FAILED else FINISHED,
-        started_ms=started_ms,
-        ended_ms=ended_ms,
-        params=trial_params(TrialFacts.of(record)),
+        status=FAILED if record.verdict in (Verdict.FAILED, Verdict.CRASH) else FINISHED,
+        started_ms=milliseconds(record.started_at),
+        ended_ms=milliseconds(record.finished_at),
+        params=trial_params(record.number, facts),
         metrics=trial_metrics(record),
-        tags=_trial_tags(record, diff),
-        texts=_texts(record, evidence, diff, source),
+        tags={**_trial_tags(record, diff, incumbent), **facts.tags()},
+        curve=_pair_rows(record, incumbent),
+        clock=CANDIDATE_LOSS,
+        texts=texts,
+        dataset=(origin or Origin()).dataset(record.corpus, record.corpus_fingerprint),
     )
-    full = {
-        ReplicateKey(str(each.seed), subject): each.training.curve
-        for subject, each in _trained(evidence)
+    full = {(subject, each.seed): each for subject, each in _trained(evidence)}
+    children = {
+        ReplicateKey(str(each.seed), subject): describe_replicate(
+            record.study,
+            record.number,
+            full.get((subject, each.seed), each),
+            subject,
+            record.started_at,
+        )
+        for subject, each in _trained(record)
     }
-    children = {}
-    for subject, replicate in _trained(record):
-        key = ReplicateKey(str(replicate.seed), subject)
-        curve = full.get(key, ())
-        children[key] = _describe_replicate(record, replicate, subject, curve, started_ms, ended_ms)
     return TrialContent(number=record.number, run=run, replicates=children)
 
 
 def opening_tags(study: str, number: int, title: str = "") -> dict[str, str]:
     """Tags of a trial's run from its first moment: resuming and syncing find it by these."""
-    name = f"{number:04d} {_one_line(title)}".strip()
     tags = {KIND_TAG: "trial", STUDY_TAG: study, TRIAL_TAG: str(number)}
-    return {**tags, NAME_TAG: name[:LONGEST_NAME], "mlflow.user": "nightlab"}
+    line = _one_line(title)
+    if line:
+        tags["title"] = line[:LONGEST_TAG]
+    return {**tags, NAME_TAG: f"{number:04d} {line}".strip()[:LONGEST_NAME]}
 
 
-def replicate_tags(study: str, number: int, seed: int, subject: str = CANDIDATE) -> dict[str, str]:
-    """Tags by which a replicate's run is found; its parent's is added by the store."""
-    return {
-        SUBJECT_TAG: subject,
-        KIND_TAG: "replicate",
-        STUDY_TAG: study,
-        TRIAL_TAG: str(number),
-        SEED_TAG: str(seed),
-        NAME_TAG: f"{number:04d} {'' if subject == CANDIDATE else f'{subject} '}seed {seed}",
-        "mlflow.user": "nightlab",
-    }
-
-
-def trial_params(facts: TrialFacts) -> dict[str, str]:
+def trial_params(number: int, facts: TrialFacts) -> dict[str, str]:
     """Parameters of a trial's run: the candidate's knobs, and what it was measured with."""
     measured_with = {
+        "trial": number,
         "proposer": facts.proposer,
         "model": facts.model,
         "corpus": facts.corpus,
-        "corpus_fingerprint": facts.corpus_fingerprint,
         "device": facts.device,
-        "sandbox": facts.sandbox,
         "budget_seconds": facts.budget_seconds,
         "budget_tokens": facts.budget_tokens,
         "preset": facts.preset,
         "seed": facts.settings.get("seed"),
-        "engine_version": facts.engine_version,
-        "host": facts.host,
     }
     values = {**facts.knobs, **measured_with}
-    return {key: _storable(str(value)) for key, value in values.items() if value not in (None, "")}
+    return {key: storable(str(value)) for key, value in values.items() if value not in (None, "")}
 
 
-def milliseconds(moment: datetime) -> int:
-    """Milliseconds since 1970, as MLflow counts."""
-    return int(moment.timestamp() * 1000)
+def _pair_rows(record: TrialRecord, incumbent: Incumbent) -> tuple[Measured, ...]:
+    """The losses of the trial's first pair."""
+    if not record.replicates:
+        return ()
+    first, budget = record.replicates[0], record.budget_seconds
+    start_ms = milliseconds(first.training.started_at or record.started_at)
+    own = profile_rows(CANDIDATE_LOSS, first, start_ms, budget)
+    return own + profile_rows(INCUMBENT_LOSS, incumbent.twin, start_ms, budget)
 
 
 def _trained(trial: TrialRecord | Evidence) -> list[tuple[str, Replicate]]:
@@ -204,50 +181,14 @@ def _trained(trial: TrialRecord | Evidence) -> list[tuple[str, Replicate]]:
     return own + [(INCUMBENT, each) for each in trial.incumbent_replicates]
 
 
-def _describe_replicate(
-    record: TrialRecord,
-    replicate: Replicate,
-    subject: str,
-    curve: tuple[CurvePoint, ...],
-    started_ms: int,
-    ended_ms: int,
-) -> RunContent:
-    tags = replicate_tags(record.study, record.number, replicate.seed, subject)
-    tags["verdict"] = record.verdict.value
-    if replicate.place:
-        tags["place"] = _storable(replicate.place)[:LONGEST_TAG]
-    if replicate.failure is not None:
-        tags["reason"] = replicate.failure.value
-    said = [replicate.training.message]
-    if replicate.evaluation is not None:
-        said += [replicate.evaluation.message, audit_sentence(replicate.evaluation)]
-    message = " ".join(text for text in said if text)
-    if message:
-        tags[NOTE_TAG] = _storable(message)[:LONGEST_TAG]
-    rows = curve_rows(curve, started_ms)
-    last = max((row.step for row in rows), default=0)
-    crashed = replicate.failure not in (None, Reason.PRUNED)
-    return RunContent(
-        status=FAILED if crashed else FINISHED,
-        started_ms=started_ms,
-        ended_ms=ended_ms,
-        final_step=max(last, min(replicate.training.num_steps or 0, LARGEST_STEP)),
-        params={"seed": str(replicate.seed)},
-        metrics=present(replicate_values(replicate)),
-        tags=tags,
-        curve=rows,
-    )
-
-
-def _trial_tags(record: TrialRecord, diff: str) -> dict[str, str]:
+def _trial_tags(record: TrialRecord, diff: str, incumbent: Incumbent) -> dict[str, str]:
     tags = {
         **opening_tags(record.study, record.number, record.title),
         "verdict": record.verdict.value,
         "reason": record.reason.value,
-        "title": _storable(record.title)[:LONGEST_TAG],
         "commit": record.commit,
         "parent": record.parent,
-        NOTE_TAG: _note(record, diff),
+        NOTE_TAG: _note(record, diff, incumbent),
         "mlflow.source.git.commit": record.commit,
         RECORD_TAG: hashlib.sha256(_json(record).encode()).hexdigest(),
     }
@@ -260,6 +201,7 @@ def _trial_tags(record: TrialRecord, diff: str) -> dict[str, str]:
         "mode": record.mode.value if record.mode is not None else None,
         "prompt_version": record.prompt_version,
         "program_version": record.program_version,
+        "parent_trial": incumbent.trial,
         "retry_of": record.retry_of,
         "rescue_of": record.rescue_of,
     }
@@ -267,11 +209,12 @@ def _trial_tags(record: TrialRecord, diff: str) -> dict[str, str]:
     return tags
 
 
-def _note(record: TrialRecord, diff: str) -> str:
+def _note(record: TrialRecord, diff: str, incumbent: Incumbent) -> str:
     """The run's description, in Markdown: MLflow's pages show no file that ends in .patch."""
-    said = [_storable(record.decision.sentence), _storable(record.hypothesis)]
+    on = "" if incumbent.trial is None else f"A change of trial {incumbent.trial}."
+    said = [storable(record.decision.sentence), storable(record.hypothesis), on]
     note = "\n\n".join(text for text in said if text)[:LONGEST_TAG]
-    shown = _storable(diff)[: LONGEST_TAG - len(note)].rstrip()
+    shown = storable(diff)[: LONGEST_TAG - len(note)].rstrip()
     if not shown:
         return note
     fence = max((run.group() for run in re.finditer("`+", shown)), key=len, default="``") + "`"
@@ -295,22 +238,13 @@ def _texts(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> d
             log = f"{log}\n--- evaluation ---\n{replicate.evaluation.log}"
         whose = "" if subject == CANDIDATE else f"{subject}-"
         texts[f"log-{whose}{replicate.seed}.txt"] = log
-    return {name: _storable(text) for name, text in texts.items() if text}
+    return {name: storable(text) for name, text in texts.items() if text}
 
 
 def _json(record: TrialRecord) -> str:
     values = redacted(record.model_dump(mode="json"))
-    return _storable(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
+    return storable(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
 
 
 def _one_line(text: str) -> str:
-    return " ".join(_storable(text).split())
-
-
-def _storable(text: str) -> str:
-    """The text as a database takes it, and without keys.
-
-    Models and candidates do send halves of surrogate pairs and NULs.
-    """
-    whole = redact(text).encode("utf-8", "replace").decode("utf-8")
-    return whole.replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return " ".join(storable(text).split())

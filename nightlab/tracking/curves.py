@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from nightlab.records import CurvePoint
+from nightlab.records import CurvePoint, Replicate
 
-CURVE_KEY = "elapsed_seconds"
+CURVE_KEY = "training/elapsed_seconds"
 """The curve's own clock: every point has it, so it tells which points MLflow has."""
 
 LARGEST_STEP = 2**53
@@ -32,7 +32,7 @@ def curve_rows(
 
     Args:
         points: in the order of training.
-        start_ms: when the trial began, in milliseconds since 1970.
+        start_ms: when the training began, in milliseconds since 1970.
         previous: the point before the first one, if there was one.
     """
     rows: list[Measured] = []
@@ -42,9 +42,9 @@ def curve_rows(
         at = start_ms + int(point.seconds * 1000)
         values = {
             CURVE_KEY: point.seconds,
-            "loss": point.loss,
-            "learning_rate": point.learning_rate,
-            "tokens_per_second": _rate(point, previous),
+            "training/loss": point.loss,
+            "training/learning_rate": point.learning_rate,
+            "training/tokens_per_second": _rate(point, previous),
         }
         rows += [
             Measured(key=key, value=value, step=point.step, timestamp_ms=at)
@@ -52,6 +52,27 @@ def curve_rows(
         ]
         previous = point
     return tuple(rows)
+
+
+def profile_rows(
+    key: str, replicate: Replicate | None, start_ms: int, budget_seconds: float
+) -> tuple[Measured, ...]:
+    """Mean losses of a training in equal shares of its budget; a row's step is the percent gone.
+
+    So two codes that take steps of different length stand on one axis.
+    """
+    profile = replicate.training.loss_profile if replicate is not None else ()
+    shares = ((index / len(profile), loss) for index, loss in enumerate(profile, start=1))
+    return tuple(
+        Measured(
+            key=key,
+            value=loss,
+            step=round(100 * share),
+            timestamp_ms=start_ms + int(1000 * share * budget_seconds),
+        )
+        for share, loss in shares
+        if loss is not None and math.isfinite(loss)
+    )
 
 
 def present(values: Mapping[str, float | None]) -> dict[str, float]:

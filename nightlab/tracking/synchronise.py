@@ -13,7 +13,10 @@ from nightlab.tracking.connection import failures, import_mlflow, shown_address
 from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
 from nightlab.tracking.content import describe_trial
 from nightlab.tracking.failures import explain
+from nightlab.tracking.origin import Origin
+from nightlab.tracking.pairs import incumbent_of
 from nightlab.tracking.store import Store, TrialRuns
+from nightlab.tracking.study_run import describe_study
 
 
 class StudyRecords(Protocol):
@@ -43,6 +46,8 @@ class SyncResult(Frozen):
     """Trials in the ledger; MLflow has them all now."""
     changed: int
     """Trials whose runs were missing, incomplete or wrong."""
+    experiment: str
+    """MLflow's identifier of the study."""
 
 
 def synchronise(
@@ -52,6 +57,9 @@ def synchronise(
     on_progress: Callable[[int, int], None] | None = None,
     confirmed: Iterable[ConfirmationRecord] = (),
     consolidated: Iterable[ConsolidationRecord] = (),
+    gain: str = "",
+    origin: Origin | None = None,
+    at_work: bool = False,
 ) -> SyncResult:
     """Create, complete and correct the runs of every record; done twice it changes nothing.
 
@@ -62,6 +70,9 @@ def synchronise(
         on_progress: called after each trial with the number done and the number of all.
         confirmed: the study's confirmations; those under way are left out.
         consolidated: its consolidations, likewise.
+        gain: what was gained, in a sentence.
+        origin: where its code and text come from.
+        at_work: whether a session works on the study now: what is open stays so.
 
     Raises:
         TrackingError: MLflow did not answer, or refused.
@@ -70,7 +81,7 @@ def synchronise(
     changed = 0
     import_mlflow()
     try:
-        store = Store(tracking_uri, mlruns, ledger.study)
+        store = Store(tracking_uri, mlruns, ledger.study, origin)
         runs = store.trials()
         for done, record in enumerate(records, start=1):
             content = describe_trial(
@@ -78,8 +89,10 @@ def synchronise(
                 ledger.evidence(record.number),
                 ledger.diff(record),
                 ledger.source(record.commit),
+                incumbent_of(records, record),
+                origin,
             )
-            there = runs.get(record.number, TrialRuns(replicates={}))
+            there = runs.get(record.number, TrialRuns())
             changed += store.write_trial(content, there).changed
             if on_progress is not None:
                 on_progress(done, len(records))
@@ -89,10 +102,14 @@ def synchronise(
         for consolidation in consolidated:
             if consolidation.finished_at is not None:
                 store.write_alone(describe_consolidation(consolidation), CONSOLIDATION_TAG)
+        if records:
+            store.write_alone(describe_study(records, gain, origin))
+        if not at_work:
+            store.close_open({record.number for record in records})
     except failures() as error:
         failure = explain(error, tracking_uri)
         raise TrackingError(
             f"MLflow at {shown_address(tracking_uri)} {failure.what}: {failure.remedy}; then run "
             f"`nightlab sync {ledger.study}` again: git has everything."
         ) from error
-    return SyncResult(trials=len(records), changed=changed)
+    return SyncResult(trials=len(records), changed=changed, experiment=store.experiment_id)

@@ -9,7 +9,7 @@ from typing import Any
 from nightlab.models.providers import import_litellm
 from nightlab.redaction import Redaction, redacted
 from nightlab.tracking.connection import import_mlflow
-from nightlab.tracking.content import STUDY_TAG, TRIAL_TAG
+from nightlab.tracking.tags import STUDY_TAG, TRIAL_TAG
 
 SOURCE_RUN = "mlflow.sourceRun"
 """The metadata by which MLflow shows a trace on a run's page."""

@@ -6,50 +6,38 @@ for certain, by ``nightlab sync``.
 """
 
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from nightlab import events
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.ledger.consolidations import ConsolidationRecord
-from nightlab.records import CurvePoint, Evidence, InFlight, TrialRecord, utc_now
+from nightlab.records import CurvePoint, Evidence, InFlight, Replicate, TrialRecord
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
 from nightlab.tracking.connection import import_mlflow, shown_address
 from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
-from nightlab.tracking.content import (
-    CANDIDATE,
-    TrialContent,
-    TrialFacts,
-    describe_trial,
-    milliseconds,
-    trial_params,
-)
-from nightlab.tracking.curves import curve_rows
+from nightlab.tracking.content import TrialContent, TrialFacts, describe_trial, trial_params
 from nightlab.tracking.failures import explain
+from nightlab.tracking.live_curve import LiveCurve
+from nightlab.tracking.machine import MachineWatch
+from nightlab.tracking.origin import Origin
+from nightlab.tracking.pairs import Incumbent
+from nightlab.tracking.replicates import describe_replicate
+from nightlab.tracking.runs import RunContent, milliseconds, now_ms
 from nightlab.tracking.store import Store
+from nightlab.tracking.study_run import describe_study
+from nightlab.tracking.tags import CANDIDATE, KIND_TAG
 from nightlab.tracking.traces import send_traces, traced, untraced
+from nightlab.tracking.views import View, view_url
 
-POINTS_EVERY_SECONDS = 2.0
 RUN_WAIT_SECONDS = 10.0
 """How long a model's first call waits for its trial's run, so that its trace has a home."""
 CLOSE_SECONDS = 10.0
 CLOSE_SECONDS_AWAY = 1.0
-
-
-@dataclass(slots=True)
-class _Curve:
-    """The points of one replicate that are not sent yet."""
-
-    run_id: str | None = None
-    waiting: list[CurvePoint] = field(default_factory=list)
-    last: CurvePoint | None = None
-    """The last point that was sent."""
-    sent_at: float = 0.0
 
 
 class Tracker:
@@ -59,10 +47,14 @@ class Tracker:
         tracking_uri: MLflow's store.
         mlruns: where a local store keeps its database and artifacts; made on demand.
         study: the study's name; the experiment is ``nightlab/<study>``.
+        origin: where its code and text come from.
     """
 
-    def __init__(self, tracking_uri: str, mlruns: Path, study: str) -> None:
+    def __init__(
+        self, tracking_uri: str, mlruns: Path, study: str, origin: Origin | None = None
+    ) -> None:
         self.study = study
+        self.origin = origin or Origin()
         self.away: str | None = None
         """What a person should know when MLflow did not take everything; else None."""
         self._uri = tracking_uri
@@ -70,12 +62,13 @@ class Tracker:
         self._store: Store | None = None
         self._runs: dict[int, str] = {}
         self._started_ms: dict[int, int] = {}
-        self._curves: dict[tuple[int, int, str], _Curve] = {}
+        self._curves: dict[tuple[int, int, str], LiveCurve] = {}
         self._given_up: set[int] = set()
         self._begun: set[int] = set()
         """Trials that have begun and have not ended."""
         self._ended: set[int] = set()
         self._traced = False
+        self._watch = MachineWatch(tracking_uri)
         self._unwritten: dict[int, TrialContent] = {}
         self._guard = threading.Lock()
         self._settled = threading.Condition(self._guard)
@@ -87,49 +80,71 @@ class Tracker:
 
     # What a trial tells; each returns at once.
 
+    def took_over(self, in_hand: Collection[int]) -> None:
+        """Close what sessions before this one left open, which holds the study now.
+
+        Args:
+            in_hand: trials of which there is no more than the idea.
+        """
+        self._submit(lambda: self._open().close_open(in_hand=in_hand))
+
     def trial_started(self, mark: InFlight, facts: TrialFacts) -> None:
         """Open the trial's run, or take up the one that a killed session left."""
         title = mark.proposal.title if mark.proposal is not None else ""
         number, started_ms = mark.number, milliseconds(mark.started_at)
         self._started_ms[number] = started_ms
+        dataset = self.origin.dataset(facts.corpus, facts.corpus_fingerprint)
 
         def write() -> None:
+            params = trial_params(number, facts)
             self._runs[number] = self._open().open_trial(
-                number, started_ms, title, trial_params(facts)
+                number, started_ms, title, params, facts.tags(), dataset
             )
 
         self._given_up.discard(number)
         self._begun.add(number)
         self._submit(write, number)
 
-    def replicate_started(self, number: int, seed: int, whose: str = "") -> None:
+    def replicate_started(self, number: int, seed: int, began: datetime, whose: str = "") -> None:
         """Open the child run of one training; ``whose`` is empty for the candidate's own."""
-        curve = _Curve(sent_at=time.monotonic())
-        self._curves[number, seed, whose] = curve
+        curve = self._curves[number, seed, whose] = LiveCurve(milliseconds(began))
 
         def write() -> None:
+            trial = self._run(number)
             curve.run_id = self._open().open_replicate(
-                number, self._run(number), seed, self._started(number), whose or CANDIDATE
+                number, trial, seed, curve.started_ms, whose or CANDIDATE
             )
+            self._watch.follow(trial)
 
         self._submit(write, number)
+
+    def replicate_ended(self, mark: InFlight, replicate: Replicate, whose: str = "") -> None:
+        """Complete the child run of one training."""
+        number = mark.number
+        content = describe_replicate(
+            self.study, number, replicate, whose or CANDIDATE, mark.started_at
+        )
+        self._curves.pop((number, replicate.seed, whose), None)
+        self._submit(lambda: self._open().write_replicate(number, content), number)
 
     def point(self, number: int, seed: int, point: CurvePoint, whose: str = "") -> None:
         """Add a point to a training's curve; sent every two seconds or so."""
         curve = self._curves.get((number, seed, whose))
         if curve is None or number in self._given_up:
             return
-        now = time.monotonic()
-        with self._guard:
-            curve.waiting.append(point)
-            if now - curve.sent_at < POINTS_EVERY_SECONDS:
-                return
-            curve.sent_at = now
-        self._submit(lambda: self._send(number, curve), number)
+        if curve.add(point):
+            self._submit(lambda: self._send(curve), number)
 
-    def trial_ended(self, record: TrialRecord, evidence: Evidence, diff: str, source: str) -> None:
+    def trial_ended(
+        self,
+        record: TrialRecord,
+        evidence: Evidence,
+        diff: str,
+        source: str,
+        incumbent: Incumbent | None = None,
+    ) -> None:
         """Complete the trial's runs; what an earlier trial could not write is tried again."""
-        content = describe_trial(record, evidence, diff, source)
+        content = describe_trial(record, evidence, diff, source, incumbent, self.origin)
         self._begun.discard(record.number)
         self._ended.add(record.number)
         for key in [key for key in self._curves if key[0] == record.number]:
@@ -137,21 +152,27 @@ class Tracker:
 
         def write() -> None:
             self._unwritten[content.number] = content
+            self._watch.end()
             self._write_unwritten()
 
         self._submit(write, record.number, last_try=True)
 
     def confirmed(self, record: ConfirmationRecord) -> None:
         """Show a finished confirmation as a run of its own."""
-        content = describe_confirmation(record)
-        if self.away is None:
-            self._submit(lambda: self._open().write_alone(content, NUMBER_TAG))
+        self._show(describe_confirmation(record), NUMBER_TAG)
 
     def consolidated(self, record: ConsolidationRecord) -> None:
         """Show a finished consolidation as a run of its own."""
-        content = describe_consolidation(record)
-        if self.away is None:
-            self._submit(lambda: self._open().write_alone(content, CONSOLIDATION_TAG))
+        self._show(describe_consolidation(record), CONSOLIDATION_TAG)
+
+    def study_changed(self, records: Sequence[TrialRecord], gain: str) -> None:
+        """Bring the study's own run up to date.
+
+        Args:
+            records: all of the study's.
+            gain: what was gained so far, in a sentence.
+        """
+        self._show(describe_study(records, gain, self.origin), KIND_TAG)
 
     def files_written(self, kind: str, paths: Iterable[Path]) -> None:
         """Put files, such as the report's, on the study's run of that kind and name."""
@@ -178,15 +199,16 @@ class Tracker:
 
     # What others ask.
 
-    def run_url(self, number: int) -> str | None:
-        """Address of the run's page; None for a local file, or while there is no run."""
-        run_id, store = self._runs.get(number), self._store
-        if run_id is None or store is None or urlsplit(self._uri).scheme not in ("http", "https"):
-            return None
-        address = shown_address(self._uri).rstrip("/")
-        page = f"{address}/#/experiments/{store.experiment_id}/runs/{run_id}"
-        # Else MLflow takes an experiment with traces for one of language models.
-        return f"{page}?workflowType=machine_learning"
+    @property
+    def experiment_id(self) -> str | None:
+        """MLflow's identifier of the study; None until it has shown that it is there."""
+        return self._store.experiment_id if self._store is not None else None
+
+    def study_url(self, view: View = View.TRIALS) -> str | None:
+        """Address of the study's page; None for a local file, or while MLflow is away."""
+        is_served = urlsplit(self._uri).scheme in ("http", "https")
+        known = self.experiment_id
+        return view_url(self._uri, known, view) if is_served and known else None
 
     def flush(self, timeout_seconds: float) -> bool:
         """Wait until all is written; say whether it is.
@@ -206,8 +228,8 @@ class Tracker:
         What is still open goes on in another session: a trial that was cut off is shown as
         killed, one whose idea is in hand as scheduled.
         """
-        if self.away is None and self._store is not None:
-            self._submit(self._set_aside)
+        if self.away is None and self._runs:
+            self._submit(self._close_open)
         self.flush(CLOSE_SECONDS if self.away is None else CLOSE_SECONDS_AWAY)
         self._writer.shutdown(wait=False, cancel_futures=True)
 
@@ -215,7 +237,7 @@ class Tracker:
 
     def _open(self) -> Store:
         if self._store is None:
-            self._store = Store(self._uri, self._mlruns, self.study)
+            self._store = Store(self._uri, self._mlruns, self.study, self.origin)
         return self._store
 
     def _run(self, number: int) -> str:
@@ -224,15 +246,11 @@ class Tracker:
         return self._runs[number]
 
     def _started(self, number: int) -> int:
-        return self._started_ms.get(number) or milliseconds(utc_now())
+        return self._started_ms.get(number) or now_ms()
 
-    def _send(self, number: int, curve: _Curve) -> None:
-        with self._guard:
-            points, curve.waiting = curve.waiting, []
-            previous, curve.last = curve.last, points[-1] if points else curve.last
+    def _send(self, curve: LiveCurve) -> None:
         if curve.run_id is not None:
-            rows = curve_rows(points, self._started(number), previous)
-            self._open().log_rows(curve.run_id, rows)
+            self._open().log_rows(curve.run_id, curve.take())
 
     def _write_unwritten(self) -> None:
         store = self._open()
@@ -247,11 +265,20 @@ class Tracker:
         if self._traced:
             send_traces()
 
-    def _set_aside(self) -> None:
-        for number in sorted(set(self._runs) - self._ended):
-            self._open().set_aside(number, begun=number in self._begun)
+    def _close_open(self) -> None:
+        self._watch.end()
+        ended = self._ended - set(self._unwritten)
+        in_hand = set(self._runs) - self._begun - self._ended
+        self._open().close_open(ended, in_hand)
 
     # Between the two.
+
+    def _show(self, content: RunContent, key: str) -> None:
+        def write() -> None:
+            if self.away is None:  # by now: the trial before it may have found MLflow again
+                self._open().write_alone(content, key)
+
+        self._submit(write)
 
     def _submit(
         self, write: Callable[[], object], number: int | None = None, *, last_try: bool = False

@@ -120,12 +120,18 @@ def _mlflow_agrees_with_show(clone: Path, cache: Path) -> None:
         run = trial_run(client, experiments, trial["number"])
         assert run.data.tags["verdict"] == trial["decision"]["verdict"]
         assert run.data.tags["commit"] == trial["commit"]
+        (dataset,) = [each.dataset for each in run.inputs.dataset_inputs]
+        assert trial["corpus_fingerprint"].startswith(dataset.digest)
+        assert json.loads(dataset.profile)["splits"]["val"]["tokens"] > 0
         # An idea that is too much for a busy machine has no score, and then neither tells of one.
         assert run.data.metrics.get("val_bpb") == trial["val_bpb"]
         children = client.search_runs(
             experiments, f"tags.`mlflow.parentRunId` = '{run.info.run_id}'"
         )
         scores = {child.data.metrics.get("val_bpb") for child in children}
+        for child in children:
+            assert run.info.start_time <= child.info.start_time < child.info.end_time
+            assert child.info.end_time <= run.info.end_time
         trained = trial["replicates"] + trial["incumbent_replicates"]
         evaluated = [replicate["evaluation"] or {} for replicate in trained]
         assert scores == {evaluation.get("val_bpb") for evaluation in evaluated}

@@ -44,11 +44,17 @@ def curve(points: int = 5, scale: float = 1.0) -> tuple[CurvePoint, ...]:
     )
 
 
-def replicate(seed: int, score: float | None, *, points: int = 5) -> Replicate:
+PROFILE = tuple(3.0 - share / 20 for share in range(20))
+
+
+def replicate(
+    seed: int, score: float | None, *, points: int = 5, began: datetime | None = None
+) -> Replicate:
     if score is None:
         return Replicate(
             seed=seed,
             training=TrainingResult(
+                started_at=began,
                 failure=Reason.NONFINITE,
                 message="The loss was not finite.",
                 startup_seconds=2.25,
@@ -59,8 +65,10 @@ def replicate(seed: int, score: float | None, *, points: int = 5) -> Replicate:
     return Replicate(
         seed=seed,
         training=TrainingResult(
+            started_at=began,
             startup_seconds=2.25 + seed / 7,
             training_seconds=20.1 + seed / 3,
+            loss_profile=PROFILE,
             num_steps=points,
             num_tokens=4096 * points,
             num_params=123_456,
@@ -158,9 +166,15 @@ def evidence(number: int = 3, scores: tuple[float | None, ...] = (1.987654321012
             ),
         ),
         replicates=tuple(
-            replicate(number * 10 + index, score) for index, score in enumerate(scores)
+            replicate(number * 10 + index, score, began=began(number))
+            for index, score in enumerate(scores)
         ),
     )
+
+
+def began(number: int) -> datetime:
+    """When the trainings of a trial begin: seven seconds after the trial."""
+    return BEGAN + timedelta(minutes=number, seconds=7)
 
 
 def mark(study: str, number: int = 3, title: str = "deeper & <b>narrower</b>") -> InFlight:
@@ -210,6 +224,8 @@ class Relay:
 
     def __init__(self, host: str, port: int) -> None:
         self.connected = True
+        self.lost: list[bytes] = []
+        """The next requests whose answers are lost, each by what stands in it."""
         self._target = (host, port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -228,13 +244,23 @@ class Relay:
                 near.close()
                 continue
             far = socket.create_connection(self._target)
+            cut = threading.Event()
             for source, sink in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+                threading.Thread(
+                    target=self._pump, args=(source, sink, source is near, cut), daemon=True
+                ).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pump(
+        self, source: socket.socket, sink: socket.socket, is_asked: bool, cut: threading.Event
+    ) -> None:
         with source, sink:
             try:
                 while self.connected and (data := source.recv(65536)):
+                    if is_asked and self.lost and self.lost[0] in data:
+                        self.lost.pop(0)
+                        cut.set()
+                    elif cut.is_set():
+                        return
                     if self.connected:
                         sink.sendall(data)
             except OSError:

@@ -5,8 +5,19 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from nightlab.errors import TrackingError
-from nightlab.tracking import Tracker, synchronise
-from tests.tracking.samples import DIFF, SOURCE, FixedRecords, evidence, facts, mark, record
+from nightlab.tracking import Origin, Tracker, synchronise
+from nightlab.tracking.runs import milliseconds
+from tests.tracking.samples import (
+    DIFF,
+    SOURCE,
+    FixedRecords,
+    began,
+    curve,
+    evidence,
+    facts,
+    mark,
+    record,
+)
 
 SCORES: dict[int, tuple[float | None, ...]] = {
     0: (2.1234567890123, 2.2, 2.15),
@@ -54,15 +65,106 @@ def test_everything_is_rebuilt_from_git_and_a_second_time_changes_nothing(
     }
 
 
-def test_a_live_trial_needs_no_mending(local_uri: str, mlruns: Path, study: str) -> None:
-    tracker = Tracker(local_uri, mlruns, study)
+def shown(uri: str, study: str) -> dict[tuple[str, ...], tuple[object, ...]]:
+    """All that MLflow shows of a study, but for what tells it from another."""
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(f"nightlab/{study}")
+    assert experiment is not None
+    seen = {}
+    for run in client.search_runs([experiment.experiment_id]):
+        tags = {k: v for k, v in run.data.tags.items() if k not in OWN_TAGS}
+        metrics = {k: v for k, v in run.data.metrics.items() if not k.startswith("system/")}
+        curves = {
+            key: sorted((m.step, m.timestamp, m.value) for m in history)
+            for key in metrics
+            if len(history := client.get_metric_history(run.info.run_id, key)) > 1
+        }
+        names = ("nightlab.kind", "nightlab.trial", "nightlab.seed", "subject")
+        key = tuple(run.data.tags.get(name, "") for name in names)
+        texts = {item.path for item in client.list_artifacts(run.info.run_id)}
+        info, inputs = run.info, [i.dataset.to_dictionary() for i in run.inputs.dataset_inputs]
+        assert key not in seen, "two runs for one"
+        about = (info.status, info.start_time, info.end_time, run.data.params)
+        seen[key] = (*about, metrics, tags, curves, texts, inputs)
+    return seen
+
+
+OWN_TAGS = (
+    *("nightlab.study", "nightlab.record", "mlflow.parentRunId", "mlflow.source.git.branch"),
+    *("mlflow.runName", "mlflow.runColor"),
+)
+
+
+def test_a_live_trial_and_a_synchronised_one_look_the_same(
+    local_uri: str, mlruns: Path, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightlab.tracking.live_curve.POINTS_EVERY_SECONDS", 0.0)
+    origin = Origin(repository="https://host/nightlab.git")
+    tracker = Tracker(local_uri, mlruns, study, origin)
     tracker.trial_started(mark(study), facts(study))
-    tracker.replicate_started(3, 30)
+    tracker.replicate_started(3, 30, began(3))
+    for point in curve():
+        tracker.point(3, 30, point)
+    tracker.replicate_ended(mark(study), evidence().replicates[0])
     tracker.trial_ended(record(study), evidence(), DIFF, SOURCE)
+    tracker.study_changed([record(study)], "Nothing yet.")
     assert tracker.flush(60)
     tracker.close()
-    ledger = FixedRecords(study=study, all_scores={3: (1.9876543210123,)})
+    ledger = FixedRecords(study=f"{study}-again", all_scores={3: (1.9876543210123,)})
+    synchronise(ledger, local_uri, mlruns, gain="Nothing yet.", origin=origin)
+    live = shown(local_uri, study)
+    assert live == shown(local_uri, ledger.study)
+    assert [key[0] for key in sorted(live)] == ["replicate", "study", "trial"]
+    ledger.study = study
+    assert synchronise(ledger, local_uri, mlruns, gain="Nothing yet.").changed == 0
+
+
+def test_a_study_has_a_run_of_its_own_with_the_scores_by_trial_and_by_time(
+    local_uri: str, mlruns: Path, ledger: FixedRecords
+) -> None:
+    synchronise(ledger, local_uri, mlruns, gain="Less than before.")
+    ledger.all_scores[3] = (1.9,)
+    synchronise(ledger, local_uri, mlruns, gain="Much less than before.")
+    client = MlflowClient(tracking_uri=local_uri)
+    experiment = client.get_experiment_by_name(f"nightlab/{ledger.study}")
+    assert experiment is not None
+    (run,) = client.search_runs([experiment.experiment_id], "tags.`nightlab.kind` = 'study'")
+    scores = client.get_metric_history(run.info.run_id, "val_bpb")
+    assert [(each.step, each.value, each.timestamp) for each in scores] == [
+        (record.number, record.val_bpb, milliseconds(record.finished_at))
+        for record in ledger.records()
+        if record.val_bpb is not None
+    ]
+    assert run.data.tags["mlflow.note.content"] == "Much less than before."
+
+
+def test_runs_of_an_older_layout_are_made_anew(
+    local_uri: str, mlruns: Path, ledger: FixedRecords
+) -> None:
+    experiment = synchronise(ledger, local_uri, mlruns).experiment
+    client = MlflowClient(tracking_uri=local_uri)
+    for run in client.search_runs([experiment]):
+        client.delete_tag(run.info.run_id, "nightlab.layout")
+        client.log_metric(run.info.run_id, "an_old_name", 1.0)
+    client.set_experiment_tag(experiment, "nightlab.layout", "1")
+    client.set_experiment_tag(experiment, "mlflow.sharedViewState.trials", "an old view")
+    assert synchronise(ledger, local_uri, mlruns).changed == 3
+    for run in client.search_runs([experiment]):
+        assert "an_old_name" not in run.data.metrics
+    assert client.get_experiment(experiment).tags["mlflow.sharedViewState.trials"] != "an old view"
     assert synchronise(ledger, local_uri, mlruns).changed == 0
+
+
+@pytest.mark.parametrize("at_work", [True, False])
+def test_what_is_open_is_closed_unless_a_session_is_at_work(
+    local_uri: str, mlruns: Path, ledger: FixedRecords, at_work: bool
+) -> None:
+    tracker = Tracker(local_uri, mlruns, ledger.study)
+    tracker.trial_started(mark(ledger.study, 9), facts(ledger.study, 9))
+    assert tracker.flush(60)
+    synchronise(ledger, local_uri, mlruns, at_work=at_work)
+    trials = runs(MlflowClient(tracking_uri=local_uri), ledger.study, "trial")
+    assert trials["9"].info.status == ("RUNNING" if at_work else "KILLED")
 
 
 def test_what_was_lost_or_falsified_in_mlflow_is_mended(
@@ -77,7 +179,7 @@ def test_what_was_lost_or_falsified_in_mlflow_is_mended(
     client.set_terminated(trials["2"].info.run_id, "KILLED")
     children = runs(client, ledger.study, "replicate")
     client.delete_run(children["1"].info.run_id)
-    client.log_metric(children["10"].info.run_id, "elapsed_seconds", 99.0, step=1)
+    client.log_metric(children["10"].info.run_id, "training/elapsed_seconds", 99.0, step=1)
     assert synchronise(ledger, local_uri, mlruns).changed == 3
     trials = runs(client, ledger.study, "trial")
     assert trials["0"].data.metrics["val_bpb"] == ledger.records()[0].val_bpb
@@ -93,13 +195,13 @@ def test_a_run_with_another_parameter_is_made_anew(
     local_uri: str, mlruns: Path, study: str
 ) -> None:
     tracker = Tracker(local_uri, mlruns, study)
-    elsewhere = facts(study).model_copy(update={"host": "another machine"})
+    elsewhere = facts(study).model_copy(update={"device": "another processor"})
     tracker.trial_started(mark(study), elsewhere)
     tracker.trial_ended(record(study), evidence(), DIFF, SOURCE)
     assert tracker.flush(60)
     tracker.close()
     (run,) = runs(MlflowClient(tracking_uri=local_uri), study, "trial").values()
-    assert run.data.params["host"] == "here"
+    assert run.data.params["device"] == "a processor"
 
 
 def test_a_server_gets_the_same_and_serves_the_files(

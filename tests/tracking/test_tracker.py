@@ -19,10 +19,12 @@ from nightlab import events
 from nightlab.errors import ModelError
 from nightlab.models.endpoint import Endpoint
 from nightlab.tracking import Tracker
+from nightlab.tracking.runs import milliseconds
 from tests.tracking.samples import (
     DIFF,
     SOURCE,
     Relay,
+    began,
     curve,
     evidence,
     facts,
@@ -57,7 +59,7 @@ def notices() -> Iterator[list[str]]:
 
 def begin(tracker: Tracker, study: str, number: int = 3, *, points: int = 5) -> None:
     tracker.trial_started(mark(study, number), facts(study, number))
-    tracker.replicate_started(number, number * 10)
+    tracker.replicate_started(number, number * 10, began(number))
     for point in curve(points):
         tracker.point(number, number * 10, point)
 
@@ -93,7 +95,7 @@ def test_a_trial_is_a_run_and_its_replicate_a_child_with_the_curve(
         end(tracker, study)
         assert tracker.flush(SECONDS)
         assert tracker.away is None
-        assert tracker.run_url(3) is None
+        assert tracker.study_url() is None
     (run,) = runs(local_uri, study)
     (child,) = runs(local_uri, study, "replicate")
     assert (run.info.run_id, run.info.status) == (running.info.run_id, "FINISHED")
@@ -110,7 +112,7 @@ def test_a_trial_is_a_run_and_its_replicate_a_child_with_the_curve(
     }
     assert child.data.tags["mlflow.parentRunId"] == run.info.run_id
     assert child.data.metrics["tokens_per_second"] == 1010.1 + 30
-    losses = client.get_metric_history(child.info.run_id, "loss")
+    losses = client.get_metric_history(child.info.run_id, "training/loss")
     assert [(metric.step, metric.value) for metric in losses] == [
         (point.step, point.loss) for point in curve()
     ]
@@ -119,18 +121,20 @@ def test_a_trial_is_a_run_and_its_replicate_a_child_with_the_curve(
 def test_points_arrive_while_the_training_goes_on(
     local_uri: str, mlruns: Path, study: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nightlab.tracking.tracker.POINTS_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr("nightlab.tracking.live_curve.POINTS_EVERY_SECONDS", 0.0)
     with tracking(local_uri, mlruns, study) as tracker:
         begin(tracker, study)
         assert tracker.flush(SECONDS)
         (child,) = runs(local_uri, study, "replicate")
         assert child.info.status == "RUNNING"
-        live = MlflowClient(tracking_uri=local_uri).get_metric_history(child.info.run_id, "loss")
+        live = MlflowClient(tracking_uri=local_uri).get_metric_history(
+            child.info.run_id, "training/loss"
+        )
         assert len(live) == len(curve())
         end(tracker, study)
         assert tracker.flush(SECONDS)
     client = MlflowClient(tracking_uri=local_uri)
-    for key in ("loss", "elapsed_seconds", "learning_rate"):
+    for key in ("training/loss", "training/elapsed_seconds", "training/learning_rate"):
         assert len(client.get_metric_history(child.info.run_id, key)) == len(curve())
 
 
@@ -140,13 +144,13 @@ def test_a_killed_session_leaves_a_run_that_the_resumed_trial_takes_up(
     script = (
         "import sys, time; from pathlib import Path\n"
         "from nightlab.tracking import Tracker\n"
-        "from tests.tracking.samples import curve, facts, mark\n"
+        "from tests.tracking.samples import began, curve, facts, mark\n"
         "uri, mlruns, study = sys.argv[1:]\n"
         "tracker = Tracker(uri, Path(mlruns), study)\n"
         "tracker.trial_started(mark(study), facts(study))\n"
-        "tracker.replicate_started(3, 30)\n"
+        "tracker.replicate_started(3, 30, began(3))\n"
         "[tracker.point(3, 30, point) for point in curve(9, scale=1.5)]\n"
-        "tracker._submit(lambda: tracker._send(3, tracker._curves[3, 30, '']))\n"
+        "tracker._submit(lambda: tracker._send(tracker._curves[3, 30, '']))\n"
         "tracker.flush(60); print('ready', flush=True); time.sleep(600)\n"
     )
     command = [sys.executable, "-c", script, local_uri, str(mlruns), study]
@@ -163,7 +167,9 @@ def test_a_killed_session_leaves_a_run_that_the_resumed_trial_takes_up(
     (run,) = runs(local_uri, study)
     (child,) = runs(local_uri, study, "replicate")
     assert (run.info.run_id, run.info.status) == (left.info.run_id, "FINISHED")
-    losses = MlflowClient(tracking_uri=local_uri).get_metric_history(child.info.run_id, "loss")
+    losses = MlflowClient(tracking_uri=local_uri).get_metric_history(
+        child.info.run_id, "training/loss"
+    )
     assert [metric.value for metric in losses] == [point.loss for point in curve()]
 
 
@@ -172,7 +178,7 @@ def test_a_replicate_that_the_record_does_not_have_is_closed(
 ) -> None:
     with tracking(local_uri, mlruns, study) as tracker:
         begin(tracker, study)
-        tracker.replicate_started(3, 31)
+        tracker.replicate_started(3, 31, began(3))
         end(tracker, study)
         assert tracker.flush(SECONDS)
     statuses = {
@@ -192,7 +198,7 @@ def test_a_server_that_is_down_stops_nothing_and_is_said_once(
                 pass
             end(tracker, study, number)
         assert not tracker.flush(SECONDS)
-        assert tracker.run_url(1) is None
+        assert tracker.study_url() is None
         assert tracker.away is not None
         assert f"nightlab sync {study}" in tracker.away
     assert notices == [notices[0]]
@@ -236,9 +242,9 @@ def test_a_server_that_goes_down_and_comes_back_has_every_trial(
         assert tracker.flush(SECONDS)
         run = next(r for r in runs(local_uri, study) if r.data.tags["nightlab.trial"] == "2")
         experiment = run.info.experiment_id
-        assert tracker.run_url(2) == (
-            f"{relay.address}/#/experiments/{experiment}/runs/{run.info.run_id}"
-            "?workflowType=machine_learning"
+        assert tracker.study_url() == (
+            f"{relay.address}/#/experiments/{experiment}/runs"
+            "?workflowType=machine_learning&viewStateShareKey=trials"
         )
     relay.close()
     statuses = {r.data.tags["nightlab.trial"]: r.info.status for r in runs(local_uri, study)}
@@ -377,3 +383,76 @@ def test_what_is_open_at_the_end_of_a_session_is_not_shown_as_running(
         tracker.flush(SECONDS)
         again = {run.data.tags["nightlab.trial"]: run.info.status for run in runs(local_uri, study)}
         assert again["3"] == "RUNNING"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_run_whose_making_was_not_answered_is_there_once(
+    server: str, local_uri: str, mlruns: Path, study: str, times: int
+) -> None:
+    host, port = server.removeprefix("http://").split(":")
+    relay = Relay(host, int(port))
+    with tracking(relay.address, mlruns, study) as tracker:
+        tracker.trial_started(mark(study, 0), facts(study, 0))
+        assert tracker.flush(SECONDS)
+        relay.lost = [b"/runs/create"] * times
+        begin(tracker, study)
+        assert tracker.flush(SECONDS)
+        assert relay.lost == []
+        end(tracker, study)
+        assert tracker.flush(SECONDS)
+    relay.close()
+    shown = {run.data.tags["nightlab.trial"]: run.info.status for run in runs(local_uri, study)}
+    assert len(runs(local_uri, study)) == len(shown)
+    assert shown == {"0": "KILLED", "3": "FINISHED"}
+    (child,) = runs(local_uri, study, "replicate")
+    assert child.info.status == "FINISHED"
+
+
+def test_what_a_killed_session_left_open_is_closed_by_the_next(
+    local_uri: str, mlruns: Path, study: str
+) -> None:
+    left = Tracker(local_uri, mlruns, study)
+    begin(left, study, 3)
+    left.trial_started(mark(study, 4), facts(study, 4))
+    assert left.flush(SECONDS)  # And no more than that: it is never closed.
+    with tracking(local_uri, mlruns, study) as tracker:
+        tracker.took_over(in_hand=[4])
+        assert tracker.flush(SECONDS)
+    states = {run.data.tags["nightlab.trial"]: run.info.status for run in runs(local_uri, study)}
+    assert states == {"3": "KILLED", "4": "SCHEDULED"}
+    (child,) = runs(local_uri, study, "replicate")
+    assert child.info.status == "KILLED"
+
+
+def test_a_training_ends_with_its_own_state_before_its_trial(
+    local_uri: str, mlruns: Path, study: str
+) -> None:
+    with tracking(local_uri, mlruns, study) as tracker:
+        begin(tracker, study)
+        tracker.replicate_ended(mark(study), evidence(scores=(None,)).replicates[0])
+        assert tracker.flush(SECONDS)
+        (child,) = runs(local_uri, study, "replicate")
+        (trial,) = runs(local_uri, study)
+        assert (child.info.status, trial.info.status) == ("FAILED", "RUNNING")
+        assert child.info.start_time == milliseconds(began(3)) > trial.info.start_time
+
+
+def test_the_machine_is_watched_while_it_trains(
+    local_uri: str, mlruns: Path, study: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nightlab.tracking.machine.SAMPLE_SECONDS", 0.2)
+    with tracking(local_uri, mlruns, study) as tracker:
+        begin(tracker, study)
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(0.2)
+            (run,) = runs(local_uri, study)
+            if "system/cpu_utilization_percentage" in run.data.metrics:
+                break
+        end(tracker, study)
+        assert tracker.flush(SECONDS)
+    (run,) = runs(local_uri, study)
+    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_percentage"} <= set(
+        run.data.metrics
+    )
+    assert run.info.status == "FINISHED"

@@ -1,0 +1,19 @@
+"""The names by which runs are found in MLflow, and told apart."""
+
+STUDY_TAG = "nightlab.study"
+TRIAL_TAG = "nightlab.trial"
+SEED_TAG = "nightlab.seed"
+SUBJECT_TAG = "subject"
+CANDIDATE, INCUMBENT = "candidate", "incumbent"
+KIND_TAG = "nightlab.kind"
+"""``study``, ``trial``, ``replicate``, ``confirmation``, ``consolidation``, ``report`` …"""
+RECORD_TAG = "nightlab.record"
+"""Digest of what a run shows in full; a run without it is not complete."""
+LAYOUT_TAG, LAYOUT = "nightlab.layout", "2"
+"""Which names of metrics, parameters and tags there are: a run of another version is made anew."""
+
+NAME_TAG = "mlflow.runName"
+NOTE_TAG = "mlflow.note.content"
+PARENT_TAG = "mlflow.parentRunId"
+
+LONGEST_TAG = 4_000
