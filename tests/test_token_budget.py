@@ -37,7 +37,7 @@ def test_in_the_report(record: TrialRecord) -> None:
 
 
 def test_in_mlflow(record: TrialRecord) -> None:
-    params = trial_params(TrialFacts.of(record))
+    params = trial_params(record.number, TrialFacts.of(record))
     assert params["budget_seconds"] == "60.0"
     assert params.get("budget_tokens") == (None if record.budget_tokens is None else "1500000")
 

@@ -270,7 +270,7 @@ class TestConclusion:
         assert done.gain_bpb == pytest.approx(0.12), "of the two whole pairs"
         page, shown = render_pairs(done), describe_confirmation(done).metrics
         assert page == ("2.0100", "1.8900")
-        means = (shown["baseline_holdout_bpb"], shown["incumbent_holdout_bpb"])
+        means = tuple(shown[f"confirmation/{who}_holdout_bpb"] for who in ("baseline", "incumbent"))
         assert means == pytest.approx((2.01, 1.89))
 
     def test_it_is_written_and_read_back(self, tmp_path: Path) -> None:

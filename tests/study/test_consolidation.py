@@ -360,8 +360,8 @@ def test_only_the_keeps_that_lead_to_the_incumbent_are_looked_at(tmp_path: Path)
 def test_mlflow_shows_what_each_change_brings(tmp_path: Path) -> None:
     record = whole(studied(tmp_path / "clone", DEEPER, WIDER))
     content = describe_consolidation(record)
-    assert content.metrics["passengers"] == 1
-    assert content.metrics["trial_1_brings_bpb"] == pytest.approx(0.03, abs=0.003)
+    assert content.metrics["consolidation/passengers"] == 1
+    assert content.metrics["consolidation/trial_1_brings_bpb"] == pytest.approx(0.03, abs=0.003)
     assert content.tags["nightlab.kind"] == "consolidation"
     assert record.changes[0].sentence in content.tags["mlflow.note.content"]
 

@@ -480,7 +480,9 @@ class TestOnce:
         made.heard = []
         made.tokens = lambda seed: SimpleNamespace(__enter__=None)
         made.tracker = SimpleNamespace(
-            replicate_started=lambda *told: made.heard.append(("started", *told)),
+            replicate_started=lambda number, seed, began, whose: made.heard.append(
+                ("started", number, seed, whose)
+            ),
             point=lambda number, seed, point, whose: made.heard.append((number, seed, whose)),
         )
         return made
@@ -522,6 +524,7 @@ class TestOnce:
             for training in (twin, candidate):
                 result = self.result(study, monkeypatch, training)
                 assert (result.num_steps, result.log) == (SEEDS[0], training.source)
+                assert result.started_at is not None
         assert study.heard[0] == ("started", 1, SEEDS[0], "incumbent")
         assert study.heard[1:4] == [("text", SEEDS[0]), (1, SEEDS[0], "incumbent"), "closed"]
         assert study.heard[4] == ("started", 1, SEEDS[0], "")

@@ -170,11 +170,13 @@ def test_what_a_killed_session_had_just_recorded_is_completed_in_mlflow(
     session = sample_session(tmp_path / "clone")
     session.hold.killed = killed
     shown: list[int] = []
-    show_last_trial(session)  # there is no record yet
+    show_last_trial(session)  # There is no record yet.
     trial(session, 0, 2.0, 2.0)
     trial(session, 1, 1.9, edit="a")
     session.tracker = SimpleNamespace(
-        trial_ended=lambda record, evidence, diff, source: shown.append(record.number)
+        took_over=lambda in_hand: shown.extend(in_hand),
+        trial_ended=lambda record, evidence, diff, source, incumbent: shown.append(record.number),
+        study_changed=lambda records, gain: shown.append(len(records)),
     )
     show_last_trial(session)
-    assert shown == ([1] if killed else [])
+    assert shown == ([1, 2] if killed else [])

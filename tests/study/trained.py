@@ -21,6 +21,7 @@ from nightlab.records import (
 from nightlab.settings import SessionSettings
 from nightlab.study.session import study_seeds
 from nightlab.training.curve import PROFILE_BINS
+from tests.session_samples import SilentTracker
 
 SETTINGS = SessionSettings(study="night")
 SEEDS = study_seeds(SETTINGS)
@@ -118,6 +119,7 @@ def session(
         startup_free_seconds=None,
         work=work,
         marked=marked,
+        tracker=SilentTracker(),
     )
 
 

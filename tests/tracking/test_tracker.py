@@ -443,6 +443,7 @@ def test_the_machine_is_watched_while_it_trains(
     monkeypatch.setattr("nightlab.tracking.machine.SAMPLE_SECONDS", 0.2)
     with tracking(local_uri, mlruns, study) as tracker:
         begin(tracker, study)
+        assert tracker.flush(SECONDS)
         deadline = time.monotonic() + SECONDS
         while time.monotonic() < deadline:
             time.sleep(0.2)
