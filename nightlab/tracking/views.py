@@ -39,7 +39,7 @@ class View(StrEnum):
     """A page of a study, by its name in the address."""
 
     TRIALS = "trials"
-    """A table of the trials, the newest first; their trainings are folded below them."""
+    """A table of the trials, the newest first; their trainings are not among them."""
     STAIRCASE = "staircase"
     """The best score against trials and against hours."""
     CURVES = "curves"
@@ -71,7 +71,6 @@ def view_tags() -> dict[str, str]:
     scores = {
         "type": "SCATTER",
         "uuid": "score by trial",
-        "displayName": "score by trial",
         "xaxis": {"key": "trial", "type": "PARAM"},
         "yaxis": {"key": "val_bpb", "type": "METRIC"},
         "runsCountToCompare": 100,
@@ -96,10 +95,7 @@ def _view(kind: str, charts: tuple[dict[str, Any], ...], folded: tuple[str, ...]
         "selectedColumns": list(COLUMNS),
         "columnOrder": list(COLUMNS),
         "columnWidths": COLUMNS,
-        "compareRunCharts": [
-            {**chart, "metricSectionId": OURS, "deleted": False, "isGenerated": False}
-            for chart in charts
-        ],
+        "compareRunCharts": [{**chart, "metricSectionId": OURS} for chart in charts],
         "compareRunSections": [ours, *rest],
         "isAccordionReordered": True,
     }
@@ -110,16 +106,10 @@ def _line(name: str, metrics: tuple[str, ...], axis: str) -> dict[str, Any]:
     return {
         "type": "LINE",
         "uuid": name,
-        "displayName": name,
         "metricKey": metrics[0],
         "selectedMetricKeys": list(metrics),
         "xAxisKey": axis,
         "useGlobalXaxisKey": False,
-        "runsCountToCompare": 10,
-        "scaleType": "linear",
-        "xAxisScaleType": "linear",
-        "yAxisKey": "metric",
-        "yAxisExpressions": [],
         "range": {},
-        "lineSmoothness": 0,
+        "lineSmoothness": 0,  # else it is smoothed
     }
