@@ -14,7 +14,7 @@ LONGEST_PAUSE_SECONDS = 300.0
 
 
 def push_or_say(session: Session) -> None:
-    """Push the study; a push that fails is said and loses nothing: the next one carries it.
+    """Push the study; a push that fails is said once and loses nothing: the next one carries it.
 
     What is under way goes along: a worker's clone may be gone with the worker.
     """
@@ -23,11 +23,12 @@ def push_or_say(session: Session) -> None:
     try:
         push(session)
     except RemoteError as error:
-        events.publish(
-            events.Notice(
-                text=f"Not pushed yet; all is kept here and the next push tries again: {error}"
-            )
-        )
+        if session.unpushed != str(error):
+            text = f"Not pushed yet; all is kept here and the next push tries again: {error}"
+            events.publish(events.Notice(text=text))
+        session.unpushed = str(error)
+    else:
+        session.unpushed = ""
 
 
 @contextmanager

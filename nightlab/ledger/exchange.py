@@ -2,15 +2,21 @@
 
 import os
 import re
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 
 from nightlab.errors import RemoteError, UsageError
-from nightlab.ledger.plumbing import GitResult, Plumbing
+from nightlab.ledger.git_process import GitResult, WaitLimits
+from nightlab.ledger.plumbing import Plumbing
 from nightlab.redaction import Redaction
 
-TIMEOUT_SECONDS = 300.0
+WAIT_LIMITS = WaitLimits(seconds=300.0, silent_seconds=120.0)
+"""With one exchange. Only a push and a fetch say how far they are, so others have the shorter."""
+REST_SECONDS = 300.0
+"""A remote that swallowed an exchange is not asked again for so long: a session has others to
+make, between trials that have to go on."""
 _SILENT = {"GCM_INTERACTIVE": "never", "SSH_ASKPASS_REQUIRE": "never"}
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
 # A path, `host:path`, or `scheme://…`; a name of a remote has neither slash nor colon here.
@@ -24,18 +30,18 @@ class Exchange:
         plumbing: the repository here.
         where: the remote's name in it, such as ``origin``, or its address: also that of a
             repository or a bundle on this machine.
-        timeout_seconds: how long one exchange may take.
+        limits: with one exchange.
 
     Raises:
         UsageError: the repository has no such remote, and it is no address.
     """
 
-    def __init__(
-        self, plumbing: Plumbing, where: str, *, timeout_seconds: float = TIMEOUT_SECONDS
-    ) -> None:
+    def __init__(self, plumbing: Plumbing, where: str, *, limits: WaitLimits = WAIT_LIMITS) -> None:
         self.plumbing = plumbing
         self.where = where
-        self.timeout_seconds = timeout_seconds
+        self.limits = limits
+        self._swallowed: GitResult | None = None
+        self._rests_until = 0.0
         known = plumbing.line("remote").split()
         self._is_named = where in known
         if not self._is_named and _ADDRESS.fullmatch(where) is None:
@@ -64,13 +70,21 @@ class Exchange:
         stdin: bytes | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> GitResult:
-        """Run one of git's commands that speak to the remote; ``where`` is among the arguments."""
-        return self.plumbing.attempt(
+        """Run one of git's commands that speak to the remote; ``where`` is among the arguments.
+
+        For a while after one that was given up, that is what every other comes to as well.
+        """
+        if self._swallowed is not None and time.monotonic() < self._rests_until:
+            return self._swallowed
+        result = self.plumbing.attempt(
             *arguments,
             stdin=stdin,
             environment={**self._environment, **(environment or {})},
-            timeout_seconds=self.timeout_seconds,
+            limits=self.limits,
         )
+        if result.given_up is not None:
+            self._swallowed, self._rests_until = result, time.monotonic() + REST_SECONDS
+        return result
 
     def refs(self, *patterns: str) -> dict[str, str]:
         """Ask the remote for the refs that match.
@@ -87,11 +101,7 @@ class Exchange:
 
     def silent(self, result: GitResult) -> RemoteError:
         """The error of a remote that did not answer."""
-        said = (
-            f"no answer within {self.timeout_seconds:g} seconds"
-            if result.timed_out
-            else self.complaint(result)
-        )
+        said = result.given_up or self.complaint(result)
         if result.remedy is not None:
             return RemoteError(
                 f"Git remote {self.name!r} belongs to another user than you, so git does not read "

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from nightlab.errors import LedgerError, RemoteError, StudyBusy
 from nightlab.events import Notice, publish
 from nightlab.ledger.documents import from_json, to_json
-from nightlab.ledger.exchange import TIMEOUT_SECONDS
+from nightlab.ledger.exchange import WAIT_LIMITS
 from nightlab.ledger.merging import RefUpdate
 from nightlab.ledger.presence import SessionNote
 from nightlab.ledger.remote import Remote
 from nightlab.records import utc_now
 
 BEAT_SECONDS = 60.0
-SILENT_SECONDS = TIMEOUT_SECONDS + 2 * BEAT_SECONDS
-"""How long whoever waits has to see a note unchanged before its session counts as gone: one
-exchange with the remote may take most of it. By the clock of the one who waits."""
+SILENT_SECONDS = WAIT_LIMITS.silent_seconds + WAIT_LIMITS.seconds + 2 * BEAT_SECONDS
+"""How long whoever waits has to see a note unchanged before its session counts as gone: longer than
+a renewal that succeeds can take, a question and a push. By the clock of the one who waits."""
 ABANDONED_AFTER_SECONDS = 1800.0
 """The same by the time that stands in the note, which the clock of another machine gave it."""
 

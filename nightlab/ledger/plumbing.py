@@ -7,21 +7,17 @@ killed session nor Ctrl-C can then stop git between two refs of one transaction.
 """
 
 import os
-import signal
-import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
 from nightlab.errors import LedgerError
+from nightlab.ledger.git_process import GitResult, WaitLimits, run_within
 from nightlab.redaction import redact
 
 NO_GIT = "Nightlab needs the `git` command and found none on PATH: install git."
-_DUBIOUS = "detected dubious ownership"
-_TRUST = "git config --global --add safe.directory FOLDER"
 FALLBACK_NAME = "Nightlab"
 FALLBACK_EMAIL = "nightlab@localhost"
 
@@ -35,37 +31,6 @@ _OVERRIDES = (
     "maintenance.auto=false",
     "push.gpgSign=false",
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GitResult:
-    """What one git command answered."""
-
-    status: int
-    stdout: bytes
-    stderr: str
-    timed_out: bool = False
-
-    @property
-    def complaint(self) -> str:
-        """The line of git's complaint that says the most.
-
-        Git follows the reason with advice, or with "failed to push some refs".
-        """
-        lines = [line.strip() for line in self.stderr.splitlines() if line.strip()]
-        for prefix in ("!", "fatal:", "error:"):
-            for line in reversed(lines):
-                if line.startswith(prefix):
-                    return line.removeprefix(prefix).strip()
-        return lines[-1] if lines else f"exit status {self.status}"
-
-    @property
-    def remedy(self) -> str | None:
-        """Git's own remedy where it refuses to work in another user's repository."""
-        if self.status == 0 or _DUBIOUS not in self.stderr:
-            return None
-        lines = [line.strip() for line in self.stderr.splitlines()]
-        return next((line for line in lines if line.startswith("git config")), _TRUST)
 
 
 class Plumbing:
@@ -103,7 +68,7 @@ class Plumbing:
         *arguments: str,
         stdin: bytes | None = None,
         environment: Mapping[str, str] | None = None,
-        timeout_seconds: float | None = None,
+        limits: WaitLimits | None = None,
     ) -> GitResult:
         """Run git and return its answer, whatever the exit status.
 
@@ -111,7 +76,7 @@ class Plumbing:
             arguments: the subcommand and its arguments.
             stdin: bytes for its standard input.
             environment: variables to set besides the process's own.
-            timeout_seconds: kill git and its helpers (ssh, https) after so long; None waits.
+            limits: kill git and its helpers (ssh, https) after so long; None waits.
 
         Raises:
             LedgerError: git is not installed, or the repository is another user's.
@@ -127,8 +92,9 @@ class Plumbing:
             stream.write(stdin or b"")
             stream.seek(0)
             try:
-                if timeout_seconds is not None:
-                    return self._bounded(command, stream.fileno(), variables, timeout_seconds)
+                if limits is not None:
+                    folder = self._repository.git.working_dir
+                    return run_within(limits, command, stream, variables, folder)
                 status, stdout, stderr = self._repository.git.execute(
                     command,
                     istream=stream,
@@ -139,7 +105,7 @@ class Plumbing:
                     env=variables,
                     start_new_session=True,
                 )
-            except self._not_found as error:
+            except (self._not_found, FileNotFoundError) as error:
                 raise LedgerError(NO_GIT) from error
         result = GitResult(status=int(status), stdout=_bytes(stdout), stderr=str(stderr))
         if result.remedy is not None:
@@ -148,31 +114,6 @@ class Plumbing:
                 f"Nightlab as that user, or trust it with `{result.remedy}`."
             )
         return result
-
-    def _bounded(
-        self, command: Sequence[str], stdin: int, variables: Mapping[str, str], seconds: float
-    ) -> GitResult:
-        # GitPython's handle ends git when it is dropped, so it is kept until the end.
-        handle = self._repository.git.execute(
-            command, istream=stdin, as_process=True, env=variables, start_new_session=True
-        )
-        process = handle.proc
-        if process is None:
-            raise LedgerError(f"git {command[-1]} did not start in {self.root}: try again.")
-        timed_out = False
-        try:
-            stdout, stderr = process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            timed_out = True
-            # The whole group: a helper left alive would hold the pipes open forever.
-            os.killpg(process.pid, signal.SIGKILL)
-            stdout, stderr = process.communicate()
-        return GitResult(
-            status=process.returncode,
-            stdout=stdout,
-            stderr=stderr.decode(errors="replace"),
-            timed_out=timed_out,
-        )
 
     def run(
         self,

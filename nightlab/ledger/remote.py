@@ -8,14 +8,17 @@ from pathlib import Path
 
 from nightlab.errors import RemoteError, UsageError
 from nightlab.events import Notice, publish
-from nightlab.ledger.exchange import TIMEOUT_SECONDS, Exchange
+from nightlab.ledger.exchange import WAIT_LIMITS, Exchange
+from nightlab.ledger.git_process import GitResult, WaitLimits
 from nightlab.ledger.merging import Merge, RefUpdate
 from nightlab.ledger.names import BRANCHES, StudyRefs, studies_among, without_branch
-from nightlab.ledger.plumbing import GitResult, Plumbing
+from nightlab.ledger.plumbing import Plumbing
 
 # A push names its refs on the command line, which has a bound.
 _REFS_PER_PUSH = 500
 _FETCH_TRIES = 5
+_TOLD = ("--quiet", "--progress")
+"""Nothing but how far it is, without which a slow one could not be told from a dead one."""
 
 
 class Remote:
@@ -25,7 +28,7 @@ class Remote:
         root: the repository.
         where: the remote's name in it, such as ``origin``, or an address: also of a bundle.
         study: the study's name.
-        timeout_seconds: how long one exchange with the remote may take.
+        limits: with one exchange.
 
     Raises:
         UsageError: the repository has no such remote.
@@ -33,11 +36,11 @@ class Remote:
     """
 
     def __init__(
-        self, root: Path, where: str, study: str, *, timeout_seconds: float = TIMEOUT_SECONDS
+        self, root: Path, where: str, study: str, *, limits: WaitLimits = WAIT_LIMITS
     ) -> None:
         self.refs = StudyRefs(study)
         self.plumbing = Plumbing(root)
-        self._exchange = Exchange(self.plumbing, where, timeout_seconds=timeout_seconds)
+        self._exchange = Exchange(self.plumbing, where, limits=limits)
         self._where = where
         self.name = self._exchange.name
         self._merge = Merge(self.plumbing, self.refs, self.name)
@@ -175,7 +178,7 @@ class Remote:
                 result = self._push([update])
                 if result.status != 0:
                     break
-        if result.timed_out:
+        if result.given_up:
             raise self._exchange.silent(result)
         if result.status != 0:
             raise RemoteError(
@@ -193,7 +196,7 @@ class Remote:
         result = self._exchange.run(
             "push", "--quiet", "--no-verify", "--dry-run", self._where, f"+HEAD:{self.refs.branch}"
         )
-        if result.timed_out:
+        if result.given_up:
             raise self._exchange.silent(result)
         if result.status != 0:
             raise RemoteError(
@@ -264,7 +267,7 @@ class Remote:
         """
         if self.plumbing.line("rev-parse", "--is-shallow-repository") != "true":
             return False
-        result = self._exchange.run("fetch", "--quiet", "--unshallow", "--no-tags", self._where)
+        result = self._exchange.run("fetch", *_TOLD, "--unshallow", "--no-tags", self._where)
         if result.status != 0:
             raise self._exchange.silent(result)
         return True
@@ -283,7 +286,7 @@ class Remote:
             return
         options = ("--no-tags", "--no-write-fetch-head", "--no-prune", "--no-recurse-submodules")
         result = self._exchange.run(
-            "fetch", "--quiet", *options, "--stdin", self._where, stdin=wanted.encode()
+            "fetch", *_TOLD, *options, "--stdin", self._where, stdin=wanted.encode()
         )
         if result.status != 0:
             raise self._exchange.silent(result)
@@ -292,7 +295,7 @@ class Remote:
         leases = [f"--force-with-lease={update.ref}:{update.old or ''}" for update in updates]
         changes = [f"{update.new or ''}:{update.ref}" for update in updates]
         return self._exchange.run(
-            "push", "--quiet", "--no-verify", *options, *leases, self._where, *changes
+            "push", *_TOLD, "--no-verify", *options, *leases, self._where, *changes
         )
 
 

@@ -87,6 +87,8 @@ class Session:
     """Start-up that is not charged to a training's budget, as measured of the baseline; None
     before that: what the settings say."""
     corpus: Corpus | None = None
+    unpushed: str = ""
+    """Why the last push failed; empty where it did not."""
     asking: threading.Thread | None = None
     """Where the next trial's idea is asked for, if it is."""
     tried: dict[int, TriedChange] = field(default_factory=dict, repr=False)

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from flows import pushing
-from flows.pushing import push_at_last, pushed_at_the_end
+from flows.pushing import push_at_last, push_or_say, pushed_at_the_end
 from nightlab.errors import NotPushed, StudyBusy, UsageError
 from nightlab.events import Event, listening
 from nightlab.ledger import Ledger, Remote, hold_session
 from nightlab.settings import SessionSettings
+from tasks.record import push
 from tests.conftest import git
 
 
@@ -40,8 +41,9 @@ def session(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     ledger, remote = Ledger(clone, "night"), Remote(clone, "origin", "night")
     with hold_session(ledger, remote, "x", cache=tmp_path / "cache") as hold:
         ledger.create()
+        settings = SessionSettings(study="night")
         yield SimpleNamespace(
-            hold=hold, ledger=ledger, remote=remote, settings=SessionSettings(study="night")
+            hold=hold, ledger=ledger, remote=remote, settings=settings, unpushed=""
         )
 
 
@@ -109,3 +111,22 @@ def test_what_ends_a_block_is_the_news(session: Any) -> None:
     session.remote = None  # and no push hides it
     with pytest.raises(UsageError, match="the news"), pushed_at_the_end(session):
         raise UsageError("the news")
+
+
+def test_a_push_that_fails_is_said_once_until_one_succeeds(
+    session: Any, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pushing, "push", push.fn)  # without the task's pauses
+    said: list[Event] = []
+    away = hub.with_name("away")
+    with listening(said.append):
+        for _ in range(2):
+            hub.rename(away)
+            push_or_say(session)
+            push_or_say(session)
+            assert len(said) == 1
+            assert "Not pushed yet; all is kept here" in said.pop().text  # type: ignore[union-attr]
+            away.rename(hub)
+            push_or_say(session)
+    assert said == []
+    assert branch_of(hub) == "refs/heads/nightlab/night"

@@ -5,7 +5,8 @@ import pytest
 from nightlab.errors import RemoteError, UsageError
 from nightlab.ledger import Ledger, Remote, remote_studies
 from nightlab.ledger.exchange import Exchange
-from nightlab.ledger.plumbing import GitResult, Plumbing
+from nightlab.ledger.git_process import GitResult
+from nightlab.ledger.plumbing import Plumbing
 
 
 @pytest.mark.parametrize("how", ["address", "name"])

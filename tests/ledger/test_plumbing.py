@@ -9,13 +9,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from nightlab.errors import LedgerError
 from nightlab.ledger import Ledger, Remote, hold_session
-from nightlab.ledger.plumbing import GitResult, Plumbing
+from nightlab.ledger.git_process import GitResult, WaitLimits, _await
+from nightlab.ledger.plumbing import Plumbing
 from nightlab.records import Verdict
 
 ALWAYS = (
@@ -158,16 +160,60 @@ def test_what_outlives_its_time_is_ended_with_its_helpers(root, tmp_path, monkey
     (shim / "git").chmod(0o755)
     plumbing = Plumbing(root)
     monkeypatch.setenv("PATH", f"{shim}:{os.environ['PATH']}")
-    result = plumbing.attempt("ls-remote", timeout_seconds=1.0)
-    assert result.timed_out
+    result = plumbing.attempt("ls-remote", limits=WaitLimits(seconds=60.0, silent_seconds=1.0))
+    assert result.given_up == "no answer within 1 seconds"
     assert result.status != 0
     helper = int((tmp_path / "helper").read_text())
-    assert not psutil.pid_exists(helper) or psutil.Process(helper).status() == "zombie"
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while psutil.Process(helper).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
 
 
 def test_one_that_ends_in_time_did_not_time_out(root):
-    result = Plumbing(root).attempt("rev-parse", "HEAD", timeout_seconds=60.0)
-    assert (result.status, result.timed_out, len(result.stdout)) == (0, False, 41)
+    limits = WaitLimits(seconds=60.0, silent_seconds=60.0)
+    result = Plumbing(root).attempt("rev-parse", "HEAD", limits=limits)
+    assert (result.status, result.given_up, len(result.stdout)) == (0, None, 41)
+    result = Plumbing(root).attempt("rev-parse", "nothing", limits=limits)
+    assert result.status != 0
+    assert "ambiguous argument" in result.complaint
+
+
+@pytest.mark.parametrize(
+    ("words", "given_up"),
+    [(0, "no answer within 120 seconds"), (3, "no answer within"), (99, "no end within 300 sec")],
+)
+def test_what_still_says_how_far_it_is_may_take_longer(tmp_path, monkeypatch, words, given_up):
+    """On a clock on which a minute passes between two looks."""
+    looks = itertools.count()
+    with (tmp_path / "said").open("wb", buffering=0) as said:
+
+        def minutes():
+            look = next(looks)
+            if 0 < look <= words:
+                said.write(b"Writing objects\r")
+            return 60.0 * look
+
+        monkeypatch.setattr("nightlab.ledger.git_process.time", SimpleNamespace(monotonic=minutes))
+        monkeypatch.setattr("nightlab.ledger.git_process._LOOK_SECONDS", 0.01)
+        git = subprocess.Popen(["sleep", "600"])
+        try:
+            limits = WaitLimits(seconds=300.0, silent_seconds=120.0)
+            assert given_up in (_await(git, [said], limits) or "")
+        finally:
+            git.kill()
+            git.wait()
+    assert next(looks) == {0: 3, 3: 6, 99: 6}[words]
+
+
+def test_a_push_and_a_fetch_say_how_far_they_are(ledger, remote_address, root, calls):
+    ledger.create()
+    remote = Remote(root, "origin", "first-light")
+    remote.push()
+    ledger.plumbing.transaction([f"delete {ledger.refs.branch}"])
+    remote.fetch()
+    told = [call["arguments"] for call in calls() if subcommand(call) in ("push", "fetch")]
+    assert len(told) == 2
+    assert all({"--quiet", "--progress"} <= set(arguments) for arguments in told)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,17 @@
 """A study in two clones and a bare remote."""
 
+import contextlib
 import socket
 import subprocess
+import sys
+import threading
+from types import SimpleNamespace
 
 import pytest
 
 from nightlab.errors import RemoteError, UsageError
 from nightlab.ledger import Ledger, Remote, hold_session
+from nightlab.ledger.git_process import WaitLimits
 from nightlab.records import Verdict
 
 
@@ -266,7 +271,7 @@ def test_a_remote_that_is_gone_is_an_error(remote, ledger, remote_address, make)
 )
 def test_a_password_in_a_remotes_address_is_not_said(root, git, ledger, address):
     git(root, "remote", "add", "away", address)
-    remote = Remote(root, "away", "first-light", timeout_seconds=20)
+    remote = Remote(root, "away", "first-light")
     ledger.create()
     for exchange in (remote.fetch, remote.push):
         with pytest.raises(RemoteError) as caught:
@@ -274,15 +279,51 @@ def test_a_password_in_a_remotes_address_is_not_said(root, git, ledger, address)
         assert "s3cr" not in str(caught.value)
 
 
-def test_a_remote_that_hangs_is_given_up(root, git, ledger):
-    server = socket.create_server(("127.0.0.1", 0))  # takes connections and says nothing
-    git(root, "remote", "add", "slow", f"http://127.0.0.1:{server.getsockname()[1]}/x.git")
-    remote = Remote(root, "slow", "first-light", timeout_seconds=1.0)
-    try:
-        with pytest.raises(RemoteError, match="no answer within 1 seconds"):
-            remote.fetch()
-    finally:
-        server.close()
+@pytest.fixture
+def swallower():
+    """A listener that takes connections and says nothing; it counts those that were made."""
+    server = socket.create_server(("127.0.0.1", 0))
+    taken = []
+
+    def take():
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(server.accept()[0])
+
+    threading.Thread(target=take, daemon=True).start()
+    yield SimpleNamespace(port=server.getsockname()[1], taken=taken)
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    for each in taken:
+        each.close()
+
+
+@pytest.mark.parametrize("scheme", ["http", "git", "ssh"])
+def test_a_remote_that_swallows_all_is_given_up_and_not_asked_again_at_once(
+    root, git, ledger, swallower, scheme, monkeypatch
+):
+    if scheme == "ssh":  # whose connection goes through a proxy's command, say
+        code = f"import socket; socket.create_connection(('127.0.0.1', {swallower.port})).recv(1)"
+        monkeypatch.setenv("GIT_SSH_COMMAND", f'{sys.executable} -c "{code}" #')
+    git(root, "remote", "add", "slow", f"{scheme}://127.0.0.1:{swallower.port}/x.git")
+    limits = WaitLimits(seconds=600.0, silent_seconds=1.5)
+    remote = Remote(root, "slow", "first-light", limits=limits)
+    ledger.create()
+    for exchange in (remote.fetch, remote.push, remote.study_refs, remote.try_push):
+        with pytest.raises(RemoteError, match=r"did not: no answer within 1.5 seconds"):
+            exchange()
+    assert len(swallower.taken) == 1
+
+
+def test_a_remote_that_rested_is_asked_again(root, git, remote_address, swallower, monkeypatch):
+    monkeypatch.setattr("nightlab.ledger.exchange.REST_SECONDS", 0.0)
+    git(root, "remote", "set-url", "origin", f"http://127.0.0.1:{swallower.port}/x.git")
+    limits = WaitLimits(seconds=600.0, silent_seconds=1.0)
+    remote = Remote(root, "origin", "first-light", limits=limits)
+    with pytest.raises(RemoteError):
+        remote.study_refs()
+    git(root, "remote", "set-url", "origin", str(remote_address))
+    assert remote.study_refs() == {}
 
 
 def test_hundreds_of_records_are_pushed_in_commands_of_a_bounded_length(
