@@ -1,26 +1,19 @@
 """Does the gain hold? Baseline and incumbent on fresh seeds and the holdout split."""
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Annotated
 
 from prefect import flow
 from pydantic import Field
 
-from flows.opening import RETRIES, RETRY_DELAY_SECONDS, fetched_study, with_prefect, working_session
-from flows.pushing import push_or_say
-from flows.side_by_side import outcomes_of
+from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
+from flows.rounds import measure_rounds, settings_of
 from nightlab import events
 from nightlab.ledger import ConfirmationRecord, confirmations
-from nightlab.records import utc_now
 from nightlab.report import log_report, write_report
-from nightlab.settings import (
-    WITHOUT_IDEAS,
-    Places,
-    SessionSettings,
-    StudyName,
-    recorded_settings,
-)
+from nightlab.settings import SessionSettings, StudyName
 from nightlab.study.confirmation import (
+    Due,
     add_confirmed,
     begin_confirmation,
     check_confirmable,
@@ -30,8 +23,8 @@ from nightlab.study.confirmation import (
     pairs,
     with_enough,
 )
-from nightlab.study.session import current_session
-from nightlab.study.steering import Steering, stop_asked_since
+from nightlab.study.session import Session, current_session
+from nightlab.study.steering import Steering
 from tasks.confirm import confirm as confirm_code
 
 
@@ -46,34 +39,28 @@ def confirmation(study: str, wanted: int, until_sure: bool = False) -> Confirmat
         wanted: new pairs.
         until_sure: whether fewer are enough where they confirm the gain.
     """
-    session, began = current_session(), utc_now()
+    session = current_session()
     record = begin_confirmation(session, wanted)
     # Who asked for more pairs than this gets all of them.
     until_sure = until_sure and record.wanted - record.carried <= wanted
     limit = "at most " if until_sure else ""
-    while due := next_round(session, with_enough(session, record) if until_sure else record):
-        if stop_asked_since(session, began):
-            text = f"Asked to stop: `nightlab confirm {study}` continues the confirmation."
-            events.publish(events.Notice(text=text))
-            return record
-        events.publish(
-            events.StepBegun(
-                study=study,
-                number=record.incumbent_trial,
-                step="confirm",
-                title=f"pair {len(pairs(record)) + 1} of {limit}{record.wanted}",
-            )
+
+    def due(session: Session, record: ConfirmationRecord) -> tuple[Due, ...]:
+        return next_round(session, with_enough(session, record) if until_sure else record)
+
+    def begun(record: ConfirmationRecord, _due: Sequence[Due]) -> events.StepBegun:
+        return events.StepBegun(
+            study=study,
+            number=record.incumbent_trial,
+            step="confirm",
+            title=f"pair {len(pairs(record)) + 1} of {limit}{record.wanted}",
         )
-        submits = [partial(confirm_code.submit, session, record, each) for each in due]
-        outcomes = outcomes_of(session, submits)
-        measured = [
-            (each, result)
-            for each, result in zip(due, outcomes.results, strict=True)
-            if result is not None
-        ]
-        record = add_confirmed(session, record, measured)
-        outcomes.require_all()
-        push_or_say(session)
+
+    record, is_done = measure_rounds(
+        session, record, next_round=due, begun=begun, train=confirm_code, add=add_confirmed
+    )
+    if not is_done:
+        return record
     record = finish_confirmation(session, with_enough(session, record))
     session.tracker.confirmed(record)
     events.publish(events.Notice(text=record.sentence))
@@ -99,25 +86,16 @@ def confirm(
             for as many as the study's last session had.
         remote: git remote to fetch the study from and push it to.
     """
-    places = Places.find()
-    with fetched_study(study, remote, places) as ledger:
-        records = ledger.records()
-        check_confirmable(study, records)
-        settings = recorded_settings(records[-1].settings)
-    # No model is asked for anything here, so none has to be reachable.
-    changes = {**WITHOUT_IDEAS, "study": study, "remote": remote or settings.remote}
-    settings = settings.model_copy(update=changes)
+    _, settings = settings_of(study, remote, check_confirmable)
     with working_session(settings) as session:
+        session.trials_ended_at = session.began
         wanted = replicates or settings.confirm_replicates or SessionSettings().confirm_replicates
-        began = utc_now()
-
-        def run() -> ConfirmationRecord:
-            # An outage of Prefect, or a retry of this run, asks for no second one.
-            return confirmation_of(session, began) or confirmation(study, wanted)
-
-        record = with_prefect(session, run)
+        # An outage of Prefect, or a retry of this run, asks for no second one.
+        record = with_prefect(
+            session, lambda: confirmation_of(session) or confirmation(study, wanted)
+        )
         told = confirmations(session.ledger)
-        files = write_report(session.ledger, places.mlruns / "reports", told)
+        files = write_report(session.ledger, session.places.mlruns / "reports", told)
         log_report(session.tracker, files)
         session.tracker.flush(timeout_seconds=60)
         Steering(session).end()

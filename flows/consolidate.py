@@ -1,21 +1,21 @@
 """What could a study do without? Each kept change left out, in pairs with the incumbent."""
 
-from functools import partial
+from collections.abc import Sequence
 from typing import Annotated
 
 from prefect import flow
 from pydantic import Field
 
-from flows.opening import RETRIES, RETRY_DELAY_SECONDS, fetched_study, with_prefect, working_session
+from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
 from flows.pushing import push_or_say
-from flows.side_by_side import outcomes_of
+from flows.rounds import measure_rounds, settings_of
 from nightlab import events
 from nightlab.errors import RemoteError
 from nightlab.judging.consolidating import FEWEST_PAIRS, MOST_PAIRS
 from nightlab.ledger import ConsolidationRecord, Ledger, offered_commits
-from nightlab.records import utc_now
-from nightlab.settings import WITHOUT_IDEAS, Places, StudyName, recorded_settings
+from nightlab.settings import StudyName
 from nightlab.study.consolidation import (
+    Due,
     add_trained,
     begin_consolidation,
     consolidation_of,
@@ -26,7 +26,7 @@ from nightlab.study.consolidation import (
 )
 from nightlab.study.consolidation_codes import check_consolidatable
 from nightlab.study.session import Session, current_session
-from nightlab.study.steering import Steering, stop_asked_since
+from nightlab.study.steering import Steering
 from tasks.consolidate import consolidate as train_code
 
 
@@ -36,32 +36,27 @@ def consolidation(study: str, pairs: int) -> ConsolidationRecord:
 
     If a person asks the session to stop, it is left to be resumed.
     """
-    session, began = current_session(), utc_now()
-    record = begin_consolidation(session, pairs)
-    while due := next_round(session, record):
-        if stop_asked_since(session, began):
-            text = f"Asked to stop: `nightlab consolidate {study}` goes on with it."
-            events.publish(events.Notice(text=text))
-            return record
-        events.publish(
-            events.StepBegun(
-                study=study,
-                number=record.incumbent_trial,
-                step="consolidate",
-                title=", ".join(each.code for each in due),
-                seed=due[0].seed,
-            )
+    session = current_session()
+
+    def begun(record: ConsolidationRecord, due: Sequence[Due]) -> events.StepBegun:
+        return events.StepBegun(
+            study=study,
+            number=record.incumbent_trial,
+            step="consolidate",
+            title=", ".join(each.code for each in due),
+            seed=due[0].seed,
         )
-        submits = [partial(train_code.submit, session, record, each) for each in due]
-        outcomes = outcomes_of(session, submits)
-        trained = [
-            (each, result)
-            for each, result in zip(due, outcomes.results, strict=True)
-            if result is not None
-        ]
-        record = add_trained(session, record, trained)
-        outcomes.require_all()
-        push_or_say(session)
+
+    record, is_done = measure_rounds(
+        session,
+        begin_consolidation(session, pairs),
+        next_round=next_round,
+        begun=begun,
+        train=train_code,
+        add=add_trained,
+    )
+    if not is_done:
+        return record
     record = finish_consolidation(session, record)
     session.tracker.consolidated(record)
     events.publish(events.Notice(text=record.sentence))
@@ -88,26 +83,17 @@ def consolidate(
         again: begin anew with fresh seeds, where the incumbent has been consolidated already.
         remote: git remote to fetch the study from and push it to.
     """
-    places = Places.find()
-    with fetched_study(study, remote, places) as ledger:
-        records = ledger.records()
-        check_consolidatable(study, records)
-        settings = recorded_settings(records[-1].settings)
+    ledger, settings = settings_of(study, remote, check_consolidatable)
     known = latest_consolidation(ledger)
     if known is not None and known.finished_at is not None and not again:
         _offer_or_say(ledger, known)
         return known
-    # No model is asked for anything here, so none has to be reachable.
-    changes = {**WITHOUT_IDEAS, "study": study, "remote": remote or settings.remote}
-    settings = settings.model_copy(update=changes)
     with working_session(settings) as session:
-        began = utc_now()
-
-        def run() -> ConsolidationRecord:
-            # An outage of Prefect, or a retry of this run, asks for no second one.
-            return consolidation_of(session, began) or consolidation(study, pairs)
-
-        record = with_prefect(session, run)
+        session.trials_ended_at = session.began
+        # An outage of Prefect, or a retry of this run, asks for no second one.
+        record = with_prefect(
+            session, lambda: consolidation_of(session) or consolidation(study, pairs)
+        )
         _offer_or_say(session.ledger, record)
         session.tracker.flush(timeout_seconds=60)
         push_or_say(session)

@@ -26,6 +26,7 @@ from nightlab.corpus.sources import find_source
 from nightlab.doctor import Finding, Outcome, tried
 from nightlab.errors import CorpusError
 from nightlab.ledger import Remote
+from nightlab.ledger.git_process import WaitLimits
 from nightlab.sandbox.device import Device
 from nightlab.settings import Places, SessionSettings
 from nightlab.study.checks import is_of_this_machine
@@ -59,13 +60,13 @@ def examine_fleet(places: Places) -> list[Finding]:
 
 def _remote(places: Places) -> Finding:
     clone = describe_clone()
-    remote = Remote(places.root, "origin", TRIED_STUDY, timeout_seconds=ANSWER_SECONDS)
+    limits = WaitLimits(seconds=ANSWER_SECONDS, silent_seconds=ANSWER_SECONDS)
+    remote = Remote(places.root, "origin", TRIED_STUDY, limits=limits)
     remote.study_refs()
     remote.try_push()
     branch = f"refs/heads/{clone['branch']}"
-    listed = remote.plumbing.attempt(
-        "ls-remote", "origin", branch, timeout_seconds=ANSWER_SECONDS
-    ).stdout.decode()
+    asked = remote.plumbing.attempt("ls-remote", "origin", branch, limits=limits)
+    listed = asked.stdout.decode()
     found = f"origin, {clone['repository']}, answers and takes pushes"
     if listed.split("\t")[0] == remote.plumbing.line("rev-parse", "HEAD"):
         return Finding(name="remote", outcome=Outcome.GOOD, found=found)

@@ -12,6 +12,7 @@ from prefect.runtime import deployment
 
 from nightlab.ledger import Waiting
 from nightlab.ledger.lease import BEAT_SECONDS
+from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.settings import SessionSettings
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -31,7 +32,7 @@ def waiting_for(settings: SessionSettings, identifier: str) -> Waiting:
         identifier: its flow run's; a run that is tried again follows itself.
     """
     return Waiting(
-        seconds=settings.wait_for_study_hours * 3600,
+        seconds=settings.wait_for_study_hours * SECONDS_PER_HOUR,
         here_too=deployment.get_id() is not None,
         silence_of=lambda holder: 0.0 if holder == identifier else silence_of(holder),
     )

@@ -17,11 +17,12 @@ from flows.open_runs import close_killed_runs, close_runs_below
 from flows.outages import PrefectAway, await_prefect, through_outages
 from flows.progress import session_progress
 from flows.pushing import pushed_at_the_end
-from nightlab.errors import NightlabError, NotPushed, StudyBusy, UsageError
+from nightlab.errors import NightlabError, NotPushed, SessionOver, StudyBusy, UsageError
 from nightlab.ledger import Ledger, Remote, hold_clone
 from nightlab.settings import Places, SessionSettings
 from nightlab.study.recording import show_last_trial
 from nightlab.study.session import Session, open_session
+from nightlab.study.steering import Ear
 from tasks.prepare import prepare
 
 Result = TypeVar("Result")
@@ -92,11 +93,12 @@ def fetched_study(study: str, remote: str | None, places: Places) -> Iterator[Le
 def _mistakes_are_final() -> Iterator[None]:
     """Have a run end with a person's mistake, whatever retries its flow has.
 
-    Likewise with what was tried for hours: the next try's failure would hide where the study is.
+    Likewise with what was tried for hours: the next try's failure would hide where the study is;
+    and with what a person stopped.
     """
     try:
         yield
-    except (UsageError, NotPushed):
+    except (UsageError, NotPushed, SessionOver):
         _try_no_more(flow_run.get_id() or "")
         raise
 
@@ -106,13 +108,15 @@ def with_prefect(session: Session, run: Callable[[], Result]) -> Result:
     return through_outages(
         run,
         hours=session.settings.wait_for_prefect_hours,
+        outage=session.prefect,
         mend=partial(close_runs_below, session),
-        while_waiting=session.sandbox.require_open,
+        while_waiting=Ear(session, "Prefect's server"),
     )
 
 
 def _await_listener(session: Session) -> None:
-    if await_prefect(session.settings.wait_for_prefect_hours, session.sandbox.require_open):
+    hours, hear = session.settings.wait_for_prefect_hours, Ear(session, "Prefect's server")
+    if await_prefect(hours, session.prefect, hear):
         close_runs_below(session)
 
 

@@ -16,9 +16,10 @@ from prefect.exceptions import PrefectException, TerminationSignal
 from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
 from nightlab import events
-from nightlab.errors import MachineryError, NightlabError
+from nightlab.errors import MachineryError, NightlabError, SessionOver
+from nightlab.records.durations import SECONDS_PER_HOUR, in_words
+from nightlab.study.patience import Outage
 
-SECONDS_PER_HOUR = 3600
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 HEALTH_SECONDS = 10.0
@@ -35,14 +36,16 @@ def through_outages(
     run: Callable[[], Result],
     *,
     hours: float,
+    outage: Outage,
     mend: Callable[[], None],
-    while_waiting: Callable[[], None] | None = None,
+    while_waiting: Callable[[], None],
 ) -> Result:
     """Run something that Prefect's server has to know of; where the server goes away, again.
 
     Args:
         run: what is run. It has to be safe to run again: git says what of it has happened.
         hours: the longest wait for the server.
+        outage: of it, as earlier steps have met it.
         mend: called once the server is back, before the next try: what the outage left on its
             pages is put right.
         while_waiting: called now and then in a wait; what it raises ends the wait.
@@ -54,7 +57,7 @@ def through_outages(
     while True:
         tried = time.monotonic()
         try:
-            if await_prefect(hours, while_waiting):
+            if await_prefect(hours, outage, while_waiting):
                 mend()
             return run()
         except (httpx.TransportError, httpx.HTTPStatusError, RuntimeError) as error:
@@ -74,8 +77,7 @@ def through_outages(
                     f"h ({_short(error)}), so the session ends; git has all trials. Look into the "
                     "server's log and its database, then run the same command again."
                 ) from error
-        if while_waiting is not None:
-            while_waiting()
+        while_waiting()
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -120,36 +122,51 @@ def is_outage(error: Exception) -> bool:
     return isinstance(error, httpx.TransportError) or "Failed to reach API" in str(error)
 
 
-def await_prefect(hours: float, while_waiting: Callable[[], None] | None = None) -> bool:
+def await_prefect(hours: float, outage: Outage, while_waiting: Callable[[], None]) -> bool:
     """Return once Prefect's server is well; whether that had to be waited for.
 
+    One outage is waited for ``hours`` in all, and no more once ``while_waiting`` has ended a wait.
+
     Raises:
-        PrefectAway: it was away for longer than ``hours``.
+        PrefectAway: it was away for longer.
     """
     if _is_well():
+        outage.began = None
         return False
     address = PREFECT_API_URL.value() or "its address"
-    events.publish(
-        events.Notice(
-            text=f"Prefect's server at {address} does not answer: the session waits for it, up to "
-            f"{hours:g} h. Nothing is lost: git has the trials."
+    if outage.began is None:
+        outage.began, outage.is_given_up = time.monotonic(), False
+        events.publish(
+            events.Notice(
+                text=f"Prefect's server at {address} does not answer: the session waits for it, up "
+                f"to {hours:g} h. Nothing is lost: git has the trials."
+            )
         )
-    )
-    deadline = time.monotonic() + hours * SECONDS_PER_HOUR
     pause = FIRST_PAUSE_SECONDS
-    while time.monotonic() < deadline:
-        if while_waiting is not None:
+    while (left := _left(hours, outage)) > 0:
+        try:
             while_waiting()
-        time.sleep(min(pause, max(0.0, deadline - time.monotonic())))
+        except SessionOver:
+            outage.is_given_up = True
+            raise
+        time.sleep(min(pause, left))
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         if _is_well():
+            outage.began = None
             events.publish(events.Notice(text="Prefect's server answers again."))
             return True
+    waited = in_words(time.monotonic() - outage.began)
     raise PrefectAway(
-        f"Prefect's server at {address} did not answer for {hours:g} h, so the session ends; git "
-        "has all trials. Start the server, then run the same command again "
+        f"Prefect's server at {address} did not answer for {waited}, so the session ends; git has "
+        "all trials. Start the server, then run the same command again "
         "(--wait-for-prefect-hours waits longer)."
     )
+
+
+def _left(hours: float, outage: Outage) -> float:
+    if outage.is_given_up or outage.began is None:
+        return 0.0
+    return outage.began + hours * SECONDS_PER_HOUR - time.monotonic()
 
 
 def best_effort(show: Callable[[], Result]) -> Result | None:

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nightlab import events
-from nightlab.errors import NotPushed, RemoteError
+from nightlab.errors import NotPushed, RemoteError, SessionOver
+from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.study.session import Session
+from nightlab.study.steering import Ear
 from tasks.record import push
 
 FIRST_PAUSE_SECONDS = 5.0
@@ -53,8 +55,8 @@ def push_at_last(session: Session) -> None:
         NotPushed: it could not be pushed; the sentence names where it is kept.
     """
     hours = session.settings.push_hours
-    ends = time.monotonic() + hours * 3600
-    pause = FIRST_PAUSE_SECONDS
+    ends = time.monotonic() + hours * SECONDS_PER_HOUR
+    pause, hear = FIRST_PAUSE_SECONDS, Ear(session, "its remote")
     while True:
         try:
             session.hold.push()
@@ -68,7 +70,10 @@ def push_at_last(session: Session) -> None:
             if pause == FIRST_PAUSE_SECONDS:
                 text = f"Trying to push for {hours:g} hours (--push-hours), since this failed"
                 events.publish(events.Notice(text=f"{text}: {error}"))
-            time.sleep(min(pause, left))
+            try:
+                hear.sleep(min(pause, left))
+            except SessionOver as over:
+                raise NotPushed(f"{over} {error}") from error
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         else:
             return

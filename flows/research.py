@@ -20,7 +20,7 @@ from nightlab.errors import (
 )
 from nightlab.judging.scores import find_baseline, standing_record
 from nightlab.ledger import confirmations
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import Reason, TrialRecord, Verdict, utc_now
 from nightlab.report.conclusion import gain_sentence
 from nightlab.report.study import read_study
 from nightlab.settings import SessionSettings, Settings, StudyName
@@ -90,6 +90,7 @@ def _session(session: Session) -> SessionSummary:
     steering.begin()
     events.publish(events.Notice(text=f"Proposer: {session.proposer_why}"))
     stopped = _trials(session, limits, steering)
+    session.trials_ended_at = utc_now()
     keep_unanswered(session)
     _say_ideas_in_hand(session)
     push_or_say(session)
@@ -126,7 +127,7 @@ def _confirm_or_say(session: Session) -> None:
 
     try:
         with_prefect(session, run)
-    except MachineryError as error:
+    except (MachineryError, SessionOver) as error:
         text = f"The gain is not confirmed yet: {error} `nightlab confirm {study}` continues it."
         events.publish(events.Notice(text=text))
     push_or_say(session)

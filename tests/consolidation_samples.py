@@ -24,6 +24,7 @@ from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
 from nightlab.study.conditions import continue_settings
 from nightlab.study.consolidation import Due, add_trained, next_round
+from nightlab.study.patience import Outage
 from tests.conftest import git
 
 STUDY = "night"
@@ -76,6 +77,10 @@ def studied(root: Path, *keeps: tuple[str, str], lanes: int = 1) -> Any:
         place=PLACE,
         lanes=lanes,
         engine_version="1",
+        began=utc_now(),
+        trials_ended_at=None,
+        prefect=Outage(),
+        unpushed="",
         tracker=SimpleNamespace(
             consolidated=lambda record: None, flush=lambda timeout_seconds: True
         ),

@@ -23,6 +23,7 @@ from nightlab.records import (
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
+from nightlab.study.patience import Outage
 from tests.conftest import git
 
 STUDY = "night"
@@ -94,6 +95,10 @@ def sample_session(root: Path, answer: Callable[[Brief], Proposal] = idea) -> An
         tracker=SilentTracker(),
         tried={},
         asking=None,
+        began=utc_now(),
+        trials_ended_at=None,
+        prefect=Outage(),
+        unpushed="",
         locks=root.parent,
     )
 

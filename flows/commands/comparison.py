@@ -106,11 +106,12 @@ def _print(
 
 def _table(rows: "Sequence[Row]", seconds: float) -> Table:
     from flows.printing import number
-    from nightlab.report.page import format_dollars, format_duration
+    from nightlab.records.durations import in_words
+    from nightlab.report.page import format_dollars
 
     table = Table(box=None, padding=(0, 1), header_style="bold")
     table.add_column("study")
-    at_equal = f"at {format_duration(seconds)}"
+    at_equal = f"at {in_words(seconds)}"
     for name in ("baseline", "best", "gain", at_equal, "confirmed"):
         table.add_column(name, justify="right")
     for name in ("trials", "kept", "training", "models", "gain/h"):
@@ -130,7 +131,7 @@ def _table(rows: "Sequence[Row]", seconds: float) -> Table:
             confirmed,
             f"{row.trials:g}",
             f"{row.keeps:g}",
-            format_duration(row.training_seconds),
+            in_words(row.training_seconds),
             format_dollars(row.cost_usd),
             number(row.gain_per_hour, "+.4f"),
             style="bold" if several else "",

@@ -1,4 +1,4 @@
-"""A git that speaks to another machine: what it said, and when that is not waited for any longer."""
+"""A git that speaks to another machine: what it said, and when it was waited for long enough."""
 
 import os
 import signal

@@ -34,6 +34,10 @@ def _nobody_knows(_holder: str) -> float | None:
     return None
 
 
+def _go_on() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
     """What to do while another session holds the study."""
@@ -49,6 +53,8 @@ class Waiting:
     nothing is known of it."""
     poll_seconds: float = 5.0
     """How often the remote is asked."""
+    while_waiting: Callable[[], None] = _go_on
+    """Called as often; what it raises ends the wait."""
 
 
 class Lease:
@@ -226,7 +232,7 @@ class _Watch:
         if not self._is_said or left <= 0:
             return False
         self._seen, self.was_away = None, True
-        time.sleep(min(left, self.waiting.poll_seconds))
+        self._pause(left)
         return True
 
     def wait(self, other: SessionNote, own: SessionNote, study: str) -> None:
@@ -242,6 +248,10 @@ class _Watch:
         if not self._is_said:
             self._is_said = True
             say_waiting(other, study, left)
+        self._pause(left)
+
+    def _pause(self, left: float) -> None:
+        self.waiting.while_waiting()
         time.sleep(min(left, self.waiting.poll_seconds))
 
 

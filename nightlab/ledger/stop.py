@@ -97,7 +97,7 @@ def stop_request(ledger: Ledger, session: str) -> StopRequest | None:
 
 
 def hear_stop(ledger: Ledger, remote: Remote, session: str) -> None:
-    """Bring a request that stands on a remote here, if it means the session.
+    """Bring a request that stands on a remote here, if it means the session and is the newer one.
 
     Raises:
         RemoteError: the remote did not answer.
@@ -106,7 +106,9 @@ def hear_stop(ledger: Ledger, remote: Remote, session: str) -> None:
     theirs = remote.study_refs().get(ref)
     if theirs is None or theirs == ledger.plumbing.resolve(ref):
         return
-    if _read(remote.read(ref, theirs), f"{ref} on {remote.name}").session == session:
+    asked = _read(remote.read(ref, theirs), f"{ref} on {remote.name}")
+    ours = stop_request(ledger, session)
+    if asked.session == session and (ours is None or ours.asked_at < asked.asked_at):
         ledger.plumbing.transaction([f"update {ref} {theirs}"])
 
 

@@ -14,6 +14,7 @@ from nightlab.errors import BudgetReached, ModelError, ModelRefused, UsageError
 from nightlab.models.endpoint import Endpoint, Reply
 from nightlab.models.endpoint_errors import EndpointError, NoModelAnswers, PromptTooLong
 from nightlab.models.spending import Price, Spending
+from nightlab.records.durations import in_words
 
 LONGEST_WAIT_SECONDS = 60.0
 """Within a call; who asks for a longer pause is waited for by the session."""
@@ -213,12 +214,3 @@ def _worst(failures: Sequence[ModelError]) -> ModelError:
             return failure
     causes = {failure.cause or str(failure) for failure in failures}
     return ModelRefused(str(failures[-1]), cause="; ".join(sorted(causes)))
-
-
-def in_words(seconds: float) -> str:
-    """A length of time as people say it."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest} min" if hours else f"{minutes} min"

@@ -22,6 +22,7 @@ from nightlab.judging.scores import (
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.records import Frozen, Reason, TrialRecord, Verdict
+from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.settings import recorded_settings
 
 MEASURED_BY = (
@@ -33,7 +34,6 @@ MEASURED_BY = (
     "evaluation_tokens",
 )
 """Sizes of a session without which scores do not compare."""
-SECONDS_PER_HOUR = 3600
 
 
 class Axis(StrEnum):

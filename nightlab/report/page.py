@@ -14,6 +14,7 @@ from nightlab.judging.score_text import (
     verdict_lines,
 )
 from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records.durations import in_words
 from nightlab.report.conclusion import (
     certainty_sentences,
     gain_sentence,
@@ -105,7 +106,7 @@ def page_environment() -> "Environment":
     environment.filters.update(
         bpb=format_bpb,
         signed=format_signed,
-        duration=format_duration,
+        duration=in_words,
         dollars=format_dollars,
         count=lambda value: "–" if value is None else f"{value:,}",
         percent=lambda value: "–" if value is None else f"{100 * value:.0f} %",
@@ -207,14 +208,6 @@ def format_signed(value: float | None) -> str:
     return "" if value is None else f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
 
 
-def format_duration(seconds: float) -> str:
-    """Seconds as a person says them."""
-    if seconds < 99.5:
-        return f"{seconds:.0f} s" if seconds >= 9.95 else f"{seconds:.1f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def format_dollars(value: float | None) -> str:
     """Dollars, with more decimals for the small sums that single proposals cost."""
     if value is None:
@@ -240,7 +233,7 @@ def _corpus(record: TrialRecord) -> str:
 
 
 def _budget(record: TrialRecord) -> str:
-    return budget_text(format_duration(record.budget_seconds), record.budget_tokens)
+    return budget_text(in_words(record.budget_seconds), record.budget_tokens)
 
 
 def _proposer(record: TrialRecord) -> str:

@@ -9,7 +9,6 @@ every such scoring is written down (nightlab/ledger/holdout.py). The test is val
 import math
 import threading
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from statistics import median
@@ -30,10 +29,10 @@ from nightlab.ledger import (
 )
 from nightlab.records import Evaluation, Pair, Reason, Replicate, TrialRecord, utc_now
 from nightlab.settings import SessionSettings, recorded_settings
+from nightlab.study.lanes import device_turn
 from nightlab.study.measurement import train_code, training_order
 from nightlab.study.session import (
     Session,
-    device_turn,
     flat_settings,
     seed_from,
 )
@@ -63,12 +62,12 @@ def latest_confirmation(session: Session) -> ConfirmationRecord | None:
     return None
 
 
-def confirmation_of(session: Session, began: datetime) -> ConfirmationRecord | None:
-    """The confirmation that a session finished: since a moment, or in an earlier try of its run."""
+def confirmation_of(session: Session) -> ConfirmationRecord | None:
+    """The confirmation that a session finished: since it began, or in an earlier try of its run."""
     latest = latest_confirmation(session)
     if latest is None or latest.finished_at is None:
         return None
-    is_own = latest.session == session.identifier or latest.finished_at >= began
+    is_own = latest.session == session.identifier or latest.finished_at >= session.began
     return latest if is_own else None
 
 

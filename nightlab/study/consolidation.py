@@ -9,7 +9,6 @@ record nightlab/ledger/consolidations.py's.
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
 
@@ -41,8 +40,9 @@ from nightlab.study.consolidation_codes import (
     without,
 )
 from nightlab.study.consolidation_outcomes import settle
+from nightlab.study.lanes import device_turn
 from nightlab.study.measurement import train_code, training_order
-from nightlab.study.session import Session, device_turn, flat_settings, seed_from
+from nightlab.study.session import Session, flat_settings, seed_from
 
 
 def latest_consolidation(ledger: Ledger) -> ConsolidationRecord | None:
@@ -54,12 +54,12 @@ def latest_consolidation(ledger: Ledger) -> ConsolidationRecord | None:
     return None
 
 
-def consolidation_of(session: Session, began: datetime) -> ConsolidationRecord | None:
-    """The one that a session finished: since a moment, or in an earlier try of its run."""
+def consolidation_of(session: Session) -> ConsolidationRecord | None:
+    """The one that a session finished: since it began, or in an earlier try of its run."""
     latest = latest_consolidation(session.ledger)
     if latest is None or latest.finished_at is None:
         return None
-    is_own = latest.session == session.identifier or latest.finished_at >= began
+    is_own = latest.session == session.identifier or latest.finished_at >= session.began
     return latest if is_own else None
 
 

@@ -1,11 +1,10 @@
 """When a session stops: at a person's request, or at a number of trials, a time or a cost."""
 
-from nightlab.ledger import stop_request
-from nightlab.records import Reason, TrialRecord, utc_now
+from nightlab.records import Reason, TrialRecord
+from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.study.confirmation import seconds_of_round, seconds_to_confirm
 from nightlab.study.session import Session
-
-SECONDS_PER_HOUR = 3600
+from nightlab.study.steering import hours_used, stop_asked
 
 
 class Limits:
@@ -13,7 +12,6 @@ class Limits:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._began = utc_now()
 
     def reached(self, under_way: int = 0) -> str | None:
         """The limit that was reached, as a sentence, or None.
@@ -22,14 +20,13 @@ class Limits:
             under_way: trials that have begun and will count as done.
         """
         settings = self._session.settings
-        request = stop_request(self._session.ledger, self._session.identifier)
+        request = stop_asked(self._session)
         if request is not None:
             return request.sentence()
         ours = self._own_trials()
         if settings.trials is not None and len(ours) + under_way >= settings.trials:
             return _trials_sentence(settings.trials, len(ours))
-        began = min([self._began, *(record.started_at for record in ours)])
-        hours = (utc_now() - began).total_seconds() / SECONDS_PER_HOUR
+        hours = hours_used(self._session, self._session.ledger.records())
         if settings.hours is not None:
             ahead = seconds_to_confirm(self._session) + seconds_of_round(self._session)
             if hours + ahead / SECONDS_PER_HOUR >= settings.hours:

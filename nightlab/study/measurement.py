@@ -30,9 +30,9 @@ from nightlab.records import (
 )
 from nightlab.source.code_size import is_clearly_less
 from nightlab.source.schedule import touched_schedule
+from nightlab.study.lanes import device_turn
 from nightlab.study.session import (
     Session,
-    device_turn,
     free_startup_now,
     seed_from,
     study_seeds,

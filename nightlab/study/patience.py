@@ -29,6 +29,16 @@ class Patience:
     measured, so that what was set is wrong. Else what stands is confirmed and reported."""
 
 
+@dataclass(slots=True)
+class Outage:
+    """One outage of what a session waits for, however many of its steps meet it."""
+
+    began: float | None = None
+    """Monotonic seconds; None while it answers."""
+    is_given_up: bool = False
+    """Whether no step waits for its end any more."""
+
+
 def after_failures(records: Sequence[TrialRecord], session: str) -> Patience:
     """Look at the failed trials with which a session's records end.
 

@@ -25,9 +25,10 @@ from nightlab.evaluation.scorer import Candidate, Scorers
 from nightlab.records import InFlight, PreflightResult, Proposal, Reason
 from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.protocol import Deadline
+from nightlab.study.lanes import device_turn
 from nightlab.study.measurement import training_order
 from nightlab.study.rebase import with_earlier
-from nightlab.study.session import Session, device_turn, seed_from
+from nightlab.study.session import Session, seed_from
 from nightlab.study.trial import apply_proposal
 from nightlab.training.token_file import TokenFile
 from nightlab.training.training import TrainingOrder, train_replicate

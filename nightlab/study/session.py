@@ -11,7 +11,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +21,15 @@ from pydantic import SecretStr
 
 from nightlab import __version__, events
 from nightlab.corpus import Corpus, CorpusRequest, open_corpus
-from nightlab.errors import RemoteError, UsageError
+from nightlab.errors import RemoteError, SessionOver, UsageError
 from nightlab.judging.case import learnt_from, noise_of
 from nightlab.judging.decision import MOST_PAIRS
 from nightlab.judging.scores import find_baseline
-from nightlab.ledger import Ledger, Remote, Waiting, hold_session
+from nightlab.ledger import Ledger, Remote, Waiting, hold_session, stop_request
 from nightlab.ledger import Session as HeldSession
 from nightlab.machine.network import prepare_network
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer
-from nightlab.records import InFlight, ProposalCost, TrialRecord
+from nightlab.records import InFlight, ProposalCost, TrialRecord, utc_now
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.sandbox.endable import EndableSandbox
@@ -49,6 +51,7 @@ from nightlab.study.conditions import (
 )
 from nightlab.study.fit import check_fit, request_of
 from nightlab.study.left_clones import sweep_left_clones
+from nightlab.study.patience import Outage
 from nightlab.study.work_folder import work_folder
 from nightlab.tracking import Origin, Tracker
 from nightlab.training.token_file import TokenFile
@@ -87,6 +90,12 @@ class Session:
     """Start-up that is not charged to a training's budget, as measured of the baseline; None
     before that: what the settings say."""
     corpus: Corpus | None = None
+    began: datetime = field(default_factory=utc_now)
+    trials_ended_at: datetime | None = None
+    """When what follows the trials began, which outlasts the night and a request to stop from
+    before."""
+    prefect: Outage = field(default_factory=Outage)
+    """Of Prefect's server."""
     unpushed: str = ""
     """Why the last push failed; empty where it did not."""
     asking: threading.Thread | None = None
@@ -205,6 +214,8 @@ def open_session(
     check_settings(settings, places)
     ledger = Ledger(places.root, settings.study)
     remote = Remote(places.root, settings.remote, settings.study) if settings.remote else None
+    hears = partial(_require_no_stop, ledger, identifier)
+    waiting = replace(waiting or Waiting(), while_waiting=hears)
     with ExitStack() as stack:
         holding = hold_session(ledger, remote, identifier, cache=places.cache, waiting=waiting)
         hold = stack.enter_context(holding)
@@ -267,6 +278,16 @@ def open_session(
         yield session
 
 
+def _require_no_stop(ledger: Ledger, identifier: str) -> None:
+    """End the wait for another session where a person stops this one.
+
+    Raises:
+        SessionOver: it is so.
+    """
+    if (request := stop_request(ledger, identifier)) is not None:
+        raise SessionOver(f"{request.sentence()} It was waiting for another session of the study.")
+
+
 def _bring_in_bundles(hold: HeldSession) -> None:
     """What could not be pushed from this machine is part of the study; a failure costs no night."""
     try:
@@ -319,14 +340,6 @@ def engine_version(root: Path) -> str:
         for file in files:
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return f"{__version__}+{digest.hexdigest()[:12]}"
-
-
-@contextmanager
-def device_turn(session: Session) -> Iterator[None]:
-    """Hold a lane of the session's device: see nightlab/sandbox/lane_lock.py."""
-    waiting = session.sandbox.require_open
-    with lane_lock(session.locks, session.device, session.lanes, waiting):
-        yield
 
 
 def flat_settings(settings: SessionSettings) -> Mapping[str, Any]:

@@ -1,10 +1,15 @@
 """What a person asks of a session while it runs: ideas for the proposer, and its end."""
 
-from datetime import datetime
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from functools import cached_property
 
 from nightlab import events
-from nightlab.errors import LedgerError, RemoteError
+from nightlab.errors import LedgerError, RemoteError, SessionOver
 from nightlab.ledger import (
+    Ledger,
+    StopRequest,
     forget_stop,
     hear_stop,
     settle_suggestions,
@@ -12,23 +17,118 @@ from nightlab.ledger import (
     waiting_suggestions,
 )
 from nightlab.proposers import KnobProposer
+from nightlab.records import TrialRecord, utc_now
+from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.study.session import Session
 
 NOT_HEARD = "Suggestions and stop requests from elsewhere cannot be read now"
 
 
-def stop_asked_since(session: Session, moment: datetime) -> bool:
-    """Whether a person asked, here or on the study's remote, that the session ends, since a moment.
+LOOK_SECONDS = 5.0
+"""Who stops a session that waits need not wait for more."""
+HEAR_SECONDS = 60.0
+"""The same on the study's remote, which has to be asked."""
 
-    A request that came before ended the trials; what follows them then goes on.
+
+def stop_asked(session: Session, ledger: Ledger | None = None) -> StopRequest | None:
+    """A person's request that ends what the session does now, as it stands here.
+
+    One from before the trials ended has ended those; what follows them then goes on.
+
+    Args:
+        session: at work.
+        ledger: the study's, of the calling thread; None for the session's.
+    """
+    request = stop_request(ledger or session.ledger, session.identifier)
+    after = session.trials_ended_at
+    return None if request is None or (after and request.asked_at <= after) else request
+
+
+def require_no_stop(session: Session) -> None:
+    """Between two steps, end what the session does where a person asked for that.
+
+    Raises:
+        SessionOver: it was asked for, here or on the study's remote.
     """
     if session.remote is not None:
         try:
             hear_stop(session.ledger, session.remote, session.identifier)
         except (RemoteError, LedgerError) as error:
             events.publish(events.Notice(text=f"{NOT_HEARD}: {error}"))
-    request = stop_request(session.ledger, session.identifier)
-    return request is not None and request.asked_at > moment
+    if (request := stop_asked(session)) is not None:
+        raise SessionOver(request.sentence())
+
+
+def hours_used(session: Session, records: Iterable[TrialRecord]) -> float:
+    """Hours since the session began, by its own records too: a retried run counts on."""
+    ours = [record.started_at for record in records if record.session == session.identifier]
+    return (utc_now() - min([session.began, *ours])).total_seconds() / SECONDS_PER_HOUR
+
+
+class Ear:
+    """What a session hears while it waits, whatever it waits for: that it is to end meanwhile.
+
+    Any thread may wait with one of its own.
+
+    Args:
+        session: that waits.
+        awaited: what it waits for, for people.
+    """
+
+    def __init__(self, session: Session, awaited: str) -> None:
+        self._session = session
+        self._awaited = awaited
+        self._asks_remote_at = time.monotonic() + HEAR_SECONDS
+        self._looks_at = 0.0
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        return Ledger(self._session.ledger.root, self._session.ledger.study)
+
+    def __call__(self) -> None:
+        """End the wait where the session is to end; to be called now and then.
+
+        Raises:
+            SandboxError: it was interrupted.
+            SessionOver: a person asked for its end, here or on the study's remote, or its time is
+                over.
+        """
+        self._session.sandbox.require_open()
+        if time.monotonic() < self._looks_at:
+            return
+        self._looks_at = time.monotonic() + LOOK_SECONDS
+        self._ask_remote()
+        if (over := self._over()) is not None:
+            raise SessionOver(f"{over} It was waiting for {self._awaited}.")
+
+    def sleep(self, seconds: float) -> None:
+        """Wait for so long.
+
+        Raises:
+            SandboxError, SessionOver: as a call.
+        """
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            self()
+            time.sleep(min(LOOK_SECONDS, left))
+
+    def _ask_remote(self) -> None:
+        session = self._session
+        if session.remote is None or time.monotonic() < self._asks_remote_at:
+            return
+        with suppress(RemoteError, LedgerError):  # the session says so between its trials
+            hear_stop(self._ledger, session.remote, session.identifier)
+        self._asks_remote_at = time.monotonic() + HEAR_SECONDS
+
+    def _over(self) -> str | None:
+        session = self._session
+        if (request := stop_asked(session, self._ledger)) is not None:
+            return request.sentence()
+        hours = session.settings.hours
+        if hours is None or session.trials_ended_at is not None:
+            return None
+        is_over = hours_used(session, self._ledger.records()) >= hours
+        return f"The time given, {hours:g} h, is over." if is_over else None
 
 
 class Steering:

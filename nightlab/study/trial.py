@@ -122,11 +122,12 @@ def is_given_up(mark: InFlight) -> bool:
 
 
 def put_back(session: Session, number: int) -> None:
-    """Leave a trial that has no idea yet to a later session, as if it had not begun."""
+    """Leave a trial to a later session: as if it had not begun, or with what it measured so far."""
     mark = current_mark(session, number)
     if mark is not None:
         mark = with_unanswered(session, mark)
-        session.ledger.mark(mark.model_copy(update={"attempts": 0}))
+        attempts = max(1, mark.attempts - 1) if is_applied(mark) else 0
+        session.ledger.mark(mark.model_copy(update={"attempts": attempts}))
 
 
 def with_unanswered(session: Session, mark: InFlight) -> InFlight:

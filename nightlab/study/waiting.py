@@ -2,40 +2,32 @@
 
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import timedelta
 from typing import TypeVar
 
 from nightlab import events
-from nightlab.errors import LedgerError, RemoteError, SessionOver
-from nightlab.ledger import hear_stop
-from nightlab.models.pool import in_words
+from nightlab.errors import SessionOver
 from nightlab.proposers import NoModelAnswers
 from nightlab.records import utc_now
+from nightlab.records.durations import SECONDS_PER_HOUR, in_words
 from nightlab.settings import WAIT_FOR_MODEL_HOURS, SessionSettings
-from nightlab.study.limits import SECONDS_PER_HOUR, Limits
+from nightlab.study.limits import Limits
 from nightlab.study.patience import LONGEST_PAUSE_SECONDS, next_pause_seconds
 from nightlab.study.session import Session
+from nightlab.study.steering import LOOK_SECONDS, Ear
 
 Answer = TypeVar("Answer")
-
-LOOK_SECONDS = 15.0
-"""A person who stops the session need not wait for more."""
-HEAR_SECONDS = 60.0
-"""The same on the study's remote, which has to be asked."""
 
 
 class ModelWait:
     """Waits between one trial's questions, so that an outage uses up no trials."""
 
     def __init__(self, session: Session) -> None:
-        self._session = session
-        self._still_open = session.sandbox.require_open
+        self._ear = Ear(session, "a model")
         self._limits = Limits(session)
         self._longest = SECONDS_PER_HOUR * longest_hours(session.settings)
         self._since: float | None = None
         self._pauses = 0
-        self._hears_at = 0.0
 
     def ask(self, question: Callable[[], Answer]) -> Answer:
         """Ask until a model answers.
@@ -98,21 +90,10 @@ class ModelWait:
     def _sleep(self, seconds: float, error: NoModelAnswers) -> None:
         until = time.monotonic() + seconds
         while (left := until - time.monotonic()) > 0:
-            self._hear()
             reached = self._limits.reached()
             if reached is not None:
                 raise SessionOver(f"{reached} It was waiting for a model: {error}")
-            time.sleep(min(LOOK_SECONDS, left))
-            self._still_open()
-
-    def _hear(self) -> None:
-        """Bring in a request to stop that was made on the study's remote."""
-        session, now = self._session, time.monotonic()
-        if session.remote is None or now < self._hears_at:
-            return
-        self._hears_at = now + HEAR_SECONDS
-        with suppress(RemoteError, LedgerError):  # the session says so between its trials
-            hear_stop(session.ledger, session.remote, session.identifier)
+            self._ear.sleep(min(LOOK_SECONDS, left))
 
 
 def longest_hours(settings: SessionSettings) -> float:

@@ -18,6 +18,7 @@ from prefect.utilities.importtools import import_object
 from typer.testing import CliRunner, Result
 
 from flows import consolidate as flow_module
+from flows import rounds
 from flows.command_line import app
 from flows.commands import consolidation as command_module
 from flows.commands.common import once
@@ -36,7 +37,7 @@ from nightlab.ledger import (
     hold_session,
     holdout_uses,
 )
-from nightlab.records import Decision, Evidence, Proposal, Reason, Verdict
+from nightlab.records import Decision, Evidence, Proposal, Reason, Verdict, utc_now
 from nightlab.study.consolidation import Due, begin_consolidation, finish_consolidation, offer
 from nightlab.study.session import as_current
 from tasks import consolidate as task_module
@@ -72,7 +73,7 @@ def without_prefect(monkeypatch: pytest.MonkeyPatch) -> None:
     def outcomes_of(session: Any, submits: Any) -> Outcomes[Any]:
         return Outcomes([submit().result() for submit in submits], None)
 
-    monkeypatch.setattr(flow_module, "outcomes_of", outcomes_of)
+    monkeypatch.setattr(rounds, "outcomes_of", outcomes_of)
 
 
 def invoke(folder: Path, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Result:
@@ -124,7 +125,7 @@ def test_a_person_who_asks_it_to_stop_can_go_on_later(
     assert record.finished_at is None
     assert len(trainer.trained) == 3
     monkeypatch.setattr(flow_module, "train_code", trainer)
-    monkeypatch.setattr(flow_module, "stop_asked_since", lambda session, began: False)
+    session.trials_ended_at = utc_now()
     with as_current(session):
         record = consolidation.fn(STUDY, MOST_PAIRS)
     assert record.finished_at is not None

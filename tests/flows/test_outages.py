@@ -5,6 +5,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,12 +26,22 @@ import tasks.train
 from flows.commands.common import _ends_known
 from flows.local_server import server_command
 from flows.opening import _await_listener, with_prefect
-from flows.outages import await_prefect, best_effort, ended_by, is_outage, through_outages
+from flows.outages import (
+    PrefectAway,
+    await_prefect,
+    best_effort,
+    ended_by,
+    is_outage,
+    through_outages,
+)
 from flows.progress import show_trials
 from flows.trial import record_of, trial
 from nightlab import events
-from nightlab.errors import MachineryError, SandboxError
+from nightlab.errors import MachineryError, SandboxError, SessionOver
+from nightlab.ledger import ask_to_stop, hold_session
 from nightlab.records import Edit, Evaluation, Proposal, TrainingResult, TrialRecord, Verdict
+from nightlab.settings import SessionSettings
+from nightlab.study.patience import Outage
 from nightlab.study.session import as_current
 from nightlab.study.trial import baseline_proposal
 from tests.conftest import find_free_port
@@ -39,6 +50,18 @@ from tests.session_samples import STUDY, sample_session
 DEEPER = Proposal(
     title="Deeper", proposer="llm", edits=(Edit(search="DEPTH = 4", replace="DEPTH = 6"),)
 )
+
+
+def do_nothing() -> None:
+    pass
+
+
+PATIENT: dict[str, Any] = {
+    "hours": 1,
+    "outage": Outage(),
+    "mend": do_nothing,
+    "while_waiting": do_nothing,
+}
 
 
 class Server:
@@ -152,8 +175,8 @@ def test_a_session_goes_on_once_the_server_is_back_and_every_run_ends_as_it_did(
 def test_a_server_that_stays_away_ends_the_wait_with_a_sentence(free_port: int) -> None:
     address = f"http://127.0.0.1:{free_port}/api"
     with temporary_settings({PREFECT_API_URL: address}):
-        with pytest.raises(MachineryError, match="did not answer for 0 h, so the session ends"):
-            await_prefect(0.0)
+        with pytest.raises(MachineryError, match=r"did not answer for \S+ s, so the session ends"):
+            await_prefect(0.0, Outage(), do_nothing)
         table = partial(create_table_artifact, table=[{"trial": 0}], key="nobody-there")
         assert best_effort(table) is None
 
@@ -161,7 +184,79 @@ def test_a_server_that_stays_away_ends_the_wait_with_a_sentence(free_port: int) 
             raise SandboxError("It was asked to stop.")
 
         with pytest.raises(SandboxError, match="asked to stop"):
-            await_prefect(1.0, stop)
+            await_prefect(1.0, Outage(), stop)
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A server that is away; a clock of its own."""
+    clock = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds
+
+    own = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
+    monkeypatch.setattr(flows.outages, "time", own)
+    monkeypatch.setattr(flows.outages, "_is_well", lambda: False)
+    return clock
+
+
+def test_one_outage_is_waited_for_once_however_many_steps_meet_it(
+    away: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The confirmation, then the session's end."""
+    outage, said = Outage(), list[events.Event]()
+    with events.listening(said.append):
+        for _ in range(2):
+            with pytest.raises(PrefectAway, match="did not answer for 60 min, so the session"):
+                await_prefect(1.0, outage, do_nothing)
+            assert away == [3600]
+        away[0] += 600
+        with pytest.raises(PrefectAway, match="for 70 min"):
+            await_prefect(1.0, outage, do_nothing)
+    assert len(said) == 1
+    monkeypatch.setattr(flows.outages, "_is_well", lambda: True)
+    assert not await_prefect(1.0, outage, do_nothing)
+    monkeypatch.setattr(flows.outages, "_is_well", lambda: False)
+    began = away[0]
+    with pytest.raises(PrefectAway):  # of the next one, as long again
+        await_prefect(1.0, outage, do_nothing)
+    assert away[0] - began == 3600
+
+
+def test_who_stops_the_session_in_an_outage_ends_that_wait_and_the_next(
+    away: list[float],
+) -> None:
+    outage = Outage()
+
+    def stop() -> None:
+        if away[0] > 100:
+            raise SessionOver("`nightlab stop` asked for it.")
+
+    with pytest.raises(SessionOver):
+        await_prefect(1.0, outage, stop)
+    waited = away[0]
+    with pytest.raises(PrefectAway):
+        await_prefect(1.0, outage, do_nothing)
+    assert away[0] == waited < 200
+
+
+@pytest.mark.parametrize("how", ["a person", "its time"])
+def test_a_session_that_waits_for_prefect_hears_that_it_is_to_end(
+    away: list[float], tmp_path: Path, how: str
+) -> None:
+    session = sample_session(tmp_path / "clone")
+    session.settings = SessionSettings(study=STUDY, hours=2.0, wait_for_prefect_hours=3.0)
+    with hold_session(session.ledger, None, session.identifier):
+        if how == "a person":
+            ask_to_stop(session.ledger)
+        else:
+            session.began -= timedelta(hours=2)
+        with pytest.raises(SessionOver, match="It was waiting for Prefect's server"):
+            with_prefect(session, do_nothing)
+        with pytest.raises(PrefectAway):
+            _await_listener(session)
+    assert away == [0.0]
 
 
 def test_only_a_server_that_is_away_is_an_outage() -> None:
@@ -179,17 +274,10 @@ def test_only_a_server_that_is_away_is_an_outage() -> None:
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def failing(away: list[float], monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """A server that says that it is well, and whose database is away; a clock of its own."""
-    clock = [0.0]
-
-    def sleep(seconds: float) -> None:
-        clock[0] += seconds
-
-    own = SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep)
-    monkeypatch.setattr(flows.outages, "time", own)
     monkeypatch.setattr(flows.outages, "_is_well", lambda: True)
-    return clock
+    return away
 
 
 def internal_error() -> httpx.HTTPStatusError:
@@ -207,7 +295,7 @@ def test_a_server_that_is_well_and_answers_with_errors_is_not_asked_for_ever(
         raise internal_error()
 
     with pytest.raises(MachineryError, match="answered with errors for 1 h"):
-        through_outages(run, hours=1, mend=lambda: None)
+        through_outages(run, **PATIENT)
     assert 3600 <= failing[0] < 3700
     assert 100 < len(tries) < 150
 
@@ -220,7 +308,7 @@ def test_what_ends_a_wait_ends_that_for_errors_too(failing: list[float]) -> None
         raise internal_error()
 
     with pytest.raises(SandboxError):
-        through_outages(run, hours=1, mend=lambda: None, while_waiting=closed)
+        through_outages(run, **{**PATIENT, "while_waiting": closed})
 
 
 def test_a_server_that_goes_away_again_while_its_pages_are_mended(
@@ -240,7 +328,7 @@ def test_a_server_that_goes_away_again_while_its_pages_are_mended(
             raise error
         return "done"
 
-    assert through_outages(run, hours=1, mend=mend) == "done"
+    assert through_outages(run, **{**PATIENT, "mend": mend}) == "done"
     assert len(mended) == 2
 
 
@@ -258,7 +346,7 @@ def test_an_interrupt_that_could_not_be_told_to_the_server_is_one(
                 raise httpx.ConnectError("refused") from error
 
     with pytest.raises(type(signal)):
-        through_outages(run, hours=1, mend=lambda: None)
+        through_outages(run, **PATIENT)
 
 
 def raised_while(error: BaseException) -> Exception:

@@ -15,11 +15,11 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 import tasks.confirm
 import tasks.evaluate
 import tasks.train
-from flows import confirm as confirm_flow
+from flows import rounds
 from flows.confirm import confirmation
 from flows.trial import record_of, trial
 from nightlab import events
-from nightlab.errors import SandboxError
+from nightlab.errors import SandboxError, SessionOver
 from nightlab.ledger import ConfirmationRecord, confirmations
 from nightlab.records import (
     Edit,
@@ -290,6 +290,16 @@ def confirmed_as_better(monkeypatch: pytest.MonkeyPatch) -> list[Due]:
     return asked
 
 
+def stop_after(asked: list[Due], count: int) -> Callable[[Any], None]:
+    """A person asks for the end once so many trainings were asked for."""
+
+    def require_no_stop(_session: Any) -> None:
+        if len(asked) >= count:
+            raise SessionOver("`nightlab stop` asked for it.")
+
+    return require_no_stop
+
+
 @pytest.mark.slow
 def test_a_session_ends_a_confirmation_early_only_where_nobody_asked_for_more(
     session: Any, use: Callable[[Machine], Machine], monkeypatch: pytest.MonkeyPatch
@@ -297,9 +307,9 @@ def test_a_session_ends_a_confirmation_early_only_where_nobody_asked_for_more(
     kept(session, use)
     asked = confirmed_as_better(monkeypatch)
     # Cut off after two pairs of ten that a person asked for.
-    monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: len(asked) >= 4)
+    monkeypatch.setattr(rounds, "require_no_stop", stop_after(asked, 4))
     assert confirmation(STUDY, 10).finished_at is None
-    monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: False)
+    monkeypatch.setattr(rounds, "require_no_stop", lambda session: None)
     record = confirmation(STUDY, 3, until_sure=True)
     assert len(record.baseline_replicates) == record.wanted == 10
 
@@ -315,10 +325,10 @@ def test_a_confirmation_that_was_sure_when_it_was_cut_off_trains_nothing_more(
         if len(asked) == 4:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(confirm_flow, "push_or_say", killed)
+    monkeypatch.setattr(rounds, "push_or_say", killed)
     with pytest.raises(KeyboardInterrupt):
         confirmation(STUDY, 3, until_sure=True)
-    monkeypatch.setattr(confirm_flow, "push_or_say", lambda session: None)
+    monkeypatch.setattr(rounds, "push_or_say", lambda session: None)
     record = confirmation(STUDY, 3, until_sure=True)
     assert record.holds
     assert len(asked) == 4
@@ -339,10 +349,10 @@ def test_a_confirmation_that_is_asked_to_stop_goes_on_later(
         )
 
     monkeypatch.setattr(tasks.confirm, "confirm_once", once)
-    monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: bool(asked))
+    monkeypatch.setattr(rounds, "require_no_stop", stop_after(asked, 1))
     left = confirmation(STUDY, 2)
     assert (left.finished_at, len(asked)) == (None, 2)
-    monkeypatch.setattr(confirm_flow, "stop_asked_since", lambda session, began: False)
+    monkeypatch.setattr(rounds, "require_no_stop", lambda session: None)
     finished = confirmation(STUDY, 2)
     assert finished.finished_at is not None
     assert len(asked) == 4

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from nightlab.errors import RemoteError, StudyBusy
+from nightlab.errors import RemoteError, SessionOver, StudyBusy
 from nightlab.events import Notice, listening
 from nightlab.ledger import Ledger, Remote, Waiting, hold_session
 from nightlab.ledger.documents import to_json
@@ -75,6 +75,26 @@ def test_who_comes_meanwhile_waits_and_says_once_for_whom(ledger, remote, note):
     assert isinstance(notice, Notice)
     assert "waiting for a-flow-run (host gpu-box, process 4242), until 20" in notice.text
     assert notice.text.endswith("at the longest.")
+
+
+@pytest.mark.parametrize("remote_is", ["there", "away"])
+def test_what_ends_a_wait_is_asked_as_often_as_the_remote(
+    ledger, remote, remote_address, note, remote_is
+):
+    put(remote, note)
+    asked = itertools.count()
+
+    def stopped():
+        if next(asked) == 2:
+            raise SessionOver("`nightlab stop` asked for it.")
+        if remote_is == "away":
+            remote_address.rename(remote_address.with_name(f"{next(asked)}.git"))
+
+    waiting = Waiting(**PATIENT, while_waiting=stopped)
+    with pytest.raises(SessionOver):
+        hold(ledger, remote, waiting).__enter__()
+    with hold_session(ledger, None, "x"):  # the clone's lock was given back
+        pass
 
 
 def test_the_wait_has_an_end(ledger, remote, note):

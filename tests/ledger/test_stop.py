@@ -102,3 +102,16 @@ def test_a_session_that_fell_silent_is_not_asked(ledger, remote, second_remote):
         remote.plumbing.run("push", "-q", "-f", "origin", f"{blob}:{remote.refs.session}")
         with pytest.raises(UsageError, match="was last heard of at"):
             ask_remote_to_stop(second_remote)
+
+
+def test_the_newer_of_two_wishes_stands_wherever_it_was_asked(ledger, remote):
+    ledger.create()
+    with hold_session(ledger, remote, "one"):
+        ask_remote_to_stop(remote)
+        ask_to_stop(ledger)
+        ours = stop_request(ledger, "one")
+        hear_stop(ledger, remote, "one")
+        assert stop_request(ledger, "one") == ours
+        ask_remote_to_stop(remote)
+        hear_stop(ledger, remote, "one")
+        assert stop_request(ledger, "one").asked_at > ours.asked_at

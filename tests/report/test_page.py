@@ -9,7 +9,6 @@ from nightlab.report.conclusion import certainty_sentences, gain_sentence
 from nightlab.report.page import (
     diff_lines,
     format_dollars,
-    format_duration,
     format_signed,
     mark_commands,
     render_page,
@@ -187,14 +186,6 @@ def test_a_diff_is_told_apart_line_by_line() -> None:
     long = diff_lines("+x\n" * 5_000)
     assert len(long) == 2_001
     assert long[-1].text == "… 3000 more lines"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [(0.24, "0.2 s"), (9.96, "10 s"), (61, "61 s"), (600, "10 min"), (30_000, "8 h 20 min")],
-)
-def test_durations_read_well(seconds: float, said: str) -> None:
-    assert format_duration(seconds) == said
 
 
 def test_small_sums_keep_their_digits_and_unknown_ones_are_a_dash() -> None:

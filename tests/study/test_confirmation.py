@@ -398,15 +398,17 @@ class TestBeginning:
 
     def test_a_run_that_is_tried_again_knows_the_one_that_it_finished(self, tmp_path: Path) -> None:
         study = studied(tmp_path)
-        before = utc_now()
-        assert confirmation_of(study, before) is None
+        study.began = before = utc_now()
+        assert confirmation_of(study) is None
         begun = begin_confirmation(study, 2)
-        assert confirmation_of(study, before) is None
+        assert confirmation_of(study) is None
         done = self.finish(study, with_scores(begun, (2.0, 2.02), (2.01, 1.99)))
-        assert confirmation_of(study, utc_now()) == done
+        study.began = utc_now()
+        assert confirmation_of(study) == done
         study.identifier = "another run"
-        assert confirmation_of(study, utc_now()) is None
-        assert confirmation_of(study, before) == done, "it finished another's"
+        assert confirmation_of(study) is None
+        study.began = before
+        assert confirmation_of(study) == done, "it finished another's"
 
     def test_a_training_that_failed_is_not_held_against_the_next_one(self, tmp_path: Path) -> None:
         study = studied(tmp_path)

@@ -6,17 +6,24 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from nightlab.errors import SandboxError
+from nightlab.errors import SandboxError, SessionOver
+from nightlab.ledger import Remote, ask_remote_to_stop, ask_to_stop, hold_session
+from nightlab.records import utc_now
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
-from nightlab.study.session import MOST_LANES, Session, device_turn
+from nightlab.study import steering
+from nightlab.study.lanes import device_turn
+from nightlab.study.session import MOST_LANES, Session
+from tests.conftest import git
 from tests.lanes import held, is_free
+from tests.session_samples import sample_session
 from tests.study.begun import CPU
 
 GPU = Device(name="cuda:0", description="a GPU", threads=8)
@@ -138,6 +145,7 @@ def test_who_waits_for_a_lane_then_waits_no_more(
         with device_turn(session):
             pass
 
+    session.ledger = sample_session(tmp_path / "clone").ledger
     with held(tmp_path, CPU, 1, 1), ThreadPoolExecutor() as pool:
         waiting = pool.submit(enter)
         time.sleep(0.5)
@@ -145,3 +153,46 @@ def test_who_waits_for_a_lane_then_waits_no_more(
         session.sandbox.end_jobs()
         with pytest.raises(SandboxError, match="interrupted"):
             waiting.result(timeout=10)
+
+
+@pytest.mark.parametrize("how", ["here", "at the remote", "its time"])
+def test_who_waits_for_a_lane_hears_that_the_session_is_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(steering, "HEAR_SECONDS", 0.0)
+    monkeypatch.setattr(steering, "LOOK_SECONDS", 0.2)
+    session, clone = made(CPU, tmp_path), tmp_path / "clone"
+    session.settings = SessionSettings(study="night", hours=2.0)
+    session.ledger = sample_session(clone).ledger
+    git(tmp_path, "init", "-q", "--bare", "hub.git")
+    git(clone, "remote", "add", "origin", str(tmp_path / "hub.git"))
+    session.remote = Remote(clone, "origin", "night")
+
+    def enter() -> None:
+        with device_turn(session):
+            pass
+
+    with (
+        held(tmp_path, CPU, 1, 1),
+        hold_session(session.ledger, session.remote, session.identifier),
+        ThreadPoolExecutor() as pool,
+    ):
+        waiting = pool.submit(enter)
+        time.sleep(0.5)
+        assert not waiting.done()
+        if how == "here":
+            ask_to_stop(session.ledger)
+        elif how == "at the remote":
+            ask_remote_to_stop(session.remote)
+        else:
+            session.began -= timedelta(hours=2)
+        with pytest.raises(SessionOver, match="It was waiting for a lane of cpu"):
+            waiting.result(timeout=30)
+        session.trials_ended_at = utc_now()  # what follows is not ended by that
+        waiting = pool.submit(enter)
+        time.sleep(0.5)
+        assert not waiting.done()
+        ask_to_stop(session.ledger)
+        with pytest.raises(SessionOver, match="It was waiting for a lane"):
+            waiting.result(timeout=30)

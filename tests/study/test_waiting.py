@@ -13,7 +13,7 @@ from nightlab.errors import SessionOver
 from nightlab.ledger import Remote, ask_remote_to_stop, ask_to_stop, hold_session
 from nightlab.proposers import NoModelAnswers
 from nightlab.settings import SessionSettings
-from nightlab.study import patience, waiting
+from nightlab.study import patience, steering, waiting
 from nightlab.study.waiting import ModelWait, longest_hours
 from tests.conftest import git
 from tests.session_samples import sample_session
@@ -90,7 +90,7 @@ def test_who_never_answers_ends_the_session(tmp_path: Path) -> None:
 
 def test_a_limit_that_ends_after_the_night_ends_it_at_once(tmp_path: Path) -> None:
     session = session_of(tmp_path / "clone", hours=3)
-    with pytest.raises(SessionOver, match="asks for 10 h 0 min more"):
+    with pytest.raises(SessionOver, match="asks for 10 h 00 min more"):
         ModelWait(session).ask(silent(1, retry_after_seconds=36_000.0))
 
 
@@ -113,6 +113,7 @@ def test_who_stops_it_from_another_machine_need_not_wait_either(
     git(tmp_path / "clone", "remote", "add", "origin", str(tmp_path / "hub.git"))
     session.remote = Remote(tmp_path / "clone", "origin", session.ledger.study)
     monkeypatch.setattr(patience, "FIRST_PAUSE_SECONDS", 60.0)
+    monkeypatch.setattr(steering, "HEAR_SECONDS", 0.0)
     with hold_session(session.ledger, session.remote, session.identifier):
         ask_remote_to_stop(session.remote)
         with pytest.raises(SessionOver, match="waiting for a model"):
