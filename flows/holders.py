@@ -11,14 +11,11 @@ from prefect.exceptions import ObjectNotFound, PrefectException
 from prefect.runtime import deployment
 
 from nightlab.ledger import Waiting
-from nightlab.ledger.lease import BEAT_SECONDS
 from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.settings import SessionSettings
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 FRESH_BEATS = 1.5
-MISSED_BEATS = 3
-SHORTEST_SILENCE_SECONDS = 90.0
 
 
 def waiting_for(settings: SessionSettings, identifier: str) -> Waiting:
@@ -52,17 +49,16 @@ def silence_of(holder: str) -> float | None:
                 return None
             if state.is_final() or state.is_scheduled():
                 return 0.0
-            return _by_heartbeats(client, identifier)
+            return math.inf if _beats(client, identifier) else None
     except (ValueError, ObjectNotFound, PrefectException, httpx.HTTPError, RuntimeError):
         return None  # Held for something else than a run, or another server's, or none answers.
 
 
-def _by_heartbeats(client: SyncPrefectClient, identifier: UUID) -> float | None:
-    """The same by a run's heartbeats: they have stopped, or certainly not, or that is not clear.
+def _beats(client: SyncPrefectClient, identifier: UUID) -> bool:
+    """Whether a run certainly lives, by its heartbeats.
 
     Prefect sends one every three minutes, or as PREFECT_FLOWS_HEARTBEAT_FREQUENCY says (seconds).
-    While its server is away they are lost, so a run without any still has to be silent at the
-    remote, for as long as a renewal of its note takes at the most.
+    Missing ones say nothing: they are lost while the server is away.
     """
     query = EventFilter.model_validate(
         {
@@ -73,9 +69,5 @@ def _by_heartbeats(client: SyncPrefectClient, identifier: UUID) -> float | None:
     )
     heard = [event.occurred for event in client.read_events(filter=query, limit=2).events]
     if len(heard) < 2:
-        return None
-    beat = (heard[0] - heard[1]).total_seconds()
-    silence = (datetime.now(UTC) - heard[0]).total_seconds()
-    if silence > max(MISSED_BEATS * beat, SHORTEST_SILENCE_SECONDS):
-        return 2 * BEAT_SECONDS
-    return math.inf if silence < FRESH_BEATS * beat else None
+        return False
+    return datetime.now(UTC) - heard[0] < FRESH_BEATS * (heard[0] - heard[1])

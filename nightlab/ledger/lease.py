@@ -5,7 +5,8 @@
 It is only ever changed by compare-and-swap, and rides along with every push of records: a session
 that lost it cannot push, and stops. A session that lives renews it every minute. It is free once
 it was given back; at once where its process is known to be dead or its flow run to have ended; and
-otherwise when it was not renewed for as long as a live session's renewal can take.
+otherwise once whoever waits has seen it unchanged for longer than a live session's renewal can
+take.
 """
 
 import threading
@@ -25,9 +26,10 @@ from nightlab.records import utc_now
 BEAT_SECONDS = 60.0
 SILENT_SECONDS = WAIT_LIMITS.silent_seconds + WAIT_LIMITS.seconds + 2 * BEAT_SECONDS
 """How long whoever waits has to see a note unchanged before its session counts as gone: longer than
-a renewal that succeeds can take, a question and a push. By the clock of the one who waits."""
+a renewal that succeeds can take, a question and a push, and than a session leaves a remote alone
+that swallowed one. By the clock of the one who waits."""
 ABANDONED_AFTER_SECONDS = 1800.0
-"""The same by the time that stands in the note, which the clock of another machine gave it."""
+"""Seems gone, by the time that the note says, which another machine's clock gave it."""
 
 
 def _nobody_knows(_holder: str) -> float | None:
@@ -132,7 +134,8 @@ class Lease:
 
         Args:
             waiting: for how long, and who knows whether a holder has ended.
-            abandoned_after_seconds: how long ago a note may say that it was renewed.
+            abandoned_after_seconds: a note that says it was renewed longer ago is watched for
+                ``silent_seconds`` even by who has no time to wait.
             silent_seconds: how long a note may stand unchanged while it is watched.
 
         Raises:
@@ -158,7 +161,10 @@ class Lease:
     def _is_free(
         self, watch: "_Watch", abandoned_after_seconds: float, silent_seconds: float
     ) -> tuple[bool, str | None]:
-        """Look once; wait a moment where the study is held. With the holder that is gone."""
+        """Look once; wait a moment where the study is held. With the holder that is gone.
+
+        One look never tells: the remote may have been away from a session that lives.
+        """
         self._lease = self.remote.study_refs().get(self.remote.refs.session)
         if self._lease is None:
             return True, None
@@ -169,12 +175,13 @@ class Lease:
         # Of this very clone it cannot live: its file lock is ours.
         if other.clone == self.note.clone or other.is_dead_here():
             return True, other.holder
-        if not watch.was_away and other.is_abandoned(utc_now(), abandoned_after_seconds):
-            return True, other.holder
         enough = watch.waiting.silence_of(other.holder)
-        if silence >= (silent_seconds if enough is None else enough):
+        seems_gone = enough is None and other.is_abandoned(utc_now(), abandoned_after_seconds)
+        enough = silent_seconds if enough is None else enough
+        if silence >= enough:
             return True, other.holder
-        watch.wait(other, self.note, self.remote.refs.study)
+        least = enough - silence if seems_gone else 0.0
+        watch.wait(other, self.note, self.remote.refs.study, least)
         return False, None
 
     def _standing_note(self, lease: str) -> SessionNote | None:
@@ -216,8 +223,6 @@ class _Watch:
         self._seen: str | None = None
         self._since = 0.0
         self._is_said = False
-        self.was_away = False
-        """Whether the remote fell silent meanwhile: who holds the study could not renew either."""
 
     def silence(self, lease: str) -> float:
         """For how many seconds the note has been seen to stand as it is."""
@@ -231,17 +236,23 @@ class _Watch:
         left = self._ends - time.monotonic()
         if not self._is_said or left <= 0:
             return False
-        self._seen, self.was_away = None, True
+        self._seen = None  # who holds the study could not renew either
         self._pause(left)
         return True
 
-    def wait(self, other: SessionNote, own: SessionNote, study: str) -> None:
+    def wait(self, other: SessionNote, own: SessionNote, study: str, least: float) -> None:
         """Wait a moment longer.
+
+        Args:
+            other: who has the study.
+            own: who waits.
+            study: its name.
+            least: seconds to be waited in any case.
 
         Raises:
             StudyBusy: it was enough, or the other session is not to be waited for.
         """
-        left = self._ends - time.monotonic()
+        left = max(self._ends - time.monotonic(), least)
         is_here = (other.host, other.machine) == (own.host, own.machine)
         if left <= 0 or (is_here and not self.waiting.here_too):
             raise StudyBusy(other.sentence(study))

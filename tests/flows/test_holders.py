@@ -16,7 +16,6 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import AwaitingRetry, Crashed, Running
 
 from flows.holders import HEARTBEAT, silence_of, waiting_for
-from nightlab.ledger.lease import BEAT_SECONDS
 from nightlab.settings import SessionSettings
 
 pytestmark = pytest.mark.slow
@@ -48,10 +47,8 @@ def test_a_run_is_over_once_prefect_knows_its_end(client: SyncPrefectClient) -> 
     assert silence_of("nightlab recover") is None
 
 
-@pytest.mark.parametrize(
-    ("seconds_ago", "enough"), [(60, math.inf), (1000, None), (1500, 2 * BEAT_SECONDS)]
-)
-def test_heartbeats_tell_a_run_that_lives_from_one_that_does_not(
+@pytest.mark.parametrize(("seconds_ago", "enough"), [(60, math.inf), (1000, None), (10_000, None)])
+def test_heartbeats_tell_a_run_that_lives_and_their_lack_tells_nothing(
     client: SyncPrefectClient, seconds_ago: float, enough: float | None
 ) -> None:
     run = str(client.create_flow_run(holder, state=Running()).id)

@@ -14,6 +14,8 @@ from nightlab.errors import RemoteError, SessionOver, StudyBusy
 from nightlab.events import Notice, listening
 from nightlab.ledger import Ledger, Remote, Waiting, hold_session
 from nightlab.ledger.documents import to_json
+from nightlab.ledger.exchange import REST_SECONDS, WAIT_LIMITS
+from nightlab.ledger.git_process import WaitLimits
 from nightlab.ledger.lease import (
     ABANDONED_AFTER_SECONDS,
     BEAT_SECONDS,
@@ -58,7 +60,9 @@ def hold(ledger, remote, waiting, **more):
 def test_what_a_live_session_takes_to_renew_is_no_silence():
     """A push may take a whole exchange's time, and a renewal waits for it."""
     assert 30 <= BEAT_SECONDS <= 60
-    assert 300 + BEAT_SECONDS < SILENT_SECONDS <= 600 < ABANDONED_AFTER_SECONDS
+    assert 120 + 300 + BEAT_SECONDS < SILENT_SECONDS <= 600 < ABANDONED_AFTER_SECONDS
+    assert WaitLimits(seconds=300.0, silent_seconds=120.0) == WAIT_LIMITS
+    assert REST_SECONDS + 2 * BEAT_SECONDS < SILENT_SECONDS
 
 
 def test_who_comes_meanwhile_waits_and_says_once_for_whom(ledger, remote, note):
@@ -147,6 +151,26 @@ def test_a_clock_that_is_wrong_elsewhere_frees_nothing(ledger, remote, note):
     put(remote, note.model_copy(update={"heartbeat": utc_now() - timedelta(minutes=25)}))
     with pytest.raises(StudyBusy):
         hold(ledger, remote, Waiting()).__enter__()
+
+
+def test_a_session_whose_remote_was_away_for_an_hour_renews_before_it_is_taken_for_gone(
+    ledger, remote, note
+):
+    long_ago = utc_now() - timedelta(hours=1)
+    put(remote, note.model_copy(update={"heartbeat": long_ago}))
+
+    def renew(_event):
+        threading.Timer(0.3, put, (remote, note)).start()
+
+    waiting = Waiting(poll_seconds=0.02)
+    with listening(renew), pytest.raises(StudyBusy):
+        hold(ledger, remote, waiting, silent_seconds=30.0).__enter__()
+
+
+def test_a_run_that_prefect_knows_to_live_is_no_session_that_seems_gone(ledger, remote, note):
+    put(remote, note.model_copy(update={"heartbeat": utc_now() - timedelta(hours=1)}))
+    with pytest.raises(StudyBusy):
+        hold(ledger, remote, Waiting(silence_of=lambda _: math.inf)).__enter__()
 
 
 def test_a_holder_that_lives_is_not_followed_however_silent_its_remote(ledger, remote, note):

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from datetime import timedelta
 
 import pytest
 
 from nightlab.errors import RemoteError, StudyBusy, UsageError
 from nightlab.events import Notice, listening
-from nightlab.ledger import Ledger, Remote, hold_session
+from nightlab.ledger import Ledger, Remote, Waiting, hold_session
 from nightlab.ledger.documents import to_json
 from nightlab.ledger.presence import SessionNote, own_note
 from nightlab.records import Verdict, utc_now
@@ -139,7 +140,9 @@ def test_another_machine_is_refused_by_name(second, second_remote, remote, away)
 
 def test_a_silent_session_is_taken_over(second, second_remote, remote, remote_address, away, git):
     put_lease(remote, away.model_copy(update={"heartbeat": utc_now() - timedelta(minutes=31)}))
-    with hold_session(second, second_remote, "x") as session:
+    began, soon = time.monotonic(), Waiting(poll_seconds=0.02)
+    with hold_session(second, second_remote, "x", waiting=soon, silent_seconds=0.5) as session:
+        assert time.monotonic() - began >= 0.5, "one look does not tell"
         assert json.loads(git(remote_address, "show", SESSION))["holder"] == "x"
         assert session.killed == {"research/nightly"}
 

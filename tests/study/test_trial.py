@@ -94,6 +94,19 @@ def test_a_trial_that_is_put_back_begins_anew_with_what_it_cost(session: Any) ->
     assert applied.set_aside == ()
 
 
+def test_a_trial_that_is_put_back_while_it_waits_for_a_lane_keeps_what_it_measured(
+    session: Any,
+) -> None:
+    mark = apply_proposal(session, begin_trial(session, 2), Proposal(title="a", proposer="llm"))
+    replicate = Replicate(seed=1, training=TrainingResult())
+    session.ledger.mark(mark.model_copy(update={"replicates": (replicate,)}))
+    for _ in range(2 * MAX_ATTEMPTS):
+        put_back(session, 2)
+        begun = begin_trial(session, 2)
+        assert begun.replicates == (replicate,)
+        assert not is_given_up(begun)
+
+
 def test_to_put_back_what_never_began_writes_nothing(session: Any) -> None:
     put_back(session, 2)
     assert session.ledger.marks() == ()
