@@ -59,6 +59,17 @@ def test_three_in_a_row_end_the_session_with_the_agents_own_words(session: Any) 
     assert stopped.endswith("98\n99\n100\nEdits were refused: I may not write here.")
 
 
+def test_a_typo_in_its_options_ends_the_session_with_its_own_words(session: Any) -> None:
+    usage = "usage: agent [-h]\\nagent: error: unrecognized arguments: --modle $(date +%N)"
+    records = run_trials(session, f'printf "{usage}\\n"; exit 2', 3)
+    assert {each.reason for each in records} == {Reason.MODEL_REFUSED}
+    stopped = after_failures(records, "session").stop
+    assert stopped is not None
+    assert "3 trials in a row failed" in stopped
+    assert "correct --command" in stopped
+    assert "agent: error: unrecognized arguments: --modle" in stopped.splitlines()[-1]
+
+
 def test_all_that_it_said_stands_in_git(session: Any) -> None:
     (record,) = run_trials(session, REFUSED, 1)
     assert record.log_tail.endswith("\n100\nEdits were refused: I may not write here.")

@@ -7,6 +7,7 @@ for models that do not answer.
 """
 
 import os
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -40,6 +41,17 @@ NOT_FOUND = (126, 127)
 FIRST_REST_SECONDS = 60.0
 """After two failures in a row; it doubles with each more."""
 LONGEST_REST_SECONDS = 1_200.0
+AT_ONCE_SECONDS = 30.0
+"""A program that does not understand its options says so before it does anything."""
+_MISUSED = re.compile(
+    r"^\s*usage:?\s[^\n]*(?:[\[<]|\s--?\w)|^\s*usage(?: of [^\n]*)?:\s*$"
+    r"|\b(?:unknown|unrecogni[sz]ed|unexpected|invalid|illegal|ambiguous|nonexistent|bad|missing"
+    r"|no such)\s(?:[\w-]+\s){0,2}(?:options?|arguments?|flags?|switch|(?:sub)?command)\b"
+    r"|\b(?:options?|arguments?|flags?)\b[^\n]{0,80}\b(?:required?|requires|not defined|missing)\b"
+    r"|\b(?:try|see|run)\b[^\n]{0,40}--help\b",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""What says so, in the words of the libraries that read options: not "usage limit reached"."""
 _PRINTED = "[what it printed]"
 # They would lead git in the folder to another repository.
 _GIT_PLACES = (
@@ -108,7 +120,7 @@ class Agent:
         """Run the command on a ``train.py`` and its task; of the folder only what it left is kept.
 
         Raises:
-            ModelRefused: there is no such command.
+            ModelRefused: there is no such command, or it does not understand its options.
             NoEdit: it was ended, or left nothing to train.
             NoModelAnswers: it ended with a status other than 0, or rests.
             BudgetReached: the cap on calls allows no run.
@@ -206,12 +218,23 @@ class Agent:
                 f"{ended}: it must exist on this machine, so correct --command.{said}",
                 cause=f"{self.name} {outcome.code}",
             )
+        if outcome.code != 0 and _is_misused(done):
+            return ModelRefused(
+                f"{ended} at once, over how it was called, so correct --command.{said}",
+                cause=f"{self.name} {outcome.code}",
+            )
         if outcome.code != 0:
             return NoModelAnswers(
                 f"{ended}: nothing was taken from it, since it must end with status 0 when it is "
                 f"done.{said}"
             )
         return None if done.nothing is None else NoEdit(f"{ended} and {done.nothing}{said}")
+
+
+def _is_misused(done: Run) -> bool:
+    """Whether the command ended over its own options: no wait mends them."""
+    at_once = done.outcome.seconds < AT_ONCE_SECONDS and not (done.idea or done.touched)
+    return at_once and _MISUSED.search(done.outcome.log) is not None
 
 
 def rest_seconds(failures: int) -> float:

@@ -1,5 +1,6 @@
 """The command proposer, with shell scripts as agents: good, broken, and hostile ones."""
 
+import shlex
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -299,6 +300,56 @@ def test_a_status_other_than_0_is_a_failure_that_a_later_trial_may_mend() -> Non
     with pytest.raises(NoModelAnswers, match=r"status 3: .*status 0 .*end: overloaded") as caught:
         propose(f"{DEEPER}; echo overloaded; exit 3")
     assert caught.value.retry_after_seconds is None, "at once, by the retries that asking has"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "usage: agent [-h] [--model MODEL]\nagent: error: unrecognized arguments: --modle x",
+        "usage: agent [-h]\nagent: error: the following arguments are required: prompt",
+        "Usage: agent [OPTIONS]\nTry 'agent --help' for help.\n\nError: No such option: --modle",
+        "error: unexpected argument '--modle' found\n\n  tip: a similar argument exists: '--model'",
+        "error: invalid value 'x' for '--mode <MODE>'\n\nFor more information, try '--help'.",
+        "error: unknown option '--modle'\n(Did you mean --model?)",
+        "Options:\n  -p  print\n\nUnknown arguments: modle, m",
+        "flag provided but not defined: -modle\nUsage of agent:\n  -model string",
+        "Error: unknown flag: --modle",
+        "agent: unrecognized option '--modle'",
+        "agent: invalid option -- 'z'",
+        "Nonexistent flag: --modle\nSee more help with --help",
+        "agent: option requires an argument -- 'm'",
+        "error: missing required argument 'prompt'",
+        "Error: unknown command 'exce' for 'agent'",
+    ],
+)
+def test_a_command_that_does_not_understand_its_options_is_refused(said: str) -> None:
+    with pytest.raises(ModelRefused, match=r"(?s)status 2 at once, .*correct --command.*") as found:
+        propose(f"printf '%s\\n' {shlex.quote(said)}; exit 2")
+    assert said.splitlines()[-1].strip() in str(found.value)
+    assert found.value.cause.endswith(" 2")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "Usage limit reached. Your limit resets at 5am.",
+        "Token usage: 1,234 in, 56 out\nusage: 1,290 tokens",
+        "API Error: 529 overloaded_error",
+        "stream error: unexpected status 503 Service Unavailable; retrying 5/5",
+        "Error: fetch failed: connect ECONNREFUSED 127.0.0.1:443",
+        "error: unexpected end of stream",
+        "Missing or invalid response from the server.",
+    ],
+)
+def test_what_an_outage_says_is_none_of_the_options(said: str) -> None:
+    with pytest.raises(NoModelAnswers):
+        propose(f"printf '%s\\n' {shlex.quote(said)}; exit 1")
+
+
+@pytest.mark.parametrize("before", ["echo x > new.py", IDEA])
+def test_who_did_something_first_did_understand_its_options(before: str) -> None:
+    with pytest.raises(NoModelAnswers):
+        propose(f"{before}; echo 'error: unknown option --x in a tool'; exit 1")
 
 
 @pytest.mark.parametrize("command", ["no-such-agent --fast", "/etc/passwd"])
