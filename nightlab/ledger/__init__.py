@@ -41,7 +41,7 @@ from nightlab.ledger.lease import Waiting
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.recovery import Recovery
 from nightlab.ledger.remote import Remote, remote_studies
-from nightlab.ledger.removal import delete_study, standing_refs
+from nightlab.ledger.removal import delete_study, offered_by, remote_refs, standing_refs
 from nightlab.ledger.removal import in_words as refs_in_words
 from nightlab.ledger.sending import fetch_suggestions, send_suggestion
 from nightlab.ledger.session import (
@@ -103,11 +103,13 @@ __all__ = [
     "holdout_uses",
     "is_worked_on",
     "offer_branch",
+    "offered_by",
     "offered_commits",
     "record_holdout_use",
     "recover_study",
     "refs_in_words",
     "refuse_if_busy",
+    "remote_refs",
     "remote_studies",
     "results_tsv",
     "send_suggestion",

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 BRANCHES = "refs/heads/nightlab/"
+CONSOLIDATED = "-consolidated"
+"""Ends the name of the branch that a consolidation offers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +23,7 @@ class StudyRefs:
     @property
     def consolidated(self) -> str:
         """Full name of the branch that a consolidation offers."""
-        return f"{self.branch}-consolidated"
+        return f"{self.branch}{CONSOLIDATED}"
 
     @property
     def root(self) -> str:

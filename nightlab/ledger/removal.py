@@ -3,8 +3,9 @@
 from collections.abc import Collection, Mapping
 
 from nightlab.errors import UsageError
+from nightlab.ledger.consolidations import offered_commits
 from nightlab.ledger.lease import Lease, Waiting
-from nightlab.ledger.names import BRANCHES, StudyRefs
+from nightlab.ledger.names import BRANCHES, CONSOLIDATED, StudyRefs
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.presence import own_note
 from nightlab.ledger.remote import Remote
@@ -28,7 +29,35 @@ def standing_refs(plumbing: Plumbing, study: str) -> dict[str, str]:
     begun = plumbing.refs(StudyRefs(refs.consolidated.removeprefix(BRANCHES)).root)
     if begun:  # a study of its own by now
         found.pop(refs.consolidated, None)
-    return found
+    return _own(plumbing, study, found)
+
+
+def remote_refs(remote: Remote) -> dict[str, str]:
+    """The same on a study's remote, but for who works on it.
+
+    Raises:
+        RemoteError: it did not answer.
+    """
+    return _own(remote.plumbing, remote.refs.study, remote.all_refs())
+
+
+def offered_by(plumbing: Plumbing, study: str, commit: str | None) -> str | None:
+    """The study of which a consolidation offers a commit under this one's branch, if there is."""
+    other = study.removesuffix(CONSOLIDATED)
+    if other == study or commit not in offered_commits(Ledger(plumbing.root, other)):
+        return None
+    return other
+
+
+def _own(plumbing: Plumbing, study: str, found: Mapping[str, str]) -> dict[str, str]:
+    """Without what is another's whose name differs by the ending of what a consolidation offers."""
+    refs, own = StudyRefs(study), dict(found)
+    # A person made it, or went on from it.
+    if offered_by(plumbing, f"{study}{CONSOLIDATED}", own.get(refs.consolidated)) is None:
+        own.pop(refs.consolidated, None)
+    if set(own) == {refs.branch} and offered_by(plumbing, study, own[refs.branch]) is not None:
+        own.pop(refs.branch)
+    return own
 
 
 def in_words(study: str, refs: Collection[str]) -> str:
@@ -61,7 +90,7 @@ def delete_study(ledger: Ledger, remote: Remote | None) -> None:
             lease = Lease(remote, own_note("nightlab delete", folder))
             lease.take(Waiting())
             try:
-                remote.delete(remote.all_refs())
+                remote.delete(remote_refs(remote))
             finally:
                 lease.drop()
         doomed = standing_refs(ledger.plumbing, ledger.study)

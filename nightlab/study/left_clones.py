@@ -41,7 +41,7 @@ def sweep_left_clones(ledger: Ledger) -> None:
             continue
         if not missing:
             remove_tree(clone.parent)
-        elif any(ref.startswith(ledger.refs.root) for ref in missing):
+        elif any(ledger.refs.kind(ref) is not None for ref in missing):
             events.publish(
                 events.Notice(
                     text=f"The clone of a killed run stays in {clone}: it has records of study "

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nightlab.errors import UsageError
-from nightlab.ledger import Ledger, Remote, delete_study, refs_in_words, standing_refs
+from nightlab.ledger import (
+    Ledger,
+    Remote,
+    delete_study,
+    offered_by,
+    refs_in_words,
+    remote_refs,
+    standing_refs,
+)
 from nightlab.ledger.bundles import bundles_of
 from nightlab.report.write import report_files
 from nightlab.settings import Places
@@ -27,6 +35,8 @@ class Remains:
     """In MLflow; None where there is no experiment."""
     files: tuple[Path, ...]
     """Report and bundles."""
+    stays: str | None
+    """A branch of its name that is not its own."""
 
     def sentences(self, remote: str | None) -> list[str]:
         """What is to be removed, a line each."""
@@ -35,7 +45,13 @@ class Remains:
             lines.append(f"At remote {remote}: {refs_in_words(self.study, self.there)}.")
         if self.runs is not None:
             lines.append(f"In MLflow: {self.runs} runs (it keeps them as deleted: `mlflow gc`).")
-        return lines + [f"File: {path}" for path in self.files]
+        lines += [f"File: {path}" for path in self.files]
+        if self.stays is not None:
+            lines.append(
+                f"Branch {self.stays} stays: it is another study's, or no consolidation of this "
+                "one has made it as it stands."
+            )
+        return lines
 
 
 def remains_of(places: Places, study: str, remote: Remote | None) -> Remains:
@@ -50,12 +66,19 @@ def remains_of(places: Places, study: str, remote: Remote | None) -> Remains:
     found = Remains(
         study=study,
         here=standing_refs(ledger.plumbing, study),
-        there=remote.all_refs() if remote is not None else {},
+        there=remote_refs(remote) if remote is not None else {},
         runs=tracked_runs(places.tracking_uri, places.mlruns, study),
         files=tuple(_files(places, ledger)),
+        stays=_staying(ledger),
     )
     if not (found.here or found.there or found.files or found.runs is not None):
         where = f" or at remote {remote.name!r}" if remote is not None else ""
+        branch = ledger.plumbing.resolve(ledger.refs.branch)
+        if (other := offered_by(ledger.plumbing, study, branch)) is not None:
+            raise UsageError(
+                f"There is no study {study!r} here: branch {ledger.branch} is what a consolidation "
+                f"of study {other!r} offers, and goes with that one (`nightlab delete {other}`)."
+            )
         raise UsageError(
             f"There is nothing of a study {study!r} here{where}: `nightlab studies` lists the "
             "studies here, and --remote names a git remote that has others."
@@ -76,6 +99,13 @@ def remove(places: Places, remains: Remains, remote: Remote | None) -> None:
     for path in remains.files:
         path.unlink(missing_ok=True)
     delete_experiment(places.tracking_uri, places.mlruns, remains.study)
+
+
+def _staying(ledger: Ledger) -> str | None:
+    """What stands under the name of the branch that its consolidations offer, and is none of it."""
+    ref = ledger.refs.consolidated
+    is_other = ref not in standing_refs(ledger.plumbing, ledger.study)
+    return ref.removeprefix("refs/heads/") if is_other and ledger.plumbing.resolve(ref) else None
 
 
 def _files(places: Places, ledger: Ledger) -> list[Path]:

@@ -92,9 +92,10 @@ def test_one_that_has_the_only_copy_of_a_record_stays_and_is_named(left: Left) -
     assert str(left.clone) in said
     assert f"refs/nightlab/{STUDY}/trials/0001" in said
     assert left.clone.exists()
-    left.ledger = Ledger(left.ledger.root, "another")
-    assert left.sweep() == [], "it is for that study's session to say"
-    assert left.clone.exists()
+    for other in ("another", STUDY[:-1], f"{STUDY}-consolidated"):
+        left.ledger = Ledger(left.ledger.root, other)
+        assert left.sweep() == [], "it is for that study's session to say"
+        assert left.clone.exists()
     git(left.session.ledger.root, "fetch", "-q", str(left.clone), "refs/nightlab/*:refs/nightlab/*")
     assert left.sweep() == []
     assert not left.clone.exists()

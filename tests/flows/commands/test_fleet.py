@@ -256,20 +256,23 @@ def test_a_study_is_deleted_whole(fleet: Fleet) -> None:
         run("report", study)
         run("sync", study)
     add_suggestion(Ledger(fleet.desk, "one"), "try this")
-    git(fleet.desk, "branch", "nightlab/one-consolidated", "main")
+    git(fleet.desk, "branch", "nightlab/one-consolidated", "main")  # a person's
 
     with pytest.raises(UsageError, match="nothing was removed: add --yes"):
         run("delete", "one", answer="n\n")
     assert "one" in names("studies")
     said = run("delete", "one", "--remote", "origin", "--yes")
-    assert "In this clone: the branch, the consolidated branch, 2 trials, 1 suggestion." in said
+    assert "In this clone: the branch, 2 trials, 1 suggestion." in said
+    assert "Branch nightlab/one-consolidated stays: " in said
     assert "At remote origin: the branch, 2 trials." in said
     assert "In MLflow: " in said
     assert f"File: {bundle}" in said
     for folder in (fleet.desk, fleet.hub):
-        refs = git(folder, "for-each-ref", "--format=%(refname)")
-        assert "nightlab/one" not in refs
-        assert "nightlab/two" in refs
+        refs = git(folder, "for-each-ref", "--format=%(refname)").split()
+        assert [name for name in refs if "nightlab/one" in name] == [
+            *(["refs/heads/nightlab/one-consolidated"] if folder == fleet.desk else []),
+        ]
+        assert "refs/heads/nightlab/two" in refs
     assert not bundle.exists()
     assert sorted(path.name for path in (fleet.desk / "mlruns/reports").iterdir()) == [
         "two.html",
