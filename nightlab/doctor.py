@@ -269,13 +269,15 @@ def _no_model() -> Finding:
 
 
 def _model(model: tuple[str, str | None], keys: Mapping[str, SecretStr]) -> Finding:
+    from nightlab.models.endpoint import Endpoint
     from nightlab.models.keys import place_of, settle_variables
     from nightlab.proposers import try_model
 
     settle_variables([model], os.environ)
     key = keys.get(place_of(model))
+    where = Endpoint(model=model[0], api_base=model[1]).where.removeprefix("model ")
     answer = try_model(*model, timeout_seconds=MODEL_SECONDS, api_key=key)
-    return Finding(name="model", outcome=Outcome.GOOD, found=f"{model[0]} answered: {answer}")
+    return Finding(name="model", outcome=Outcome.GOOD, found=f"{where} answered: {answer}")
 
 
 def _disk(places: Places) -> Finding:

@@ -152,8 +152,20 @@ def test_each_of_several_models_is_tried(places: Places) -> None:
         names = f"openai/one@{good.api_base},openai/two@{bad.api_base}"
         found = [each for each in examine(places, model=names) if each.name == "model"]
     assert [each.outcome for each in found] == [Outcome.GOOD, Outcome.BAD]
-    assert found[0].found == "openai/one answered: ready"
+    assert found[0].found == f"openai/one at {good.api_base} answered: ready"
     assert "bad key" in found[1].found
+
+
+@pytest.mark.usefixtures("only_the_sandbox")
+def test_an_address_that_a_variable_puts_in_force_is_shown_without_its_password(
+    places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+    with ScriptedEndpoint(["ready"]) as there:
+        address = there.api_base.replace("://", "://me:canary-word@")
+        monkeypatch.setenv("OPENAI_BASE_URL", address)
+        (found,) = (each for each in examine(places, model="openai/x") if each.name == "model")
+    assert found.found == f"openai/x at {there.api_base} (OPENAI_BASE_URL) answered: ready"
 
 
 def found_by(check: Callable[[], Finding]) -> Finding:

@@ -25,7 +25,7 @@ from nightlab.models.endpoint_errors import (
     no_completion,
     without_words,
 )
-from nightlab.models.keys import key_variables
+from nightlab.models.keys import addresses_in_force, key_variables
 from nightlab.models.providers import (
     LONGEST_ANSWER_TOKENS,
     cost_of,
@@ -101,8 +101,13 @@ class Endpoint:
 
     @property
     def where(self) -> str:
-        """The endpoint's name in sentences."""
-        return f"model {self.model}{f' at {redact(self.api_base)}' if self.api_base else ''}"
+        """The endpoint's name in sentences, with its address where that is not its provider's."""
+        places = [self.api_base] if self.api_base else []
+        if not places:
+            found = addresses_in_force(self.model, os.environ)
+            places = [f"{address} ({name})" for name, address in found.items()]
+        place = f" at {redact(' or '.join(places))}" if places else ""
+        return f"model {self.model}{place}"
 
     def price(self) -> Price:
         """What a token costs, by the list that came with litellm."""

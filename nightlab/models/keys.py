@@ -15,6 +15,7 @@ from nightlab.redaction import is_secret_name, learn
 from nightlab.settings import VARIABLE_PREFIX, named_keys, normal_address
 
 KEY_VARIABLE_ENDING = "_API_KEY"
+ADDRESS_VARIABLE_ENDINGS = ("_API_BASE", "_BASE_URL", "_API_URL", "_ENDPOINT")
 QUOTES = frozenset("\"'`")
 
 Model = tuple[str, str | None]
@@ -128,3 +129,20 @@ def key_variables(model: str, environment: Mapping[str, str]) -> list[str]:
     word = model.partition("/")[0].partition("_")[0].upper()
     named = [each for each in environment if word in each.upper() and is_secret_name(each)]
     return named or [each for each in environment if each.endswith(KEY_VARIABLE_ENDING)]
+
+
+def addresses_in_force(model: str, environment: Mapping[str, str]) -> dict[str, str]:
+    """Where variables that litellm reads send a model's calls, by the variable; mostly nowhere.
+
+    They are named after the provider; where a model names none, any provider's may be meant.
+    """
+    provider, slash, _ = model.partition("/")
+    word = provider.partition("_")[0].upper() if slash else ""
+    return {
+        name: value.strip()
+        for name, value in sorted(environment.items())
+        if name.upper().endswith(ADDRESS_VARIABLE_ENDINGS)
+        and name.upper().removeprefix("AWS_").startswith(word)
+        and not name.startswith("NIGHTLAB_")
+        and value.strip()
+    }

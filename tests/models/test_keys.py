@@ -7,7 +7,7 @@ from pydantic import SecretStr, ValidationError
 
 from nightlab.errors import ModelRefused, UsageError
 from nightlab.models.endpoint import PLACEHOLDER_KEY
-from nightlab.models.keys import key_variables, keys_of_models, place_of, read_key
+from nightlab.models.keys import addresses_in_force, key_variables, keys_of_models, place_of, read_key
 from nightlab.proposers import choose_proposer
 from nightlab.redaction import redact
 from nightlab.settings import SessionSettings, named_keys
@@ -282,3 +282,47 @@ def test_places_are_providers_or_addresses() -> None:
     assert place_of(("openrouter/meta/llama", None)) == "openrouter"
     assert place_of(("gpt-5", None)) == "gpt-5"
     assert place_of(("openai/x", "HTTP://Host:80/V1/")) == "http://host:80/V1"
+
+
+@pytest.mark.parametrize(
+    ("model", "names"),
+    [
+        ("openai/a", ["OPENAI_API_BASE", "OPENAI_BASE_URL"]),
+        ("anthropic/b", ["ANTHROPIC_BASE_URL"]),
+        ("azure_ai/c", ["AZURE_API_BASE"]),
+        ("bedrock/d", ["AWS_BEDROCK_RUNTIME_ENDPOINT"]),
+        ("gemini/e", []),
+        ("f", ["AWS_BEDROCK_RUNTIME_ENDPOINT", "AZURE_API_BASE", "OPENAI_API_BASE"]),
+    ],
+)
+def test_an_address_that_a_variable_puts_in_force_is_known(model: str, names: list[str]) -> None:
+    environment = dict.fromkeys(names, " http://127.0.0.1:1/v1 ") | {
+        "NIGHTLAB_API_BASE": "http://127.0.0.1:2",
+        "GEMINI_API_BASE": " ",
+        "OPENAI_API_KEY": "sk-0123456789",
+        "MY_OPENAI_BASE_URL": "http://127.0.0.1:3",
+        "MISTRAL_API_BASE": "",
+    }
+    if model != "f":
+        environment["COHERE_API_BASE"] = "http://127.0.0.1:4"
+    else:
+        environment.pop("MY_OPENAI_BASE_URL")
+    assert addresses_in_force(model, environment) == dict.fromkeys(names, "http://127.0.0.1:1/v1")
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_BASE_URL", "OPENAI_API_BASE"])
+def test_where_such_a_variable_sends_a_model_is_said_without_a_password(
+    variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the session's first line, and wherever a model does not answer."""
+    with ScriptedEndpoint([GOOD]) as endpoint:
+        there = endpoint.api_base.replace("://", "://me:canary-word@")
+        monkeypatch.setenv(variable, there)
+        chosen = choose_proposer(SessionSettings(study="x", model="openai/one"))
+        assert f"openai/one at {endpoint.api_base} ({variable})" in chosen.why
+        assert "canary" not in chosen.why
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-0123456789")
+        assert chosen.proposer.propose(sample_brief()).error is None
+        assert len(endpoint.requests) == 1, "litellm sends it there"
+    named = choose_proposer(SessionSettings(study="x", model="openai/one", api_base=OURS))
+    assert variable not in named.why
