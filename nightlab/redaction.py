@@ -2,7 +2,7 @@
 
 A secret is known by its value, and found however it was written down on its way: as it is, in
 URLs, JSON, HTML or Python's notation, in hex, in base64 (also as a part of something longer, as
-in ``Basic user:key``), in capitals or not, and with line breaks in between.
+in ``Basic user:key``), in capitals or not, and with line breaks or a terminal's colours in between.
 """
 
 import base64
@@ -42,9 +42,13 @@ PIECE_CHARACTERS = 64
 """A longer secret, such as a certificate's, is looked for in pieces."""
 
 # What may stand between two characters of a secret: line breaks and other white space, as they are
-# or escaped, and the backslash of an escape. All of it has a bound: texts are made by anybody.
-_GAP = r"(?:[\s\x00-\x1f\x7f\xad\u200b-\u200d\u2060\ufeff]|\\[nrt]?){0,40}"
+# or escaped, the backslash of an escape, and what frames, quotes or comments the lines of a text.
+# All of it has a bound: texts are made by anybody.
+_BETWEEN = r"\s\x00-\x1f\x7f\xad\u200b-\u200d\u2060\ufeff"
+_FRAMES = "|\"'>#\u2502\u2503\u2551"
 _BETWEEN_BYTES = r"(?:[\s:,;-]|0[xX]|\\[nrt]?){0,40}"
+# A terminal's colours, as they are or escaped; a text goes without them where they hide a secret.
+_COLOUR = re.compile(r"(?:\x1b|\\{1,9}(?:u001[bB]|x1[bB]|033|e))\[[\d;]{0,20}[A-Za-z]")
 _ESCAPE = r"\\{1,9}"
 """Texts in JSON in JSON have several."""
 _BLANK = r"(?:[\s\x00-\x1f\x7f+]|\\[nrt]?|%(?:25)*[0-9a-fA-F]{2}|&nbsp;){0,40}"
@@ -101,6 +105,9 @@ class Redaction:
         """Return the text without secrets, and without users and passwords in addresses."""
         if len(text) < MIN_CHARACTERS:
             return text
+        plain = _COLOUR.sub("", text)
+        if plain != text and self.found_in(plain):
+            text = plain
         for secret in self.secrets:
             for pattern in _patterns(secret):
                 text = pattern.sub(REDACTED, text)
@@ -138,10 +145,13 @@ def _secrets_of(environment: Mapping[str, str]) -> Iterator[str]:
 def _patterns(secret: str) -> tuple[re.Pattern[str], ...]:
     """What finds a secret, in each of its forms."""
     found = []
+    # One that the secret itself has several times would be tried in all ways.
+    frames = "".join(each for each in _FRAMES if secret.count(each) < 2)
+    gap = rf"(?:[{_BETWEEN}{frames}]|\\[nrt]?){{0,40}}"
     for piece in _pieces(secret):
-        found.append(_GAP.join(map(_as_written, piece)))
-        found += _in_base64(_bytes(piece))
-        found.append(_in_hex(_bytes(piece)))
+        found.append(gap.join(map(_as_written, piece)))
+        found += _in_base64(_bytes(piece), gap)
+        found.append(_in_hex(_bytes(piece), gap))
     return tuple(map(re.compile, found))
 
 
@@ -173,7 +183,7 @@ def _as_written(character: str) -> str:
     return f"(?:{'|'.join(ways)})"
 
 
-def _in_base64(content: bytes) -> Iterator[str]:
+def _in_base64(content: bytes, gap: str) -> Iterator[str]:
     """Bytes in base64, wherever in something longer they begin.
 
     Of its first and last characters, those that hold bits of what stands beside are anyone.
@@ -182,14 +192,14 @@ def _in_base64(content: bytes) -> Iterator[str]:
         bits = 8 * (before + len(content))
         encoded = base64.b64encode(bytes(before) + content).decode()
         inner = encoded[-(-8 * before // 6) : bits // 6]
-        body = _GAP.join(map(_in_either_alphabet, inner))
+        body = gap.join(map(_in_either_alphabet, inner))
         mixed = r"[A-Za-z0-9+/_-]?"
         yield f"{mixed if before else ''}{body}{mixed if bits % 6 else ''}(?:=|%3[dD])*"
 
 
-def _in_hex(content: bytes) -> str:
+def _in_hex(content: bytes, gap: str) -> str:
     """Bytes in hex, as one number or as several."""
-    return _BETWEEN_BYTES.join(_GAP.join(map(_either_case, f"{byte:02x}")) for byte in content)
+    return _BETWEEN_BYTES.join(gap.join(map(_either_case, f"{byte:02x}")) for byte in content)
 
 
 def _in_either_alphabet(character: str) -> str:

@@ -47,6 +47,15 @@ FORMS: dict[str, Callable[[str], str]] = {
     "HTML, all escaped in hex": lambda key: "".join(f"&#x{ord(each):X};" for each in key),
     "in lines": lambda key: "\n   ".join(textwrap.wrap(key, 7)),
     "in lines, in JSON": lambda key: json.dumps("\r\n".join(textwrap.wrap(key, 7))),
+    "in colours": lambda key: "\x1b[1;31m".join(textwrap.wrap(key, 5)) + "\x1b[0m",
+    "in colours, in JSON": lambda key: json.dumps("\x1b[32m\n\x1b[0m".join(textwrap.wrap(key, 5))),
+    "in colours, in Python": lambda key: repr("\x1b[m".join(textwrap.wrap(key, 3))),
+    "in a frame": lambda key: "\n".join(f"\u2502 {line} \u2502" for line in textwrap.wrap(key, 6)),
+    "quoted in lines": lambda key: "\n    ".join(map(repr, textwrap.wrap(key, 6))),
+    "base64 in colours": lambda key: "\x1b[31m".join(
+        textwrap.wrap(base64.b64encode(key.encode()).decode(), 7)
+    ),
+    "hex in colours": lambda key: "\x1b[31m".join(textwrap.wrap(key.encode().hex(), 7)),
     "upper case": lambda key: key.upper(),
     "lower case": lambda key: key.lower(),
 }

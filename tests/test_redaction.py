@@ -212,6 +212,11 @@ def test_a_text_made_to_take_long_does_not() -> None:
         "://a:b",
         "?a",
         "dG4t",
+        "t\x1b[31m",
+        "t\x1b",
+        "\x1b[",
+        "|'t",
+        "t\u2502n",
     ):
         text = part * (50_000 // len(part))
         assert redact_it(text) == text
