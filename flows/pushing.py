@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from nightlab import events
 from nightlab.errors import NotPushed, RemoteError, SessionOver
 from nightlab.records.durations import SECONDS_PER_HOUR
-from nightlab.study.session import Session
+from nightlab.study.session import Session, say_once
 from nightlab.study.steering import Ear
 from tasks.record import push
 
@@ -25,12 +25,10 @@ def push_or_say(session: Session) -> None:
     try:
         push(session)
     except RemoteError as error:
-        if session.unpushed != str(error):
-            text = f"Not pushed yet; all is kept here and the next push tries again: {error}"
-            events.publish(events.Notice(text=text))
-        session.unpushed = str(error)
+        text = f"Not pushed yet; all is kept here and the next push tries again: {error}"
+        say_once(session, "push", text)
     else:
-        session.unpushed = ""
+        session.troubles.pop("push", None)
 
 
 @contextmanager

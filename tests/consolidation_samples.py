@@ -80,7 +80,7 @@ def studied(root: Path, *keeps: tuple[str, str], lanes: int = 1) -> Any:
         began=utc_now(),
         trials_ended_at=None,
         prefect=Outage(),
-        unpushed="",
+        troubles={},
         tracker=SimpleNamespace(
             consolidated=lambda record: None, flush=lambda timeout_seconds: True
         ),

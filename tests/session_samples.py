@@ -98,7 +98,7 @@ def sample_session(root: Path, answer: Callable[[Brief], Proposal] = idea) -> An
         began=utc_now(),
         trials_ended_at=None,
         prefect=Outage(),
-        unpushed="",
+        troubles={},
         locks=root.parent,
     )
 

@@ -96,8 +96,8 @@ class Session:
     before."""
     prefect: Outage = field(default_factory=Outage)
     """Of Prefect's server."""
-    unpushed: str = ""
-    """Why the last push failed; empty where it did not."""
+    troubles: dict[str, str] = field(default_factory=dict)
+    """What was said last of each thing that goes without success, while it does."""
     asking: threading.Thread | None = None
     """Where the next trial's idea is asked for, if it is."""
     tried: dict[int, TriedChange] = field(default_factory=dict, repr=False)
@@ -214,8 +214,8 @@ def open_session(
     check_settings(settings, places)
     ledger = Ledger(places.root, settings.study)
     remote = Remote(places.root, settings.remote, settings.study) if settings.remote else None
-    hears = partial(_require_no_stop, ledger, identifier)
-    waiting = replace(waiting or Waiting(), while_waiting=hears)
+    hear = partial(_require_no_stop, ledger, identifier)
+    waiting = replace(waiting or Waiting(), while_waiting=hear)
     with ExitStack() as stack:
         holding = hold_session(ledger, remote, identifier, cache=places.cache, waiting=waiting)
         hold = stack.enter_context(holding)
@@ -237,7 +237,7 @@ def open_session(
         require_compiler(settings)
         locks = lock_folder(places)
         # What tries a GPU would disturb who trains on it.
-        with lane_lock(locks, device) if device.kind == "cuda" else nullcontext():
+        with lane_lock(locks, device, 1, hear) if device.kind == "cuda" else nullcontext():
             sandbox = choose_sandbox(
                 settings.trust_candidate,
                 require_rung=settings.require_rung,
@@ -279,13 +279,13 @@ def open_session(
 
 
 def _require_no_stop(ledger: Ledger, identifier: str) -> None:
-    """End the wait for another session where a person stops this one.
+    """End a wait before the session begins where a person stops it.
 
     Raises:
         SessionOver: it is so.
     """
     if (request := stop_request(ledger, identifier)) is not None:
-        raise SessionOver(f"{request.sentence()} It was waiting for another session of the study.")
+        raise SessionOver(f"{request.sentence()} It was waiting to begin.")
 
 
 def _bring_in_bundles(hold: HeldSession) -> None:
@@ -340,6 +340,13 @@ def engine_version(root: Path) -> str:
         for file in files:
             digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
     return f"{__version__}+{digest.hexdigest()[:12]}"
+
+
+def say_once(session: Session, thing: str, trouble: str) -> None:
+    """Say what is the matter with something, unless that was the last that was said of it."""
+    if session.troubles.get(thing) != trouble:
+        session.troubles[thing] = trouble
+        events.publish(events.Notice(text=trouble))
 
 
 def flat_settings(settings: SessionSettings) -> Mapping[str, Any]:

@@ -19,7 +19,7 @@ from nightlab.ledger import (
 from nightlab.proposers import KnobProposer
 from nightlab.records import TrialRecord, utc_now
 from nightlab.records.durations import SECONDS_PER_HOUR
-from nightlab.study.session import Session
+from nightlab.study.session import Session, say_once
 
 NOT_HEARD = "Suggestions and stop requests from elsewhere cannot be read now"
 
@@ -54,7 +54,7 @@ def require_no_stop(session: Session) -> None:
         try:
             hear_stop(session.ledger, session.remote, session.identifier)
         except (RemoteError, LedgerError) as error:
-            events.publish(events.Notice(text=f"{NOT_HEARD}: {error}"))
+            say_once(session, "hear", f"{NOT_HEARD}: {error}")
     if (request := stop_asked(session)) is not None:
         raise SessionOver(request.sentence())
 
@@ -176,4 +176,4 @@ class Steering:
             self._say(error)
 
     def _say(self, error: Exception) -> None:
-        events.publish(events.Notice(text=f"{NOT_HEARD}: {error}"))
+        say_once(self._session, "hear", f"{NOT_HEARD}: {error}")

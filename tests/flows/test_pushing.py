@@ -43,7 +43,7 @@ def session(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         ledger.create()
         settings = SessionSettings(study="night")
         yield SimpleNamespace(
-            hold=hold, ledger=ledger, remote=remote, settings=settings, unpushed=""
+            hold=hold, ledger=ledger, remote=remote, settings=settings, troubles={}
         )
 
 
