@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -14,8 +14,11 @@ from flows import pushing
 from flows.pushing import push_at_last, push_or_say, pushed_at_the_end
 from nightlab.errors import NotPushed, StudyBusy, UsageError
 from nightlab.events import Event, listening
-from nightlab.ledger import Ledger, Remote, hold_session
+from nightlab.ledger import Ledger, Remote, ask_to_stop, hold_session
+from nightlab.records import utc_now
+from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
+from nightlab.study import steering
 from tasks.record import push
 from tests.conftest import git
 
@@ -43,7 +46,15 @@ def session(hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
         ledger.create()
         settings = SessionSettings(study="night")
         yield SimpleNamespace(
-            hold=hold, ledger=ledger, remote=remote, settings=settings, troubles={}
+            identifier="x",
+            hold=hold,
+            ledger=ledger,
+            remote=remote,
+            settings=settings,
+            sandbox=EndableSandbox(cast("Any", None)),
+            began=utc_now(),
+            trials_ended_at=None,
+            troubles={},
         )
 
 
@@ -84,6 +95,23 @@ def test_a_remote_that_stays_away_fails_the_run_and_a_bundle_stands(
         check=True,
     )
     assert heads.stdout.split()[1] == "refs/heads/nightlab/night"
+
+
+def test_who_stops_the_session_then_ends_that_too(
+    session: Any, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.rename(tmp_path / "away")
+    monkeypatch.setattr(steering, "LOOK_SECONDS", 0.0)
+    said: list[Event] = []
+
+    def stop(event: Event) -> None:
+        said.append(event)
+        ask_to_stop(session.ledger)
+
+    with listening(stop), pytest.raises(NotPushed, match=r"nightlab stop` asked.*recover night"):
+        push_at_last(session)
+    assert len(said) == 1
+    assert len(list((tmp_path / "cache").rglob("*.bundle"))) == 1
 
 
 def test_no_hours_are_one_try(session: Any, hub: Path, tmp_path: Path) -> None:

@@ -7,7 +7,13 @@ from pydantic import SecretStr, ValidationError
 
 from nightlab.errors import ModelRefused, UsageError
 from nightlab.models.endpoint import PLACEHOLDER_KEY
-from nightlab.models.keys import addresses_in_force, key_variables, keys_of_models, place_of, read_key
+from nightlab.models.keys import (
+    addresses_in_force,
+    key_variables,
+    keys_of_models,
+    place_of,
+    read_key,
+)
 from nightlab.proposers import choose_proposer
 from nightlab.redaction import redact
 from nightlab.settings import SessionSettings, named_keys
