@@ -58,6 +58,11 @@ class Postgres:
         """A database's address for SQLAlchemy."""
         return f"postgresql+{driver}://nightlab@127.0.0.1:{self._port}/{name}"
 
+    def size_mb(self, name: str) -> float:
+        """What a database takes, in MB."""
+        query = ["psql", "-h", "127.0.0.1", "-p", str(self._port), "-U", "nightlab", "-Atc"]
+        return int(run([*query, f"select pg_database_size('{name}')", name])) / 1e6
+
     def _control(self, *arguments: str) -> None:
         self._run("pg_ctl", "-w", "-D", str(self._folder / "data"), *arguments)
 
@@ -94,12 +99,17 @@ class Service:
 
 
 class Fleet:
-    """The parts together, deployed from a clone as prefect.yaml ships."""
+    """The parts together, deployed from a clone as prefect.yaml ships.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: for all that they write.
+        on_files: whether the databases are files of SQLite, wherever PostgreSQL is or is not.
+    """
+
+    def __init__(self, folder: Path, *, on_files: bool = False) -> None:
         self.folder, self.hub, self.desk = folder, folder / "hub.git", folder / "desk"
         self._workers: list[subprocess.Popen[bytes]] = []
-        self._postgres = Postgres() if shutil.which("postgres") else None
+        self._postgres = Postgres() if shutil.which("postgres") and not on_files else None
         self.database = "PostgreSQL" if self._postgres else "SQLite"
         prefect_port, mlflow_port = free_port(), free_port()
         self.api = f"http://127.0.0.1:{prefect_port}/api"
@@ -160,6 +170,12 @@ class Fleet:
         self.mlflow.kill()
         if self._postgres is not None:
             self._postgres.stop()
+
+    def database_mb(self, name: str) -> float:
+        """What the database of ``prefect`` or ``mlflow`` takes, in MB."""
+        if self._postgres is not None:
+            return self._postgres.size_mb(name)
+        return sum(path.stat().st_size for path in self.folder.rglob(f"{name}.db*")) / 1e6
 
     def worker(self, cache: Path | None = None) -> "subprocess.Popen[bytes]":
         """A worker on a machine of its own, as far as folders go."""
