@@ -8,13 +8,11 @@ import importlib.metadata
 from collections.abc import Iterator
 from functools import partial
 
-import httpx
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.responses import DeploymentResponse
 
 from flows.deployment import describe_clone, without_password
 from flows.fleet_server import (
-    asking,
     declared_deployments,
     deployment,
     pools_and_workers,
@@ -31,6 +29,7 @@ from nightlab.sandbox.device import Device
 from nightlab.settings import Places, SessionSettings
 from nightlab.study.checks import is_of_this_machine
 from nightlab.study.fit import check_fit, request_of
+from nightlab.tracking.failures import check_store
 
 ANSWER_SECONDS = 20
 TRIED_STUDY = "doctor"
@@ -96,10 +95,12 @@ def _tracking(places: Places) -> Finding:
             found="MLflow's store is a database, which was not tried",
             remedy="an MLflow server in front of it keeps its password from the workers",
         )
-    with asking(f"MLflow's server at {without_password(uri)}", "NIGHTLAB_TRACKING_URI"):
-        httpx.get(f"{uri.rstrip('/')}/health", timeout=ANSWER_SECONDS).raise_for_status()
-        version = httpx.get(f"{uri.rstrip('/')}/version", timeout=ANSWER_SECONDS)
-    there = version.text.strip() if version.is_success else "unknown"
+    check_store(uri, places.mlruns)
+    from mlflow.utils.credentials import get_default_host_creds
+    from mlflow.utils.rest_utils import http_request
+
+    version = http_request(get_default_host_creds(uri), "/version", "GET")
+    there = version.text.strip() if version.ok else "unknown"
     here = importlib.metadata.version("mlflow")
     return with_version("tracking", without_password(uri), there, here)
 

@@ -1,5 +1,7 @@
 """``nightlab doctor --fleet`` on real parts: each is broken, named, and mended as it says."""
 
+import base64
+import importlib.metadata
 import json
 import os
 import re
@@ -7,8 +9,10 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -23,6 +27,7 @@ from tests.flows.conftest import run_prefect, worker
 Findings = dict[str, dict[str, str]]
 """By name."""
 
+VERSION = importlib.metadata.version("mlflow")
 AS_ADA = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
 
 RESEARCH = ("deployment research/nightly", "deployment research/on-demand")
@@ -215,5 +220,47 @@ def test_servers_that_do_not_answer_are_named_without_their_passwords(
         outcome, said = found[name]
         assert outcome == "bad"
         assert host in said
-        assert f"start it, or correct {variable}" in said
+        assert "start it, or correct" in said
+        assert variable in said
         assert "hidden" not in said
+
+
+def test_mlflow_behind_a_password_is_asked_with_the_one_that_sessions_send(
+    alone: Places, guarded_mlflow: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    places = alone.model_copy(update={"tracking_uri": guarded_mlflow})
+    outcome, said = found_here(places)["tracking"]
+    assert outcome == "bad"
+    assert "MLFLOW_TRACKING_PASSWORD" in said
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "ada")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hidden")
+    outcome, said = found_here(places)["tracking"]
+    assert (outcome, said) == ("good", f"{guarded_mlflow} answers, version {VERSION}")
+
+
+@pytest.fixture
+def guarded_mlflow() -> Iterator[str]:
+    """As much of MLflow's server with its basic-auth app as doctor asks."""
+    answers = {"/health": b"OK", "/version": VERSION.encode()}
+    wanted = f"Basic {base64.b64encode(b'ada:hidden').decode()}"
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def do_GET(self) -> None:
+            is_open = self.path == "/health" or self.headers.get("Authorization") == wanted
+            body = answers.get(self.path, b"{}") if is_open else b""
+            self.send_response(200 if is_open else 401)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing is said."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
