@@ -18,6 +18,7 @@ from nightlab.judging.score_text import (
 )
 from nightlab.ledger import StudySummary
 from nightlab.records import InFlight, Pair, Reason, Replicate, Suggestion, TrialRecord, Verdict
+from nightlab.records.counting import counted
 
 STYLES = {
     Verdict.KEEP: "green",
@@ -114,7 +115,7 @@ def print_mark(console: Console, mark: InFlight, diff: str) -> None:
         said = " ".join(filter(None, (idea.proposer, idea.model)))
         console.print(Text(f"proposer {said}", style="dim"))
     trained = len(mark.replicates) + len(mark.incumbent_replicates)
-    console.print(Text(f"{trained} trainings are done", style="dim"))
+    console.print(Text(f"{counted(trained, 'training is', 'trainings are')} done", style="dim"))
     if diff.strip():
         console.print(Syntax(diff, "diff", background_color="default"))
 

@@ -19,6 +19,7 @@ from prefect.logging import get_run_logger
 from flows.outages import best_effort
 from nightlab import events
 from nightlab.records import Reason, TrialRecord
+from nightlab.records.counting import counted
 from nightlab.study.session import Session
 
 
@@ -58,7 +59,7 @@ def session_progress(session: Session) -> Iterator[None]:
 def _bar(study: str, wanted: int | None) -> UUID | None:
     if not wanted:
         return None
-    text = f"{wanted} trials of study {study}"
+    text = f"{counted(wanted, 'trial')} of study {study}"
     made = best_effort(partial(create_progress_artifact, progress=0.0, description=text))
     return made if isinstance(made, UUID) else None
 

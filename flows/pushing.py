@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from nightlab import events
 from nightlab.errors import NotPushed, RemoteError, SessionOver
+from nightlab.records.counting import counted
 from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.study.session import Session, say_once
 from nightlab.study.steering import Ear
@@ -62,11 +63,11 @@ def push_at_last(session: Session) -> None:
             left = ends - time.monotonic()
             if left <= 0:
                 raise NotPushed(
-                    f"The end of this session is not on its remote, which was tried for {hours:g} "
-                    f"hours (--push-hours): {error}"
+                    "The end of this session is not on its remote, which was tried for "
+                    f"{counted(hours, 'hour')} (--push-hours): {error}"
                 ) from error
             if pause == FIRST_PAUSE_SECONDS:
-                text = f"Trying to push for {hours:g} hours (--push-hours), since this failed"
+                text = f"Trying for {counted(hours, 'hour')} (--push-hours) to push, as this failed"
                 events.publish(events.Notice(text=f"{text}: {error}"))
             try:
                 hear.sleep(min(pause, left))

@@ -17,6 +17,7 @@ from flows.commands.common import (
 )
 from nightlab import events
 from nightlab.errors import UsageError
+from nightlab.records.counting import counted
 from nightlab.settings import Places
 
 SomeStudy = Annotated[
@@ -84,8 +85,8 @@ def recover(study: SomeStudy = None, remote: Where = "origin") -> None:
         )
     for bundle in found:
         _say(
-            f"{bundle.study}: {bundle.trials} trials, written {bundle.written_at:%Y-%m-%d %H:%M} "
-            f"UTC, {bundle.path}"
+            f"{bundle.study}: {counted(bundle.trials, 'trial')}, written "
+            f"{bundle.written_at:%Y-%m-%d %H:%M} UTC, {bundle.path}"
         )
     stays = False
     for name in [study] if study is not None else names:

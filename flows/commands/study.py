@@ -17,6 +17,7 @@ from flows.commands.common import (
 )
 from nightlab import events
 from nightlab.errors import UsageError
+from nightlab.records.counting import counted
 from nightlab.settings import Places
 
 
@@ -103,7 +104,7 @@ def show(
             said = f"Trial {each.incumbent_trial}: {each.sentence}"
             console.print(said, markup=False, highlight=False, soft_wrap=True)
     if uses:
-        console.print(f"The holdout split was scored {len(uses)} times.", style="dim")
+        console.print(f"The holdout split was scored {counted(len(uses), 'time')}.", style="dim")
 
 
 def report(study: Study, remote: RemoteName = None) -> None:
@@ -163,7 +164,8 @@ def sync(study: Study, remote: RemoteName = None) -> None:
             at_work=is_worked_on(ledger, at),
         )
     console.print(
-        f"MLflow has all {result.trials} trials of {study}; {result.changed} were mended: "
+        f"MLflow is up to date with {study} ({counted(result.trials, 'trial')}, of which "
+        f"{result.changed} had to be mended): "
         f"{mlflow_page(places, result.experiment)}",
         markup=False,
         highlight=False,

@@ -20,6 +20,7 @@ from nightlab.corpus.formats import (
     unreadable,
 )
 from nightlab.errors import CorpusError, printable
+from nightlab.records.counting import counted
 
 _LONGEST_LIST = 8
 
@@ -158,4 +159,4 @@ def _said_of(folder: Path, formats: dict[Path, Format]) -> str:
     ]
     more = "" if len(endings) <= _LONGEST_LIST else ", and others"
     listed = ", ".join(" ".join(kind.split()) for kind in kinds)
-    return printable(f"Reading {len(formats):,} files of {folder}: {listed}{more}.")
+    return printable(f"Reading {counted(len(formats), 'file')} of {folder}: {listed}{more}.")

@@ -21,6 +21,7 @@ from nightlab.corpus.splits import SPLITS
 from nightlab.corpus.tokenizer import load_tokenizer
 from nightlab.errors import CorpusError
 from nightlab.records import Frozen
+from nightlab.records.counting import counted
 
 SCHEMA_VERSION: Final = 1
 MANIFEST_FILE = "manifest.json"
@@ -128,7 +129,7 @@ def open_corpus(folder: Path) -> Corpus:
     except ValidationError as error:
         raise CorpusError(
             f"the corpus in {folder} needs a manifest of version {SCHEMA_VERSION}, found one with "
-            f"{error.error_count()} fields that do not fit: {remedy}"
+            f"{counted(error.error_count(), 'field that does', 'fields that do')} not fit: {remedy}"
         ) from error
     corpus = Corpus(folder=folder, manifest=manifest)
     needed = {corpus.path(name): 2 * size.tokens for name, size in manifest.splits.items()}

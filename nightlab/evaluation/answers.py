@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nightlab.evaluation.audit import Draw
 from nightlab.evaluation.scorer import FILLER, NotFinite
+from nightlab.records.counting import counted
 from nightlab.sandbox.protocol import Channel, ContractBreach, Deadline, Logits
 
 TokenArray = npt.NDArray[np.uint16]
@@ -72,7 +73,9 @@ class AnswerPositions:
         channel.send_data(batch.tobytes(), deadline)
         message = channel.receive(deadline)
         if not isinstance(message, Logits) or message.rows != size:
-            raise ContractBreach(f"the candidate did not answer with the logits of {size} rows")
+            raise ContractBreach(
+                f"the candidate did not answer with the logits of {counted(size, 'row')}"
+            )
         data = channel.receive_data(4 * size * self._vocab_size, deadline)
         logits = np.frombuffer(data, dtype="<f4").reshape(size, self._vocab_size)[:count]
         return losses_of_logits(logits, self._targets[start : start + count])

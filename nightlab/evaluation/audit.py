@@ -31,6 +31,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nightlab.records.counting import counted
+
 EVEN_SHARE = 0.5
 """Share of the drawing probability that does not depend on what was claimed."""
 
@@ -268,7 +270,7 @@ def _breach(deviations: Floats, tolerances: Tolerances) -> str | None:
         return None
     largest, mean = float(sizes.max()), float(sizes.mean())
     large = int((sizes > tolerances.large_nats).sum())
-    where = f"of {count} secret positions"
+    where = f"of {counted(count, 'secret position')}"
     if largest > tolerances.largest_nats:
         return (
             f"the largest deviation {where} is {largest:.3g} nats ({tolerances.largest_nats:g} "

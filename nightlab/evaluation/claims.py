@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nightlab.evaluation.scorer import FILLER, NotFinite
+from nightlab.records.counting import counted
 from nightlab.sandbox.protocol import Channel, ContractBreach, Deadline, Losses
 
 TokenArray = npt.NDArray[np.uint16]
@@ -58,7 +59,9 @@ class ClaimLosses:
         channel.send_data(batch.tobytes(), deadline)
         message = channel.receive(deadline)
         if not isinstance(message, Losses) or message.rows != count:
-            raise ContractBreach(f"the candidate did not answer with the losses of {count} rows")
+            raise ContractBreach(
+                f"the candidate did not answer with the losses of {counted(count, 'row')}"
+            )
         data = channel.receive_data(4 * count * length, deadline)
         return np.frombuffer(data, dtype="<f4").astype(np.float32).reshape(count, length)
 

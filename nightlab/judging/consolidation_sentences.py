@@ -6,6 +6,7 @@ from nightlab.judging.consolidating import Outcome, no_worse
 from nightlab.judging.crashes import FAILURES_IN_A_ROW
 from nightlab.judging.decision import Weighed
 from nightlab.judging.verdict_sentence import percent
+from nightlab.records.counting import counted
 
 ENTANGLED = "cannot be left out alone, so it stays: a later change is built on the same lines."
 SMALLEST_BPB = 0.00005
@@ -33,7 +34,7 @@ def change_sentence(
     """
     earlier = "with the pairs that kept it, " if len(weighed.pairs) > fresh else ""
     measured = (
-        f"without it the code is {_side(-difference_bpb)} in {plural(fresh, 'pair')} of fresh "
+        f"without it the code is {_side(-difference_bpb)} in {counted(fresh, 'pair')} of fresh "
         f"seeds; {earlier}the chance that it helps is {percent(weighed.belief.better)}"
     )
     if outcome is Outcome.PASSENGER:
@@ -67,7 +68,7 @@ def together_sentence(count: int, weighed: Weighed, holds: bool, noise_bpb: floa
     chance = percent(no_worse(weighed))
     return (
         f"{what} the code is {_side(weighed.difference_bpb)} in "
-        f"{plural(len(weighed.pairs), 'further pair')}; the chance that it loses no more than one "
+        f"{counted(len(weighed.pairs), 'further pair')}; the chance that it loses no more than one "
         f"pair's noise ({noise_bpb:.4f} bpb) is {chance}"
         f"{'' if holds else ', which is too little to offer it'}."
     )
@@ -92,7 +93,7 @@ def found_sentence(outcomes: Sequence[Outcome | None]) -> str:
     )
     counts = [(outcomes.count(outcome), one, more) for outcome, one, more in names]
     told = ", ".join(f"{n} {one if n == 1 else more}" for n, one, more in counts if n)
-    return f"Of {plural(len(outcomes), 'kept change')}: {told}."
+    return f"Of {counted(len(outcomes), 'kept change')}: {told}."
 
 
 def incumbent_failed_sentence(message: str) -> str:
@@ -101,8 +102,3 @@ def incumbent_failed_sentence(message: str) -> str:
         f"NOT consolidated: the incumbent failed {FAILURES_IN_A_ROW} fresh trainings in a row, the "
         f"last one with: {message}"
     )
-
-
-def plural(count: int, word: str) -> str:
-    """A number of things."""
-    return f"{count} {word}{'' if count == 1 else 's'}"

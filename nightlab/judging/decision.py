@@ -26,6 +26,7 @@ from nightlab.judging.case import Case, Noise, noise_of, pairs_of
 from nightlab.judging.crashes import first_crash
 from nightlab.judging.evidence import Belief, believe, worth_of_pair
 from nightlab.records import Decision, Pair, Reason, Replicate, Verdict
+from nightlab.records.counting import counted
 
 BASELINE_REPLICATES = 2
 MOST_PAIRS = 8
@@ -79,7 +80,8 @@ def decide_baseline(replicates: Sequence[Replicate]) -> Decision:
     return Decision(
         verdict=Verdict.KEEP,
         reason=Reason.BASELINE,
-        sentence=f"Baseline {fmean(scores):.4f} bpb, the mean of {len(scores)} seeds ({shown}).",
+        sentence=f"Baseline {fmean(scores):.4f} bpb, the mean of {counted(len(scores), 'seed')} "
+        f"({shown}).",
     )
 
 

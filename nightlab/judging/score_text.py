@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from nightlab.judging.scores import expected_false_keeps
 from nightlab.judging.verdict_sentence import percent
 from nightlab.records import Decision, Evaluation, Reason, TrialRecord
+from nightlab.records.counting import counted
 from nightlab.settings import SessionSettings
 
 NOTHING = "\N{EN DASH}"
@@ -135,8 +136,11 @@ def audit_sentence(evaluation: Evaluation | None) -> str:
     if evaluation.correction_bpb is None or evaluation.audited_positions is None:
         return f"{claimed}; the audit did not end."
     largest = evaluation.largest_deviation_nats
+    positions = counted(
+        evaluation.audited_positions, "secret position corrects", "secret positions correct"
+    )
     deviation = "" if largest is None else f", the largest deviation {largest:.2g} nats"
     return (
-        f"{claimed}; {evaluation.audited_positions:,} secret positions correct it by "
+        f"{claimed}; {positions} it by "
         f"{evaluation.correction_bpb:+.4f} ± {format_error(evaluation.standard_error)}{deviation}."
     )

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from nightlab.records import Pair, Reason
+from nightlab.records.counting import counted
 
 
 def verdict_sentence(
@@ -26,7 +27,7 @@ def verdict_sentence(
     side = "better" if difference_bpb < 0 else "worse"
     low, high = interval_bpb
     measured = (
-        f"{side} by {abs(difference_bpb):.4f} bpb in {_plural(len(pairs), 'pair')} of trainings "
+        f"{side} by {abs(difference_bpb):.4f} bpb in {counted(len(pairs), 'pair')} of trainings "
         f"with the same seed (95 % interval of the gain {-high:+.4f} to {-low:+.4f})"
     )
     chance = f"the chance that it is better is {percent(better)}"
@@ -47,7 +48,3 @@ def percent(chance: float) -> str:
     if chance < 0.001:
         return "below 0.1 %"
     return f"{100 * chance:.1f} %" if chance > 0.99 or chance < 0.01 else f"{100 * chance:.0f} %"
-
-
-def _plural(count: int, word: str) -> str:
-    return f"{count} {word}{'' if count == 1 else 's'}"

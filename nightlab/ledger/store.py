@@ -24,6 +24,7 @@ from nightlab.ledger.names import (
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.recovery import Recovery, recover
 from nightlab.records import Evidence, InFlight, TrialRecord, Verdict
+from nightlab.records.counting import counted
 from nightlab.settings import TRAINER_FILE
 
 
@@ -129,10 +130,10 @@ class Ledger:
         records = self.records()
         standing = standing_record(records) or records[0]
         raise UsageError(
-            f"Study {self.study!r} has {len(records)} records here and its branch {self.branch} is "
-            f"gone: `git branch {self.branch} {standing.commit[:12]}` puts it where it stood by "
-            f"them, `nightlab fetch {self.study} --remote origin` brings a remote's, and `nightlab "
-            f"delete {self.study}` removes the rest."
+            f"Study {self.study!r} has {counted(len(records), 'record')} here and its branch "
+            f"{self.branch} is gone: `git branch {self.branch} {standing.commit[:12]}` puts it "
+            f"where it stood by them, `nightlab fetch {self.study} --remote origin` brings a "
+            f"remote's, and `nightlab delete {self.study}` removes the rest."
         )
 
     def require_free_names(self) -> None:

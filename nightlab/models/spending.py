@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from nightlab.errors import BudgetReached
 from nightlab.records import Exchange, Frozen, ProposalCost
+from nightlab.records.counting import counted
 from nightlab.settings import SessionSettings
 
 UNKNOWN_USD_PER_MILLION_TOKENS = 5.0
@@ -252,7 +253,7 @@ class Spending:
         spent = self.in_session
         if not spent.calls:
             return None
-        calls = f"{spent.calls} call{'s' * (spent.calls != 1)}"
+        calls = counted(spent.calls, "call")
         if not spent.tokens and not spent.cost_usd:
             return f"{calls}, whose tokens and dollars nobody reported"
         told = f"{calls}, {spent.tokens:,} tokens"

@@ -21,6 +21,7 @@ from nightlab.proposers.history import TITLE_CHARACTERS
 from nightlab.proposers.knobs.declared import read_knobs
 from nightlab.proposers.knobs.proposer import KnobProposer
 from nightlab.records import Mode, Proposal
+from nightlab.records.counting import counted
 
 
 @dataclass(slots=True)
@@ -117,7 +118,7 @@ def _taken(who: str, error: NightlabError, waiting: int = 0) -> str:
     other = "model" if who == "optimiser" else "optimiser"
     text = f"The {who} takes the turn of the {other}: {error}"
     if waiting:
-        text += f" {waiting} suggestion{'s wait' if waiting > 1 else ' waits'} for the model."
+        text += f" {counted(waiting, 'suggestion waits', 'suggestions wait')} for the model."
     events.publish(events.Notice(text=text))
     return text
 

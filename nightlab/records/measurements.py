@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import ClassVar, Literal
 
 from nightlab.records.base import Frozen
+from nightlab.records.counting import counted
 from nightlab.records.verdicts import Reason
 
 
@@ -102,7 +103,7 @@ class TrainingResult(Frozen):
         """What it came to, for people."""
         if self.failure is not None:
             return f"{self.failure.value}: {self.message}"
-        steps = "" if self.num_steps is None else f"{self.num_steps} steps"
+        steps = "" if self.num_steps is None else counted(self.num_steps, "step")
         seconds = "" if self.training_seconds is None else f"{self.training_seconds:.0f} s"
         return " in ".join(filter(None, (steps, seconds))) or "trained"
 

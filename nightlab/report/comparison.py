@@ -22,6 +22,7 @@ from nightlab.judging.scores import (
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.records import Frozen, Reason, TrialRecord, Verdict
+from nightlab.records.counting import counted
 from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.settings import recorded_settings
 
@@ -224,11 +225,7 @@ def cautions(arms: Sequence[Arm]) -> list[str]:
         said.append(f"They were trained on different devices: {'; '.join(devices)}.")
     if len({arm.baseline_source for arm in arms}) > 1:
         said.append("They began with different trainers: compare scores rather than gains.")
-    unpriced = [
-        f"{arm.unpriced} trial{'s' * (arm.unpriced > 1)} of {arm.name}"
-        for arm in arms
-        if arm.unpriced
-    ]
+    unpriced = [f"{counted(arm.unpriced, 'trial')} of {arm.name}" for arm in arms if arm.unpriced]
     if unpriced:
         said.append(
             f"The price of a model's calls is not known for {', '.join(unpriced)}: dollars are "

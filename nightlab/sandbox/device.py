@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from nightlab.errors import UsageError
 from nightlab.events import Notice, publish
 from nightlab.records import Frozen
+from nightlab.records.counting import counted
 from nightlab.sandbox.driver import MACHINE, VISIBLE, are_hidden, has_gpu, why_unusable
 from nightlab.sandbox.peaks import peak_flops
 
@@ -184,7 +185,7 @@ def detect_device(
     if kind == "cpu" or (kind == "auto" and not found.gpus):
         return Device(
             name="cpu",
-            description=f"{_processor_name()}, {cores} core{'s' * (cores > 1)}",
+            description=f"{_processor_name()}, {counted(cores, 'core')}",
             threads=threads or 1,
             precision=found.precision,
         )
@@ -192,8 +193,8 @@ def detect_device(
     if index >= len(found.gpus):
         raise UsageError(
             f"The device {wanted!r} was asked for, and torch {found.torch} sees "
-            f"{len(found.gpus)} CUDA devices{_shown_by()}: check `nvidia-smi` and that torch is a "
-            "CUDA build, or use --device cpu."
+            f"{counted(len(found.gpus), 'CUDA device')}{_shown_by()}: check `nvidia-smi` and that "
+            "torch is a CUDA build, or use --device cpu."
         )
     gpu = found.gpus[index]
     return Device(

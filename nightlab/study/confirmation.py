@@ -28,6 +28,7 @@ from nightlab.ledger import (
     write_confirmation,
 )
 from nightlab.records import Evaluation, Pair, Reason, Replicate, TrialRecord, utc_now
+from nightlab.records.counting import counted
 from nightlab.settings import SessionSettings, recorded_settings
 from nightlab.study.lanes import device_turn
 from nightlab.study.measurement import train_code, training_order
@@ -380,8 +381,8 @@ def _sentence(record: ConfirmationRecord, result: SequentialResult, count: int, 
         claim += f"; besides, {failed} of the incumbent's trainings failed"
     return (
         f"{head}: the gain is {result.mean:.4f} bpb{share} (95 % interval {low:+.4f} to "
-        f"{high:+.4f}, valid however often one looks; {count} pairs of fresh seeds{earlier}); "
-        f"{claim}."
+        f"{high:+.4f}, valid however often one looks; {counted(count, 'pair')} of fresh "
+        f"seeds{earlier}); {claim}."
     )
 
 

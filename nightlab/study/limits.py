@@ -1,6 +1,7 @@
 """When a session stops: at a person's request, or at a number of trials, a time or a cost."""
 
 from nightlab.records import Reason, TrialRecord
+from nightlab.records.counting import counted
 from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.study.confirmation import seconds_of_round, seconds_to_confirm
 from nightlab.study.session import Session
@@ -47,8 +48,7 @@ class Limits:
 
 
 def _trials_sentence(wanted: int, done: int) -> str:
-    if wanted == done == 1:
-        return "1 trial was asked for and is done."
+    asked = f"{counted(wanted, 'trial was', 'trials were')} asked for and"
     if done <= wanted:
-        return f"{wanted} trials were asked for and are done."
-    return f"{wanted} trials were asked for and {done} are done: interrupted ones were resumed."
+        return f"{asked} {'is' if wanted == 1 else 'are'} done."
+    return f"{asked} {done} are done: interrupted ones were resumed."

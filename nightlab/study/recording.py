@@ -22,6 +22,7 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
+from nightlab.records.counting import counted
 from nightlab.report.conclusion import gain_sentence
 from nightlab.report.study import read_study
 from nightlab.sandbox.failure import failed_import
@@ -74,7 +75,7 @@ def _broken_library(mark: InFlight) -> Decision | None:
 
 
 def _failed_dry_run(result: PreflightResult, repairs: int) -> Decision:
-    mended = f" It was mended {repairs} time{'s' * (repairs > 1)} before." if repairs else ""
+    mended = f" It was mended {counted(repairs, 'time')} before." if repairs else ""
     return Decision(
         verdict=Verdict.CRASH,
         reason=result.failure or Reason.EXCEPTION,
@@ -99,7 +100,7 @@ def interrupted(mark: InFlight) -> Decision:
         verdict=Verdict.FAILED,
         reason=Reason.INTERRUPTED,
         sentence=(
-            f"Interrupted {mark.attempts - 1} times, so it was not taken up again: "
+            f"Interrupted {counted(mark.attempts - 1, 'time')}, so it was not taken up again: "
             f"`nightlab retry {mark.study} {mark.number}` tries it once more."
         ),
     )

@@ -18,6 +18,7 @@ from nightlab.ledger import (
     standing_refs,
 )
 from nightlab.ledger.bundles import bundles_of
+from nightlab.records.counting import counted
 from nightlab.report.write import report_files
 from nightlab.settings import Places
 from nightlab.tracking import delete_experiment, tracked_runs
@@ -44,7 +45,9 @@ class Remains:
         if remote is not None and self.there:
             lines.append(f"At remote {remote}: {refs_in_words(self.study, self.there)}.")
         if self.runs is not None:
-            lines.append(f"In MLflow: {self.runs} runs (it keeps them as deleted: `mlflow gc`).")
+            lines.append(
+                f"In MLflow: {counted(self.runs, 'run')} (it keeps them as deleted: `mlflow gc`)."
+            )
         lines += [f"File: {path}" for path in self.files]
         if self.stays is not None:
             lines.append(

@@ -18,6 +18,7 @@ from nightlab.ledger import (
 )
 from nightlab.proposers import KnobProposer
 from nightlab.records import TrialRecord, utc_now
+from nightlab.records.counting import counted
 from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.study.session import Session, say_once
 
@@ -164,7 +165,7 @@ class Steering:
         waiting = len(waiting_suggestions(session.ledger))
         if waiting:
             self._is_said = True
-            what = "1 suggestion waits" if waiting == 1 else f"{waiting} suggestions wait"
+            what = counted(waiting, "suggestion waits", "suggestions wait")
             text = f"{what} for a proposer that reads: the knobs proposer only tunes constants."
             events.publish(events.Notice(text=text))
 

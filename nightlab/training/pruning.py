@@ -40,6 +40,7 @@ from scipy.special import stdtr
 
 from nightlab.judging.bank import bank_of
 from nightlab.records import Forecast, Reason, Replicate, TrialRecord
+from nightlab.records.counting import counted
 from nightlab.training.curve import PROFILE_BINS, Curve
 
 LOOKS = (2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16)
@@ -257,8 +258,9 @@ def forecast_sentence(forecast: Forecast) -> str:
     return (
         f"Stopped after {forecast.share:.0%} of the budget, {abs(forecast.gap_bpb):.4f} bpb {side} "
         f"the incumbent's training with the same seed: it needed {forecast.needed_bpb:.4f} bpb to "
-        f"go on, and by {forecast.pairs} finished trainings of this study the chance of that was "
-        f"{forecast.chance:.1%}; about {forecast.expected_bpb:.4f} or worse was to be expected."
+        f"go on, and by {counted(forecast.pairs, 'finished training')} of this study the chance of "
+        f"that was {forecast.chance:.1%}; about {forecast.expected_bpb:.4f} or worse was to be "
+        "expected."
     )
 
 

@@ -27,6 +27,7 @@ from nightlab.proposers.prompts import (
     task_text,
 )
 from nightlab.records import Edit, Exchange, Proposal, ProposalCost
+from nightlab.records.counting import counted
 from nightlab.settings import TRAINER_FILE, SessionSettings
 
 REPAIR_ROUNDS = 1
@@ -177,7 +178,7 @@ def _idea(done: Run, edits: tuple[Edit, ...]) -> Idea:
     if not edits:
         return Idea("No change that could be taken", "", None)
     new = next((line for line in edits[0].replace.split("\n") if line.strip()), "")
-    title = one_line(f"A change of {len(edits)} places: {new}", TITLE_CHARACTERS)
+    title = one_line(f"A change of {counted(len(edits), 'place')}: {new}", TITLE_CHARACTERS)
     return Idea(title, one_line(done.idea, HYPOTHESIS_CHARACTERS), None)
 
 

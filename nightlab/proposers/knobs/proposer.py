@@ -29,6 +29,7 @@ from nightlab.proposers.knobs.plan import Move, coarse_moves, plan
 from nightlab.proposers.knobs.sampling import STARTUP_TRIALS, drawn_move, tpe_sampler
 from nightlab.proposers.knobs.space import is_near
 from nightlab.records import Proposal, TrialRecord, Verdict
+from nightlab.records.counting import counted
 from nightlab.settings import TRAINER_FILE
 
 if TYPE_CHECKING:
@@ -154,20 +155,20 @@ class _Search:
         )
         if changes is None:
             raise UsageError(
-                f"The knobs proposer found no combination of the {len(self.knobs)} knobs in "
+                f"The knobs proposer found no combination of {counted(len(self.knobs), 'knob')} in "
                 f"{TRAINER_FILE} that study {self.brief.study!r} has not tried: widen ranges, "
                 "declare more knobs, or name a model with --model."
             )
         scored = sum(record.val_bpb is not None for record in self.brief.records)
         how = (
-            f"values are drawn by TPE from {scored} scored trials"
+            f"values are drawn by TPE from {counted(scored, 'scored trial')}"
             if scored >= STARTUP_TRIALS
             else f"values are drawn at random until {STARTUP_TRIALS} trials are scored"
         )
         return Move(
             changes,
-            f"Moving {len(changes)} of {len(self.knobs)} knobs near the incumbent may lower "
-            f"val_bpb: {how}.",
+            f"Moving {len(changes)} of {counted(len(self.knobs), 'knob')} near the incumbent may "
+            f"lower val_bpb: {how}.",
         )
 
     def is_open(self, changes: Mapping[str, Value]) -> bool:
