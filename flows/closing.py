@@ -9,8 +9,8 @@ from nightlab.report.conclusion import (
     certainty_sentences,
     gain_sentence,
     largest_change_sentence,
-    next_step,
 )
+from nightlab.report.next_steps import next_steps
 from nightlab.report.study import Study, read_study
 from nightlab.settings import Places
 
@@ -62,6 +62,6 @@ def conclusion_lines(study: Study, models: str | None) -> list[str]:
         models: what models cost in this session, in words; None where none was asked.
     """
     said = [gain_sentence(study), largest_change_sentence(study), *certainty_sentences(study)]
-    asked = models is not None or any(record.model for record in study.records)
-    lines = [line.replace("`", "") for line in dict.fromkeys(said) if line]
-    return [*lines, f"Next: {next_step(study, asked_models=asked)}"]
+    asked = models is not None or study.asked_models
+    said.append(f"Next: {next_steps(study, asked_models=asked)[0]}")
+    return [line.replace("`", "") for line in dict.fromkeys(said) if line]

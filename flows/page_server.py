@@ -12,7 +12,7 @@ FRESH_SECONDS = 6.0
 """Who asked within so many seconds has the page open."""
 LINGER_SECONDS = 4.0
 POLL_SECONDS = 0.05
-TYPES = {".html": "text/html; charset=utf-8", ".png": "image/png"}
+TYPES = {".html": "text/html; charset=utf-8", ".svg": "image/svg+xml"}
 
 
 class PageServer:

@@ -228,7 +228,7 @@ def _summary(session: Session, stopped: str) -> SessionSummary:
         baseline=baseline,
         incumbent=incumbent,
         report_page=str(files.html),
-        report_picture=str(files.png),
+        report_picture=str(files.picture),
         models=session.spending.in_words(),
         gain=gain_sentence(read_study(session.ledger, confirmations(session.ledger))),
         experiment=session.tracker.experiment_id,

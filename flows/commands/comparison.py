@@ -73,7 +73,7 @@ def _for_programs(
 
     return {
         "page": str(files.html),
-        "picture": str(files.png),
+        "picture": str(files.picture),
         "equal_seconds": equal_seconds(arms),
         "differences": differences(arms),
         "cautions": cautions(arms),
@@ -97,7 +97,7 @@ def _print(
         *(f"Not comparable, shown by --force: {each}." for each in differences(arms)),
         *cautions(arms),
         f"Page:    {files.html}",
-        f"Picture: {files.png}",
+        f"Picture: {files.picture}",
         *([away] if away else []),
     ]
     for line in lines:

@@ -122,7 +122,7 @@ def report(study: Study, remote: RemoteName = None) -> None:
     tracker.close()
     console = Console()
     console.print(f"Page:    {files.html}", soft_wrap=True, highlight=False)
-    console.print(f"Picture: {files.png}", soft_wrap=True, highlight=False)
+    console.print(f"Picture: {files.picture}", soft_wrap=True, highlight=False)
     if not logged and tracker.away:
         console.print(tracker.away, markup=False)
 

@@ -1,16 +1,14 @@
 """Writes a comparison of studies as a page and a picture, and puts both into MLflow."""
 
 import hashlib
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from nightlab.report.comparison import Arm, cautions, differences, equal_seconds
-from nightlab.report.comparison_picture import draw_png, draw_svg
+from nightlab.report.comparison_picture import draw_svg
 from nightlab.report.grouping import Group, table_rows
-from nightlab.report.page import data_uri, format_bpb, format_signed, page_environment
-from nightlab.report.picture import DARK, LIGHT
-from nightlab.report.write import ReportFiles
+from nightlab.report.page import format_bpb, format_signed, page_environment
+from nightlab.report.write import ReportFiles, put_page
 from nightlab.tracking import Tracker
 
 TEMPLATE = "comparison.html.j2"
@@ -25,21 +23,17 @@ def write_comparison(arms: Sequence[Arm], groups: Sequence[Group], folder: Path)
         groups: the same studies as they are drawn.
         folder: where the files are put; made on demand.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     name = comparison_name(groups)
-    files = ReportFiles(html=folder / f"{name}.html", png=folder / f"{name}.png")
-    pictures = {"light": draw_svg(groups, LIGHT), "dark": draw_svg(groups, DARK)}
-    # Renamed into place: who has the last one open never sees half of the next.
-    fresh = files.html.with_suffix(".html.new")
-    fresh.write_text(render_comparison(arms, groups, pictures), encoding="utf-8")
-    os.replace(fresh, files.html)
-    draw_png(groups, files.png)
+    files = ReportFiles(html=folder / f"{name}.html", picture=folder / f"{name}.svg")
+    picture = draw_svg(groups)
+    put_page(files.html, render_comparison(arms, groups, picture))
+    put_page(files.picture, picture)
     return files
 
 
 def log_comparison(tracker: Tracker, groups: Sequence[Group], files: ReportFiles) -> None:
     """Put both files on a run of their own in the tracker's experiment, in the background."""
-    tracker.files_written(comparison_name(groups), (files.html, files.png))
+    tracker.files_written(comparison_name(groups), (files.html, files.picture))
 
 
 def comparison_name(groups: Sequence[Group]) -> str:
@@ -51,16 +45,16 @@ def comparison_name(groups: Sequence[Group]) -> str:
     return f"{whole[: LONGEST_NAME - len(digest) - 1]}-{digest}"
 
 
-def render_comparison(
-    arms: Sequence[Arm], groups: Sequence[Group], pictures: Mapping[str, bytes]
-) -> str:
+def render_comparison(arms: Sequence[Arm], groups: Sequence[Group], picture: str) -> str:
     """Return the page as HTML that needs nothing else.
 
     Args:
         arms: the studies.
         groups: the same studies as they are drawn.
-        pictures: SVG documents for ``light`` and ``dark``.
+        picture: an SVG document.
     """
+    from markupsafe import Markup
+
     return (
         page_environment()
         .get_template(TEMPLATE)
@@ -69,7 +63,7 @@ def render_comparison(
             headline=headline(groups),
             cautions=cautions(arms),
             differences=differences(arms),
-            pictures={name: data_uri(content) for name, content in pictures.items()},
+            picture=Markup(picture[picture.index("<svg") :]),
             equal_seconds=equal_seconds(arms),
             rows=table_rows(arms, groups),
             is_grouped=len(groups) < len(arms),

@@ -3,12 +3,10 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nightlab.report.comparison import Axis
 from nightlab.report.grouping import Group, best_curve, gain_curve
-from nightlab.report.picture import DARK, LIGHT, PIXELS_AN_INCH, Theme
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,9 +18,21 @@ LEGEND_INCHES = 0.3
 """Of one line of names."""
 LEGEND_COLUMNS = 5
 COLOURS = {
-    LIGHT: ("#0b7a5b", "#c8402f", "#3566c4", "#a87400", "#7a4fc0", "#1787a0", "#b23f78", "#5d666f"),
-    DARK: ("#3ecf9b", "#f0755f", "#7aa5f7", "#e0b04a", "#b491f0", "#52c3da", "#ee8dbb", "#959da6"),
+    "#ffffff": "#14171b",
+    "#1b1f24": "#e6e8eb",
+    "#69727d": "#959da6",
+    "#e8eaed": "#262b31",
+    "#0b7a5b": "#3ecf9b",
+    "#c8402f": "#f0755f",
+    "#3566c4": "#7aa5f7",
+    "#a87400": "#e0b04a",
+    "#7a4fc0": "#b491f0",
+    "#1787a0": "#52c3da",
+    "#b23f78": "#ee8dbb",
+    "#5d666f": "#aab2ba",
 }
+"""What is drawn with, and what stands for it on a dark screen."""
+BACKGROUND, INK, MUTED, GRID, *CURVES = COLOURS
 DASHES = ("-", "--", ":", "-.")
 """Where there are more curves than colours."""
 LABELS = {
@@ -41,24 +51,30 @@ class _Pen:
     dash: str
 
 
-def draw_png(groups: Sequence[Group], path: Path, theme: Theme = LIGHT) -> None:
-    """Write the picture as a PNG file."""
-    _draw(groups, theme).savefig(path, dpi=PIXELS_AN_INCH, format="png")
-
-
-def draw_svg(groups: Sequence[Group], theme: Theme) -> bytes:
-    """Return the picture as an SVG document; the same studies give the same bytes."""
+def draw_svg(groups: Sequence[Group]) -> str:
+    """Return the picture as an SVG document for light and dark; equal studies give equal ones."""
     from matplotlib import rc_context
 
     content = io.BytesIO()
     salt = " ".join(group.name for group in groups)
     # Letters as outlines, so that the picture does not depend on the reader's fonts.
     with rc_context({"svg.hashsalt": salt, "svg.fonttype": "path"}):
-        _draw(groups, theme).savefig(content, format="svg", metadata={"Date": None})
-    return content.getvalue()
+        _draw(groups).savefig(content, format="svg", metadata={"Date": None})
+    return _for_both_themes(content.getvalue().decode())
 
 
-def _draw(groups: Sequence[Group], theme: Theme) -> "Figure":
+def _for_both_themes(svg: str) -> str:
+    """Put variables in the place of colours, and say what they are on which screen."""
+    names = {light: f"--colour-{number}" for number, light in enumerate(COLOURS)}
+    for light, name in names.items():
+        svg = svg.replace(light, f"var({name})")
+    on_light = "".join(f"{name}:{light};" for light, name in names.items())
+    on_dark = "".join(f"{name}:{COLOURS[light]};" for light, name in names.items())
+    dark = f"@media screen and (prefers-color-scheme: dark){{svg{{{on_dark}}}}}"
+    return svg.replace("<defs>", f"<style>svg{{{on_light}}}{dark}</style><defs>", 1)
+
+
+def _draw(groups: Sequence[Group]) -> "Figure":
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -69,27 +85,29 @@ def _draw(groups: Sequence[Group], theme: Theme) -> "Figure":
     legend = LEGEND_INCHES * -(-len(groups) // LEGEND_COLUMNS)
     figure = Figure(
         figsize=(width * len(axes_shown), height * rows + AXIS_INCHES + legend),
-        facecolor=theme.background,
+        facecolor=BACKGROUND,
         layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12),
     )
     FigureCanvasAgg(figure)
     panels = figure.subplots(rows, len(axes_shown), squeeze=False, sharey="row", sharex="col")
-    pens = _pens(groups, theme)
+    pens = _pens(groups)
     for column, axis in enumerate(axes_shown):
         scale, label = _unit(groups, axis)
         for row in range(rows):
-            _dress(panels[row][column], axis, theme)
+            _dress(panels[row][column], axis)
             if row == 0:
                 _draw_best(panels[row][column], pens, axis, scale)
             else:
-                _draw_gains(panels[row][column], pens, axis, scale, theme)
-        panels[-1][column].set_xlabel(label, color=theme.muted, fontsize=10.5)
+                _draw_gains(panels[row][column], pens, axis, scale)
+        panels[-1][column].set_xlabel(label, color=MUTED, fontsize=10.5)
     several = any(len(group.arms) > 1 for group in groups)
     band = "least to greatest" if several else "one standard error"
-    _title(panels[0][0], f"Best so far: val_bpb, lower is better (band: {band})", theme)
+    _title(panels[0][0], f"Best so far: val_bpb, lower is better (band: {band})")
     if rows == 2:
-        _title(panels[1][0], "Gain: lines as claimed, diamonds as confirmed on holdout", theme)
-    _explain(figure, panels[0][0], theme)
+        _title(
+            panels[1][0], "Gain: lines as claimed, diamonds as confirmed (hollow: it did not hold)"
+        )
+    _explain(figure, panels[0][0])
     return figure
 
 
@@ -118,8 +136,8 @@ def _draw_best(axes: "Axes", pens: Sequence[_Pen], axis: Axis, scale: float) -> 
         axes.plot(amounts[-1:], curve.middle[-1:], "o", color=pen.colour, markersize=5)
 
 
-def _draw_gains(axes: "Axes", pens: Sequence[_Pen], axis: Axis, scale: float, theme: Theme) -> None:
-    axes.axhline(0.0, color=theme.muted, linewidth=0.8)
+def _draw_gains(axes: "Axes", pens: Sequence[_Pen], axis: Axis, scale: float) -> None:
+    axes.axhline(0.0, color=MUTED, linewidth=0.8)
     for pen in pens:
         curve = gain_curve(pen.group, axis)
         if curve is None or (axis is Axis.DOLLARS and not any(curve.amounts)):
@@ -144,19 +162,18 @@ def _draw_gains(axes: "Axes", pens: Sequence[_Pen], axis: Axis, scale: float, th
                 elinewidth=1.4,
                 capsize=3.5,
                 color=pen.colour,
-                markerfacecolor=pen.colour if gain.holds else theme.background,
+                markerfacecolor=pen.colour if gain.holds else BACKGROUND,
                 markersize=6.5,
                 zorder=5,
             )
 
 
-def _pens(groups: Sequence[Group], theme: Theme) -> list[_Pen]:
-    colours = COLOURS[theme]
+def _pens(groups: Sequence[Group]) -> list[_Pen]:
     return [
         _Pen(
             group=group,
-            colour=colours[index % len(colours)],
-            dash=DASHES[index // len(colours) % len(DASHES)],
+            colour=CURVES[index % len(CURVES)],
+            dash=DASHES[index // len(CURVES) % len(DASHES)],
         )
         for index, group in enumerate(groups)
     ]
@@ -182,24 +199,24 @@ def _unit(groups: Sequence[Group], axis: Axis) -> tuple[float, str]:
     return 1.0, LABELS[axis].format(unit="seconds")
 
 
-def _dress(axes: "Axes", axis: Axis, theme: Theme) -> None:
+def _dress(axes: "Axes", axis: Axis) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=axis is Axis.TRIALS, min_n_ticks=1))
-    axes.set_facecolor(theme.background)
+    axes.set_facecolor(BACKGROUND)
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
-    axes.spines["bottom"].set_color(theme.grid)
-    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
+    axes.spines["bottom"].set_color(GRID)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.tick_params(colors=theme.muted, length=0, labelsize=9.5)
+    axes.tick_params(colors=MUTED, length=0, labelsize=9.5)
 
 
-def _title(axes: "Axes", text: str, theme: Theme) -> None:
+def _title(axes: "Axes", text: str) -> None:
     axes.set_title(
         text,
         loc="left",
-        color=theme.ink,
+        color=INK,
         fontsize=12.5,
         fontweight="bold",
         pad=12,
@@ -207,7 +224,7 @@ def _title(axes: "Axes", text: str, theme: Theme) -> None:
     )
 
 
-def _explain(figure: "Figure", axes: "Axes", theme: Theme) -> None:
+def _explain(figure: "Figure", axes: "Axes") -> None:
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(
         handles,
@@ -216,5 +233,5 @@ def _explain(figure: "Figure", axes: "Axes", theme: Theme) -> None:
         ncols=min(LEGEND_COLUMNS, len(labels)),
         frameon=False,
         fontsize=10,
-        labelcolor=theme.muted,
+        labelcolor=MUTED,
     )

@@ -1,13 +1,9 @@
-"""What came out of a study, in sentences: what was gained, how sure that is, and what is next."""
+"""What came out of a study, in sentences: what was gained, how sure that is."""
 
 from nightlab.judging.score_text import false_keeps_sentence
-from nightlab.judging.scores import expected_false_keeps
 from nightlab.judging.verdict_sentence import percent
-from nightlab.records import TrialRecord
+from nightlab.proposers.arms import gain_bpb
 from nightlab.report.study import Study
-
-MANY_FALSE = 0.5
-"""Expected false keeps from which finding them is the next thing to do."""
 
 
 def gain_sentence(study: Study) -> str:
@@ -40,46 +36,21 @@ def certainty_sentences(study: Study) -> list[str]:
     return [*said, passengers] if passengers else said
 
 
-def largest_change(study: Study) -> TrialRecord | None:
-    """The kept change that is expected to gain most; None where nothing was improved."""
-    return max(study.improvements(), key=_gain_of, default=None)
-
-
 def largest_change_sentence(study: Study) -> str:
     """Which change did it; empty where nothing was improved."""
-    record = largest_change(study)
-    if record is None:
+    changes = study.improvements()
+    if not changes:
         return ""
-    most = "Most of it came from" if len(study.improvements()) > 1 else "It came from"
+    record = max(changes, key=gain_bpb)
+    others = sum(gain_bpb(each) for each in changes if each is not record)
+    most = "Most of it" if gain_bpb(record) > others else "The largest part of it"
+    whence = most if len(changes) > 1 else "It"
     sure = record.decision.probability_better
     chance = "" if sure is None else f"; the chance that it is better is {percent(sure)}"
-    return f"{most} trial {record.number}, “{record.title}”: {_gain_of(record):.4f} bpb{chance}."
-
-
-def next_step(study: Study, *, asked_models: bool) -> str:
-    """What to try next, as a clause with its command.
-
-    Args:
-        study: as it stands.
-        asked_models: whether a model or a command had ideas in it.
-    """
-    name = study.name
-    if study.confirmation is not None and not study.confirmation.holds:
-        return f"the gain did not hold; find the changes that do: nightlab consolidate {name}"
-    if expected_false_keeps(study.records) >= MANY_FALSE:
-        return f"find the changes that help nothing: nightlab consolidate {name}"
-    if not asked_models:
-        return f"now with a model: nightlab research --study {name} --model PROVIDER/NAME"
-    if not study.improvements():
-        return f"tell it what to try: nightlab suggest {name} 'YOUR IDEA', then the same again"
-    return f"go on from here: nightlab research --study {name}"
-
-
-def _gain_of(record: TrialRecord) -> float:
-    decision = record.decision
-    if decision.expected_gain_bpb is not None:
-        return decision.expected_gain_bpb
-    return -(decision.difference_bpb or 0.0)
+    return (
+        f"{whence} came from trial {record.number}, “{record.title}”: "
+        f"{gain_bpb(record):.4f} bpb{chance}."
+    )
 
 
 def noise_sentence(study: Study) -> str:

@@ -1,6 +1,5 @@
 """Renders the report's page. All that a candidate or a model wrote is escaped."""
 
-import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +10,12 @@ from nightlab.judging.score_text import (
     audit_sentence,
     budget_text,
     format_chance,
+    needed_probability,
     verdict_lines,
 )
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.proposers.arms import gain_bpb
+from nightlab.records import ProposalCost, Reason, TrialRecord, Verdict
+from nightlab.records.counting import counted
 from nightlab.records.durations import in_words
 from nightlab.report.conclusion import (
     certainty_sentences,
@@ -22,9 +24,9 @@ from nightlab.report.conclusion import (
     noise_sentence,
 )
 from nightlab.report.live import UnderWay, difference_bar
-from nightlab.report.staircase import draw_staircase
+from nightlab.report.next_steps import next_steps
+from nightlab.report.staircase import NARROW, draw_staircase, legend
 from nightlab.report.study import Study, trial_seconds
-from nightlab.tracking.confirmations import confirmed_means
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
 
 TEMPLATE = "page.html.j2"
 LONGEST_DIFF_LINES = 2_000
+OUTCOMES = {
+    Verdict.KEEP: "kept",
+    Verdict.DISCARD: "discarded",
+    Verdict.CRASH: "crashed",
+    Verdict.FAILED: "failed",
+}
 BEGINNING = "First the baseline: what every change is compared with."
 
 
@@ -51,41 +59,47 @@ def render_page(study: Study, diffs: Mapping[int, str], under_way: UnderWay | No
         diffs: unified diffs of the kept trials, by trial number.
         under_way: what a session does now; the page then rewrites itself. None for a report.
     """
-    template = _page_environment().get_template(TEMPLATE)
-    return template.render(
-        study=study,
-        headline=BEGINNING if under_way and not study.baseline else gain_sentence(study),
-        sentences=[
-            largest_change_sentence(study),
-            *certainty_sentences(study),
-            noise_sentence(study),
-        ],
-        counts=[(v.value, study.count(v)) for v in Verdict if study.count(v)],
-        trials=[(record, trial_seconds(record)) for record in reversed(study.records)],
-        keeps=[
-            (record, diff_lines(diffs.get(record.number, "")))
-            for record in reversed(study.kept())
-            if record.reason is not Reason.BASELINE
-        ],
-        confirmation=confirmation_rows(study),
-        facts=study_facts(study.records),
-        under_way=under_way,
+    changes = [each for each in study.kept() if each.reason is not Reason.BASELINE]
+    return (
+        study_templates()
+        .get_template(TEMPLATE)
+        .render(
+            study=study,
+            headline=BEGINNING if under_way and not study.baseline else gain_sentence(study),
+            sentences=[*certainty_sentences(study), largest_change_sentence(study)],
+            tiles=study_tiles(study),
+            noise=noise_sentence(study),
+            needed=needed_probability(study.records[-1]) if study.records else None,
+            trials=[(record, trial_seconds(record)) for record in reversed(study.records)],
+            keeps=[
+                (record, diff_lines(diffs.get(record.number, "")))
+                for record in sorted(changes, key=gain_bpb, reverse=True)
+            ],
+            steps=next_steps(study, asked_models=study.asked_models) if study.baseline else [],
+            facts=study_facts(study.records),
+            under_way=under_way,
+        )
     )
 
 
 @cache
-def _page_environment() -> "Environment":
-    """The environment of a study's page: made once, since a live page is rendered often."""
+def study_templates() -> "Environment":
+    """What renders a study's page and picture: made once, since a live page is rendered often."""
     from markupsafe import Markup
 
     environment = page_environment()
     environment.filters.update(
         audits=audit_sentences,
+        before_pairs=lambda record: [] if record.decision.pairs else verdict_lines(record),
         chance=format_chance,
         commands=mark_commands,
-        explained=verdict_lines,
+        outcome=lambda record: OUTCOMES[record.verdict],
+        spent=format_cost,
         # These escape what records say; see shapes.
+        markup=Markup,
         staircase=lambda study: Markup(draw_staircase(study)),
+        narrow_staircase=lambda study: Markup(draw_staircase(study, NARROW)),
+        legend=lambda study: [(Markup(sample), said) for sample, said in legend(study)],
         difference_bar=lambda pair, pairs: Markup(difference_bar(pair, pairs)),
         charts=lambda under_way: [(seed, Markup(svg)) for seed, svg in under_way.charts()],
     )
@@ -109,6 +123,7 @@ def page_environment() -> "Environment":
         duration=in_words,
         dollars=format_dollars,
         count=lambda value: "–" if value is None else f"{value:,}",
+        counted=counted,
         percent=lambda value: "–" if value is None else f"{100 * value:.0f} %",
     )
     return environment
@@ -121,27 +136,39 @@ def mark_commands(sentence: str) -> "Markup":
     return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(sentence))))
 
 
-def confirmation_rows(study: Study) -> list[tuple[str, str, str, str]]:
-    """What was claimed and what was confirmed, side by side: name, baseline, incumbent, gain."""
-    again = study.confirmation
-    if again is None or study.baseline is None or study.incumbent is None:
+def study_tiles(study: Study) -> list[tuple[str, str, str]]:
+    """What somebody in a hurry looks for: names, values, and a few words to each."""
+    if study.baseline is None or study.incumbent is None:
         return []
-    claimed = (
-        "claimed, by the pairs that chose it, on val",
-        format_bpb(study.baseline.val_bpb),
-        format_bpb(study.incumbent.val_bpb),
-        format_bpb(again.claimed_gain_bpb),
-    )
-    low, high = again.interval_bpb or (None, None)
-    interval = f" ({format_signed(low)} to {format_signed(high)})" if low is not None else ""
-    baseline, incumbent = confirmed_means(again)
-    confirmed = (
-        "fresh seeds, on holdout",
-        format_bpb(baseline),
-        format_bpb(incumbent),
-        f"{format_bpb(again.gain_bpb)}{interval}",
-    )
-    return [claimed, confirmed]
+    spent, again = study.spending, study.confirmation
+    gain = ("gain, not confirmed", format_bpb(study.gain_bpb), "as the pairs showed that chose it")
+    if again is not None and again.interval_bpb is not None:
+        low, high = again.interval_bpb
+        name = "gain, confirmed" if again.holds else "gain, NOT confirmed"
+        interval = f"{format_signed(low)} to {format_signed(high)}, on holdout"
+        gain = (name, format_bpb(again.gain_bpb), interval)
+    rest = [
+        f"{study.count(verdict)} {OUTCOMES[verdict]}"
+        for verdict in (Verdict.DISCARD, Verdict.CRASH, Verdict.FAILED)
+        if study.count(verdict)
+    ]
+    changes, kept = len(study.records) - 1, study.count(Verdict.KEEP) - 1
+    tiles = [("baseline", format_bpb(study.baseline_bpb), "bits per byte")]
+    if kept:
+        now = f"since trial {study.incumbent.number}"
+        tiles += [("now", format_bpb(study.incumbent_bpb), now), gain]
+    return [
+        *tiles,
+        ("kept", f"{kept} of {counted(changes, 'change')}", ", ".join(rest)),
+        ("models", format_cost(spent.cost), _calls(spent.cost)),
+        ("training", in_words(spent.training_seconds), f"on {study.incumbent.device}"),
+    ]
+
+
+def _calls(cost: ProposalCost) -> str:
+    known = [each for each in (cost.prompt_tokens, cost.completion_tokens) if each is not None]
+    tokens = f", {counted(sum(known), 'token')}" if known else ""
+    return f"{counted(cost.calls, 'call')}{tokens}" if cost.calls else "no model was asked"
 
 
 def study_facts(records: tuple[TrialRecord, ...]) -> list[tuple[str, str]]:
@@ -166,8 +193,8 @@ def study_facts(records: tuple[TrialRecord, ...]) -> list[tuple[str, str]]:
             f"{max(r.finished_at for r in records):%Y-%m-%d %H:%M} UTC",
         )
     )
-    shared = [str(record.number) for record in records if _has_company(record)]
-    facts.append(("other work on the GPU", ", ".join(shared) and f"in trials {', '.join(shared)}"))
+    shared = [f"trial {record.number}" for record in records if _has_company(record)]
+    facts.append(("other work on the GPU", ", ".join(shared)))
     chosen = {key: value for key, value in last.settings.items() if value not in (None, "")}
     said = [f"{key} {value}" for key, value in chosen.items() if value is not False]
     facts.append(("settings", ", ".join(said)))
@@ -193,8 +220,8 @@ def diff_lines(diff: str) -> list[DiffLine]:
     lines = diff.splitlines()
     shown = [DiffLine(kind=_kind(line), text=line) for line in lines[:LONGEST_DIFF_LINES]]
     if len(lines) > LONGEST_DIFF_LINES:
-        rest = len(lines) - LONGEST_DIFF_LINES
-        shown.append(DiffLine(kind="hunk", text=f"… {rest} more lines"))
+        rest = counted(len(lines) - LONGEST_DIFF_LINES, "more line")
+        shown.append(DiffLine(kind="hunk", text=f"… {rest}"))
     return shown
 
 
@@ -206,6 +233,13 @@ def format_bpb(value: float | None) -> str:
 def format_signed(value: float | None) -> str:
     """A difference with its sign, the minus as it is set in print."""
     return "" if value is None else f"{value:+.4f}".replace("-", "\N{MINUS SIGN}")
+
+
+def format_cost(cost: ProposalCost) -> str:
+    """Dollars for models; what is not known of them is said."""
+    if cost.cost_usd is not None or not cost.calls:
+        return format_dollars(cost.cost_usd)
+    return f"at least {format_dollars(cost.known_usd)}" if cost.known_usd else "price not known"
 
 
 def format_dollars(value: float | None) -> str:
@@ -244,8 +278,3 @@ def _proposer(record: TrialRecord) -> str:
 
 def _distinct(values: list[str]) -> list[str]:
     return [value for value in dict.fromkeys(values) if value]
-
-
-def data_uri(svg: bytes) -> str:
-    """An SVG document as an address that a page can show."""
-    return f"data:image/svg+xml;base64,{base64.b64encode(svg).decode()}"

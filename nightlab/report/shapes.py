@@ -31,7 +31,7 @@ def element(name: str, content: str, *, is_text: bool = False, **attributes: str
         is_text: whether the content is text from anywhere.
         attributes: escaped.
     """
-    inner = escape(_printable(content)) if is_text else content
+    inner = escape(printable(content)) if is_text else content
     shown = "".join(
         f' {key.rstrip("_").replace("_", "-") if key != "viewBox" else key}="{escape(value)}"'
         for key, value in attributes.items()
@@ -57,7 +57,7 @@ def path(corners: Iterable[tuple[float, float]], kind: str, *, is_closed: bool =
 
 def text(x: float, y: float, said: str, kind: str, anchor: str) -> str:
     """A line of text; ``anchor`` is ``start``, ``middle`` or ``end``."""
-    content = escape(_printable(said))
+    content = escape(printable(said))
     return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{content}</text>'
 
 
@@ -85,6 +85,6 @@ def nice_steps(
         yield index * step, f"{index * step:.{decimals}f}"
 
 
-def _printable(said: str) -> str:
+def printable(said: str) -> str:
     """Text that an XML document may hold: models do send what it may not."""
     return "".join(each if each.isprintable() or each == "\n" else " " for each in said)

@@ -1,6 +1,6 @@
-"""Draws val_bpb over trials as SVG text, for the page: cheap enough to draw while a session runs.
+"""Draws val_bpb over trials as SVG text: the picture of a study, in its page and by itself.
 
-Colours come from the page's style sheet, so that one drawing serves light and dark; every trial
+Colours come from the style sheet, so that one drawing serves light and dark; every trial
 says its title where the pointer rests on it.
 """
 
@@ -12,37 +12,46 @@ from nightlab.records import Reason, TrialRecord, Verdict
 from nightlab.report.shapes import Scale, circle, element, line, nice_steps, path, text
 from nightlab.report.study import Study, interval_of
 
-WIDTH, HEIGHT = 1040, 400
-LEFT, RIGHT, TOP, BOTTOM = 64, 20, 18, 56
+WIDE, NARROW = 880, 420
+"""Widths of the drawing, in its own units: for screens and paper, and for phones."""
+HEIGHT = 380
+LEFT, RIGHT, TOP, BOTTOM = 58, 18, 18, 50
 OUTLIER_SPANS = 0.6
 """How far above the baseline the axis may reach, in units of the span below it."""
 LABEL_LETTERS = 44
-LETTER_WIDTH = 6.4
+FEWEST_LETTERS = 10
+"""A label with room for fewer letters of the title is the score alone."""
+LETTER_WIDTH = 6.6
 LABEL_GAP = 17
 """Labels closer than this would run into each other."""
 MANY = 60
 """Trials above which points are drawn smaller."""
+SAMPLE = (24, 12)
+"""Size of a mark in the legend."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
     """Where things are drawn."""
 
+    width: int
     across: Scale
     up: Scale
     radius: float
 
+    @property
+    def right(self) -> float:
+        """Where the axis ends."""
+        return self.width - RIGHT
 
-def draw_staircase(study: Study) -> str:
+    def is_above(self, score: float | None) -> bool:
+        """Whether a score is worse than the axis shows."""
+        return score is not None and score > self.up.high
+
+
+def draw_staircase(study: Study, width: int = WIDE) -> str:
     """Return the drawing as an ``svg`` element; what records say in it is escaped."""
-    numbers = [record.number for record in study.records] or [0]
-    low, high = _limits(study)
-    margin = max(0.5, 0.02 * (numbers[-1] - numbers[0]))
-    frame = _Frame(
-        across=Scale(numbers[0] - margin, numbers[-1] + margin, LEFT, WIDTH - RIGHT),
-        up=Scale(low, high, HEIGHT - BOTTOM, TOP),
-        radius=5.5 if len(study.records) <= MANY else 3.5,
-    )
+    frame = _frame(study, width)
     scored = any(record.val_bpb is not None for record in study.records)
     parts = [
         *_axes(study, frame, is_scored=scored),
@@ -53,14 +62,62 @@ def draw_staircase(study: Study) -> str:
         *_labels(study, frame),
     ]
     if not scored:
-        parts.append(text(WIDTH / 2, HEIGHT / 2, "No trial has a score yet", "label", "middle"))
+        parts.append(text(width / 2, HEIGHT / 2, "No trial has a score yet", "label", "middle"))
     return element(
         "svg",
         "".join(parts),
-        viewBox=f"0 0 {WIDTH} {HEIGHT}",
+        viewBox=f"0 0 {width} {HEIGHT}",
+        width=str(width),
+        height=str(HEIGHT),
         role="img",
         aria_label="val_bpb over trials, kept ones marked, with the running best",
         class_="staircase",
+    )
+
+
+def legend(study: Study) -> list[tuple[str, str]]:
+    """What each kind of mark in the drawing stands for: a sample of it, and the words.
+
+    Only of what is drawn.
+    """
+    frame, records, again = _frame(study, WIDE), study.records, study.confirmation
+    shown = [each for each in records if _is_point(each)]
+    x, y = SAMPLE[0] / 2, SAMPLE[1] / 2
+    kinds = [
+        (any(each.verdict is Verdict.KEEP for each in shown), circle(x, y, 5, "keep"), "kept"),
+        (
+            any(
+                each.verdict is Verdict.DISCARD and not frame.is_above(each.val_bpb)
+                for each in shown
+            ),
+            circle(x, y, 5, "discard"),
+            "discarded",
+        ),
+        (any(map(interval_of, shown)), line(x, 0, x, 2 * y, "interval"), "95 % interval"),
+        (bool(running_best(records)), line(0, y, 2 * x, y, "best"), "running best"),
+        (study.baseline_bpb is not None, line(0, y, 2 * x, y, "baseline"), "baseline"),
+        (
+            again is not None and again.gain_bpb is not None,
+            _diamond(x, y, again is not None and bool(again.holds)),
+            "confirmed on holdout" if again and again.holds else "NOT confirmed on holdout",
+        ),
+        (any(frame.is_above(each.val_bpb) for each in shown), _outlier(x, y), "worse than shown"),
+        (any(each.reason is Reason.PRUNED for each in records), _cross(x, y), "stopped early"),
+        (study.count(Verdict.CRASH) > 0, line(x, 0, x, 2 * y, "crash"), "crashed"),
+        (study.count(Verdict.FAILED) > 0, line(x, 0, x, 2 * y, "failed"), "failed (machinery)"),
+    ]
+    return [(sample, said) for is_drawn, sample, said in kinds if is_drawn]
+
+
+def _frame(study: Study, width: int) -> _Frame:
+    numbers = [record.number for record in study.records] or [0]
+    low, high = _limits(study)
+    margin = max(0.5, 0.02 * (numbers[-1] - numbers[0]))
+    return _Frame(
+        width=width,
+        across=Scale(numbers[0] - margin, numbers[-1] + margin, LEFT, width - RIGHT),
+        up=Scale(low, high, HEIGHT - BOTTOM, TOP),
+        radius=5.5 if len(numbers) <= MANY * width / WIDE else 3.5,
     )
 
 
@@ -83,12 +140,12 @@ def _axes(study: Study, frame: _Frame, *, is_scored: bool) -> Iterator[str]:
     if is_scored:
         for value, said in nice_steps(up.low, up.high, 6):
             y = up(value)
-            yield line(LEFT, y, WIDTH - RIGHT, y, "grid")
+            yield line(LEFT, y, frame.right, y, "grid")
             yield text(LEFT - 8, y + 4, said, "tick", "end")
-    most = max(1, min(12, len(study.records)))
+    most = max(1, min(frame.width // 70, len(study.records)))
     for value, said in nice_steps(across.low, across.high, most, whole=True):
         yield text(across(value), HEIGHT - BOTTOM + 20, said, "tick", "middle")
-    yield text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, "trial", "tick", "middle")
+    yield text((LEFT + frame.right) / 2, HEIGHT - 8, "trial", "tick", "middle")
 
 
 def _best(study: Study, frame: _Frame) -> Iterator[str]:
@@ -98,7 +155,7 @@ def _best(study: Study, frame: _Frame) -> Iterator[str]:
     across, up = frame.across, frame.up
     if study.baseline_bpb is not None:
         y = up(study.baseline_bpb)
-        yield line(LEFT, y, WIDTH - RIGHT, y, "baseline")
+        yield line(LEFT, y, frame.right, y, "baseline")
     corners = [(across(steps[0][0]), up(steps[0][1]))]
     for number, score in steps[1:]:
         corners += [(across(number), corners[-1][1]), (across(number), up(score))]
@@ -106,18 +163,21 @@ def _best(study: Study, frame: _Frame) -> Iterator[str]:
     yield path(corners, "best")
 
 
+def _is_point(record: TrialRecord) -> bool:
+    """Whether a trial is drawn where its score is."""
+    return record.val_bpb is not None and record.verdict in (Verdict.DISCARD, Verdict.KEEP)
+
+
 def _points(study: Study, frame: _Frame) -> Iterator[str]:
     """Keeps last, so that they lie on top."""
-    scored = [each for each in study.records if each.val_bpb is not None]
-    shown = [each for each in scored if each.verdict in (Verdict.DISCARD, Verdict.KEEP)]
+    shown = filter(_is_point, study.records)
     for record in sorted(shown, key=lambda each: each.verdict is Verdict.KEEP):
-        score = record.val_bpb or 0.0
-        x, kind = frame.across(record.number), record.verdict.value
-        if score > frame.up.high:
-            corners = ((x - 5, TOP + 9.0), (x, TOP + 1.0), (x + 5, TOP + 9.0))
-            mark = path(corners, "outlier", is_closed=True)
+        score, x = record.val_bpb or 0.0, frame.across(record.number)
+        if frame.is_above(score):
+            mark = _outlier(x, TOP + 5)
         else:
-            mark = _interval(record, frame) + circle(x, frame.up(score), frame.radius, kind)
+            mark = _interval(record, frame)
+            mark += circle(x, frame.up(score), frame.radius, record.verdict.value)
         yield _told(record, mark)
 
 
@@ -139,13 +199,12 @@ def _confirmation(study: Study, frame: _Frame) -> Iterator[str]:
         return
     low, high = (baseline - each for each in reversed(again.interval_bpb))
     low, high = max(low, frame.up.low), min(high, frame.up.high)
-    x = min(frame.across(incumbent.number) + 14, WIDTH - RIGHT - 6)
+    x = min(frame.across(incumbent.number) + 14, frame.right - 6)
     y = frame.up(min(max(baseline - again.gain_bpb, frame.up.low), frame.up.high))
     kind = "confirmed" if again.holds else "unconfirmed"
-    corners = ((x - 6, y), (x, y - 6), (x + 6, y), (x, y + 6))
-    diamond = path(corners, f"diamond {kind}", is_closed=True)
     span = line(x, frame.up(low), x, frame.up(high), f"interval {kind}")
-    yield element("g", element("title", again.sentence, is_text=True) + span + diamond)
+    mark = span + _diamond(x, y, bool(again.holds))
+    yield element("g", element("title", again.sentence, is_text=True) + mark)
 
 
 def _unscored(study: Study, frame: _Frame) -> Iterator[str]:
@@ -156,8 +215,20 @@ def _unscored(study: Study, frame: _Frame) -> Iterator[str]:
             foot = HEIGHT - BOTTOM
             yield _told(record, line(x, foot - 12, x, foot, record.verdict.value))
         elif record.reason is Reason.PRUNED:
-            strokes = line(x - 4, TOP + 1, x + 4, TOP + 9, "stopped")
-            yield _told(record, strokes + line(x - 4, TOP + 9, x + 4, TOP + 1, "stopped"))
+            yield _told(record, _cross(x, TOP + 5))
+
+
+def _outlier(x: float, y: float) -> str:
+    return path(((x - 5, y + 4), (x, y - 4), (x + 5, y + 4)), "outlier", is_closed=True)
+
+
+def _cross(x: float, y: float) -> str:
+    return line(x - 4, y - 4, x + 4, y + 4, "stopped") + line(x - 4, y + 4, x + 4, y - 4, "stopped")
+
+
+def _diamond(x: float, y: float, holds: bool) -> str:
+    corners = ((x - 6, y), (x, y - 6), (x + 6, y), (x, y + 6))
+    return path(corners, f"diamond {'confirmed' if holds else 'unconfirmed'}", is_closed=True)
 
 
 def _labels(study: Study, frame: _Frame) -> Iterator[str]:
@@ -173,14 +244,16 @@ def _labels(study: Study, frame: _Frame) -> Iterator[str]:
             continue
         taken.append(y)
         score = f"{record.val_bpb:.4f}"
-        letters = min(LABEL_LETTERS, int((x - LEFT) / LETTER_WIDTH) - len(score) - 4)
-        if record is kept[0]:
-            title = _cut(record.title, LABEL_LETTERS)
-            yield text(x + 9, y - 9, f"{score}  {title}", "label", "start")
-        elif letters < 10:
-            yield text(x + 9, y + 17, score, "label", "start")
+        is_first = record is kept[0]
+        room = frame.right - x if is_first else x - LEFT
+        letters = min(LABEL_LETTERS, int(room / LETTER_WIDTH) - len(score) - 4)
+        said = f"{score}  {_cut(record.title, letters)}" if letters >= FEWEST_LETTERS else score
+        if is_first:
+            yield text(x + 9, y - 9, said, "label", "start")
+        elif said == score:
+            yield text(x + 9, y + 17, said, "label", "start")
         else:
-            yield text(x - 9, y + 17, f"{score}  {_cut(record.title, letters)}", "label", "end")
+            yield text(x - 9, y + 17, said, "label", "end")
 
 
 def _told(record: TrialRecord, mark: str) -> str:

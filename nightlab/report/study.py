@@ -1,8 +1,8 @@
 """What a report says of a study, as numbers: pure functions of its records."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from nightlab.judging.scores import (
     find_baseline,
@@ -11,13 +11,10 @@ from nightlab.judging.scores import (
 )
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.proposers.arms import ArmSummary, summarise_arms
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import ProposalCost, Reason, Replicate, TrialRecord, Verdict
 
 TOTAL_STEP = "total"
 """The step that is the whole trial; all others are parts of it."""
-TRAINING_STEP = "train"
-
-Number = TypeVar("Number", int, float)
 
 
 class StudyRecords(Protocol):
@@ -45,20 +42,23 @@ class StepShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spending:
-    """What the study cost. Tokens and dollars are None where no trial knows them."""
+    """What the study cost."""
 
     trial_seconds: float
-    training_seconds: float
+    """Of the wall clock, trial by trial."""
     steps: tuple[StepShare, ...]
-    model_calls: int
-    prompt_tokens: int | None
-    completion_tokens: int | None
-    cost_usd: float | None
+    candidate_seconds: float
+    """Of the device, by the clock that budgets are counted with: trainings of candidates."""
+    incumbent_seconds: float
+    """Trainings of the incumbent beside them."""
+    confirming_seconds: float
+    """Trainings that confirmed a gain, which are in no trial."""
+    cost: ProposalCost
 
     @property
-    def training_share(self) -> float | None:
-        """Share of the trials' wall clock that was training."""
-        return self.training_seconds / self.trial_seconds if self.trial_seconds > 0 else None
+    def training_seconds(self) -> float:
+        """All that the device trained."""
+        return self.candidate_seconds + self.incumbent_seconds + self.confirming_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +102,11 @@ class Study:
         """How far numbers of this study are apart by chance."""
         return self.pair_noise_bpb if self.pair_noise_bpb is not None else self.seed_noise_bpb
 
+    @property
+    def asked_models(self) -> bool:
+        """Whether a model or a command had ideas in it."""
+        return any(record.model or record.cost.calls for record in self.records)
+
     def count(self, verdict: Verdict) -> int:
         """How many trials have a verdict."""
         return sum(record.verdict is verdict for record in self.records)
@@ -129,7 +134,7 @@ def read_study(ledger: StudyRecords, confirmed: Sequence[ConfirmationRecord] = (
         incumbent=incumbent,
         pair_noise_bpb=judged[-1].decision.noise_bpb if judged else None,
         seed_noise_bpb=noise.sigma_bpb if noise else None,
-        spending=_spending(records),
+        spending=_spending(records, confirmed),
         arms=arms if len(arms) > 1 else (),
         confirmation=next(
             (
@@ -160,7 +165,7 @@ def trial_seconds(record: TrialRecord) -> float:
     return (record.finished_at - record.started_at).total_seconds()
 
 
-def _spending(records: Sequence[TrialRecord]) -> Spending:
+def _spending(records: Sequence[TrialRecord], confirmed: Sequence[ConfirmationRecord]) -> Spending:
     whole = sum(trial_seconds(record) for record in records)
     steps: dict[str, float] = {}
     for record in records:
@@ -171,17 +176,27 @@ def _spending(records: Sequence[TrialRecord]) -> Spending:
         StepShare(step=step, seconds=seconds, share=seconds / whole if whole > 0 else 0.0)
         for step, seconds in steps.items()
     ]
+    # By code and seed: a later confirmation carries the trainings of an earlier one.
+    again = {
+        (commit, each.seed): each
+        for one in confirmed
+        for commit, replicates in (
+            (one.baseline_commit, one.baseline_replicates),
+            (one.incumbent_commit, one.incumbent_replicates),
+        )
+        for each in replicates
+    }
     return Spending(
         trial_seconds=whole,
-        training_seconds=steps.get(TRAINING_STEP, 0.0),
         steps=tuple(sorted(shares, key=lambda share: -share.seconds)),
-        model_calls=sum(record.cost.calls for record in records),
-        prompt_tokens=_total([record.cost.prompt_tokens for record in records]),
-        completion_tokens=_total([record.cost.completion_tokens for record in records]),
-        cost_usd=_total([record.cost.cost_usd for record in records]),
+        candidate_seconds=_trained(each for record in records for each in record.replicates),
+        incumbent_seconds=_trained(
+            each for record in records for each in record.incumbent_replicates
+        ),
+        confirming_seconds=_trained(again.values()),
+        cost=sum((record.cost for record in records), ProposalCost()),
     )
 
 
-def _total(values: Sequence[Number | None]) -> Number | None:
-    known = [value for value in values if value is not None]
-    return sum(known) if known else None
+def _trained(replicates: Iterable[Replicate]) -> float:
+    return sum(each.training.training_seconds or 0.0 for each in replicates)

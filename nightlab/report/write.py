@@ -9,7 +9,7 @@ from nightlab import events
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.redaction import redact
 from nightlab.report.page import render_page
-from nightlab.report.picture import draw_png
+from nightlab.report.picture import render_picture
 from nightlab.report.study import StudyRecords, read_study
 from nightlab.tracking import Tracker
 
@@ -21,7 +21,7 @@ class ReportFiles:
     """Where a report stands."""
 
     html: Path
-    png: Path
+    picture: Path
 
 
 def write_report(
@@ -34,7 +34,7 @@ def write_report(
     Args:
         ledger: the study's ledger, with any number of records.
         confirmed: the study's confirmations, in order.
-        folder: where ``<study>.html`` and ``<study>.png`` are put; made on demand.
+        folder: where ``<study>.html`` and ``<study>.svg`` are put; made on demand.
     """
     events.publish(
         events.StepBegun(study=ledger.study, number=None, step=REPORT_STEP, title="writing it")
@@ -43,21 +43,21 @@ def write_report(
     files = report_files(folder, study.name)
     diffs = {record.number: ledger.diff(record) for record in study.kept()}
     put_page(files.html, render_page(study, diffs))
-    draw_png(study, files.png)
+    put_page(files.picture, render_picture(study))
     return files
 
 
 def report_files(folder: Path, study: str) -> ReportFiles:
     """Where the report of a study stands."""
-    return ReportFiles(html=folder / f"{study}.html", png=folder / f"{study}.png")
+    return ReportFiles(html=folder / f"{study}.html", picture=folder / f"{study}.svg")
 
 
 def put_page(path: Path, page: str) -> None:
-    """Write a page in one step: who has the last one open never sees half of the next.
+    """Write a page or a picture in one step: who has the last one open never sees half of it.
 
     Args:
         path: where it is to stand; its folder is made on demand.
-        page: the HTML.
+        page: its text.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}.new")
@@ -67,4 +67,4 @@ def put_page(path: Path, page: str) -> None:
 
 def log_report(tracker: Tracker, files: ReportFiles) -> None:
     """Put both files on the study's run named ``report`` in MLflow, in the background."""
-    tracker.files_written(REPORT_KIND, (files.html, files.png))
+    tracker.files_written(REPORT_KIND, (files.html, files.picture))

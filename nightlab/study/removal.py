@@ -113,5 +113,6 @@ def _staying(ledger: Ledger) -> str | None:
 
 def _files(places: Places, ledger: Ledger) -> list[Path]:
     report = report_files(places.mlruns / "reports", ledger.study)
-    files = [path for path in (report.html, report.png) if path.is_file()]
+    older = report.picture.with_suffix(".png")
+    files = [path for path in (report.html, report.picture, older) if path.is_file()]
     return files + bundles_of(places.cache, ledger.plumbing, ledger.study)

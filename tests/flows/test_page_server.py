@@ -14,7 +14,7 @@ from flows.page_server import LINGER_SECONDS, PageServer
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PageServer]:
     (tmp_path / "night.html").write_text("<p>page</p>")
-    (tmp_path / "night.png").write_bytes(b"\x89PNG")
+    (tmp_path / "night.svg").write_text("<svg/>")
     (tmp_path / "other.html").write_text("secret")
     (tmp_path.parent / "outside.html").write_text("secret")
     made = PageServer(tmp_path, "night")
@@ -40,7 +40,7 @@ def test_the_page_and_its_picture_are_served(server: PageServer) -> None:
     status, content, headers = ask(server, "/night.html")
     assert (status, content) == (200, b"<p>page</p>")
     assert headers["Content-Type"] == "text/html; charset=utf-8"
-    assert ask(server, "/night.png")[:2] == (200, b"\x89PNG")
+    assert ask(server, "/night.svg")[:2] == (200, b"<svg/>")
     status, _, headers = ask(server, "/")
     assert (status, headers["Location"]) == (302, "/night.html")
 

@@ -86,14 +86,15 @@ def test_the_table_of_a_study_has_the_chances_and_says_how_many_keeps_may_be_non
 
 def test_the_last_lines_say_what_was_gained_how_sure_that_is_by_what_and_what_is_next() -> None:
     records = [baseline(2.0), trial(1, Verdict.KEEP, (1.9,), title="Deeper", difference=-0.1)]
-    records = [each.model_copy(update={"model": None}) for each in records]
+    records = [each.model_copy(update={"model": None, "cost": ProposalCost()}) for each in records]
     study = read_study(FixedStudy(all_records=records))
     assert conclusion_lines(study, None) == [
         "From 2.0000 to 1.9000 bits per byte: 0.1000 fewer (5.0\N{NO-BREAK SPACE}%).",
-        "It came from trial 1, “Deeper”: 0.0800 bpb; the chance that it is better is 96 %.",
+        "It came from trial 1, “Deeper”: 0.1000 bpb; the chance that it is better is 96 %.",
         "Not confirmed yet: nightlab confirm first-light tries it on new text.",
         "The chance that the one kept change is a passenger, which helps nothing, is 4 %.",
-        "Next: now with a model: nightlab research --study first-light --model PROVIDER/NAME",
+        "Next: now with a model, since nobody has edited the code itself yet: "
+        "nightlab research --study first-light --model PROVIDER/NAME",
     ]
     with_model = conclusion_lines(study, "3 calls, $0.02")
     assert with_model[-1] == "Next: go on from here: nightlab research --study first-light"

@@ -2,6 +2,7 @@
 
 import re
 import warnings
+import xml.etree.ElementTree as ElementTree
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from nightlab.report.comparison_page import (
     render_comparison,
     write_comparison,
 )
-from nightlab.report.comparison_picture import DARK, LIGHT, draw_png, draw_svg
+from nightlab.report.comparison_picture import COLOURS, draw_svg
 from nightlab.report.grouping import (
     Group,
     alone,
@@ -41,7 +42,7 @@ from nightlab.tracking import Tracker
 from tests.report.samples import BEGAN, FixedStudy, long_study, trial
 from tests.report.samples import baseline as paid_baseline
 
-PICTURES = {"light": b"<svg/>", "dark": b"<svg/>"}
+PICTURE = "<svg/>"
 
 
 class SourcedStudy(FixedStudy):
@@ -177,7 +178,7 @@ def test_what_was_measured_in_another_way_is_refused(
     assert any(clause in each for each in differences(arms))
     with pytest.raises(UsageError, match=r"cannot be compared: a has .* --force"):
         check_comparable(arms)
-    page = render_comparison(arms, alone(arms), PICTURES)
+    page = render_comparison(arms, alone(arms), PICTURE)
     assert "shown because of --force" in page
     assert clause in page
 
@@ -193,7 +194,7 @@ def test_studies_that_compare_are_not_refused_and_other_differences_are_said() -
     assert "different trainers" in said
     assert "not known for 1 trial of b: dollars are at least" in said
     assert "shown because of --force" not in render_comparison(
-        [first, second], alone([first, second]), PICTURES
+        [first, second], alone([first, second]), PICTURE
     )
 
 
@@ -281,32 +282,39 @@ def studies() -> list[Arm]:
 
 
 @pytest.mark.parametrize(
-    ("arms", "width"),
+    ("arms", "panels"),
     [
-        (studies(), 2208),
-        ([arm("a"), arm("b")], 1472),
-        ([arm("a", 1.9, cost_usd=None), arm("b", cost_usd=None)], 1472),
-        ([arm(f"s{n}", 1.9 - n / 100) for n in range(20)], 2208),
+        (studies(), 3),
+        ([arm("a"), arm("b")], 2),
+        ([arm("a", 1.9, cost_usd=None), arm("b", cost_usd=None)], 2),
+        ([arm(f"s{n}", 1.9 - n / 100) for n in range(20)], 3),
     ],
     ids=["confirmed", "baselines alone", "without dollars", "more than colours"],
 )
-def test_every_comparison_has_its_picture(arms: list[Arm], width: int, tmp_path: Path) -> None:
-    path = tmp_path / "picture.png"
+def test_every_comparison_has_its_picture(arms: list[Arm], panels: int) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for groups in (alone(arms), grouped(arms)):
-            draw_png(groups, path)
-            header = path.read_bytes()[:24]
-            assert header.startswith(b"\x89PNG")
-            assert int.from_bytes(header[16:20]) == width
+            drawing = ElementTree.fromstring(draw_svg(groups))
+            assert int(drawing.get("width", "").partition(".")[0]) // 331 == panels
 
 
-def test_the_same_studies_give_the_same_bytes_without_script_or_link() -> None:
+def test_the_same_studies_give_the_same_picture_without_script_or_link() -> None:
     groups = grouped(studies())
-    assert draw_svg(groups, LIGHT) == draw_svg(groups, LIGHT) != draw_svg(groups, DARK)
-    svg = draw_svg(groups, LIGHT).decode()
+    svg = draw_svg(groups)
+    assert svg == draw_svg(groups)
     assert "<script" not in svg
     assert all(link.startswith("#") for link in re.findall(r'href="([^"]*)"', svg))
+
+
+def test_every_colour_of_a_picture_has_one_for_dark_screens() -> None:
+    arms = [arm(f"s{n}", 1.9 - n / 100) for n in range(20)]
+    style, _, drawn = draw_svg(alone(arms)).partition("</style>")
+    assert set(re.findall(r"#[0-9a-f]{6}", drawn.lower())) == set()
+    used = set(re.findall(r"var\((--[\w-]+)\)", drawn))
+    assert len(used) == len(COLOURS)
+    light, dark = style.split("@media")
+    assert all(f"{name}:#" in light and f"{name}:#" in dark for name in used)
 
 
 def test_the_page_and_the_picture_stand_alone_and_go_into_mlflow(
@@ -319,11 +327,11 @@ def test_the_page_and_the_picture_stand_alone_and_go_into_mlflow(
     files = write_comparison(arms, groups, mlruns / "new" / "reports")
     page = files.html.read_text()
     assert page.startswith("<!doctype html>")
-    assert not re.findall(r'(?:src|href|srcset)="(?!data:)', page)
+    assert not re.findall(r'(?:src|href|srcset)="(?!#)', page)
     assert "median of 3" in page
     assert {path.name for path in files.html.parent.iterdir()} == {
         "comparison-knobs-vs-llm.html",
-        "comparison-knobs-vs-llm.png",
+        "comparison-knobs-vs-llm.svg",
     }
     uri = f"sqlite:///{mlruns / 'mlflow.db'}"
     tracker = Tracker(uri, mlruns, arms[0].name)

@@ -4,14 +4,16 @@ from html.parser import HTMLParser
 import pytest
 
 from nightlab.ledger import ConfirmationRecord
-from nightlab.records import OtherWork, Verdict
+from nightlab.records import OtherWork, ProposalCost, TrialRecord, Verdict
 from nightlab.report.conclusion import certainty_sentences, gain_sentence
 from nightlab.report.page import (
     diff_lines,
+    format_cost,
     format_dollars,
     format_signed,
     mark_commands,
     render_page,
+    study_tiles,
 )
 from nightlab.report.study import read_study
 from tests.report.samples import BEGAN, DIFF, FixedStudy, baseline, long_study, trial
@@ -102,10 +104,8 @@ def test_a_verdict_is_explained_by_its_pairs(verdict: Verdict) -> None:
     parse(page)
     assert page.count('<table class="pairs">') == 1
     assert page.count('<rect x="2.0"') == (2 if gain > 0 else 0)
-    assert "Both codes were trained on the same seeds" in page
-    assert f"Chance that it is better: {96 if gain > 0 else 12}\u00a0%." in page.replace(
-        " %", "\u00a0%"
-    )
+    assert f'<td class="number">{96 if gain > 0 else 12} %</td>' in page
+    assert ("Luck taken off, it is believed to gain 0.0800 bpb." in page) is (gain > 0)
 
 
 def test_other_work_on_the_gpu_is_marked() -> None:
@@ -120,7 +120,7 @@ def test_other_work_on_the_gpu_is_marked() -> None:
         marked = kept.model_copy(update={whose: shared})
         page = render(FixedStudy(all_records=[baseline(), trial(1), marked]))
         assert "Seed 20: 2 other processes used 4.0 GB of this GPU" in page
-        assert "in trials 2<" in page
+        assert "<dd>trial 2</dd>" in page
 
 
 def test_records_from_before_pairs_are_shown_with_what_they_have() -> None:
@@ -165,11 +165,65 @@ def test_a_confirmation_is_in_the_first_line_and_side_by_side(holds: bool) -> No
     said = [gain_sentence(study), *certainty_sentences(study)]
     assert sum("What came out." in each for each in said) == 1
     page = render_page(study, {})
-    assert "fresh seeds, on holdout" in page
-    assert "0.0700 (+0.0500" in page or "0.0700 (−0.0100" in page
+    which = "confirmed" if holds else "NOT confirmed"
+    interval = "+0.0500 to +0.0900" if holds else "−0.0100 to +0.1500"
+    assert f"<dt>gain, {which}</dt><dd>0.0700<small>{interval}, on holdout</small>" in page
     # Another incumbent stands now: what was said of the last one is not said of it.
     moved = [*records, trial(2, Verdict.KEEP, (1.8,))]
     assert read_study(FixedStudy(all_records=moved), (again,)).confirmation is None
+
+
+def test_what_a_kept_change_does_is_told_by_who_had_the_idea_above_its_diff() -> None:
+    records = [baseline(2.0)]
+    for number, gain in ((1, 0.02), (2, 0.05)):
+        kept = trial(number, Verdict.KEEP, (1.9,), title=f"idea {number}", difference=-gain)
+        records.append(kept.model_copy(update={"hypothesis": f"Because of {number}."}))
+    page = render(FixedStudy(all_records=records))
+    largest, _, other = page.partition("its diff")
+    assert "<blockquote>Because of 2.<footer>openai/x</footer></blockquote>" in largest
+    assert "Because of 1." in other
+
+
+def tiles(*records: TrialRecord) -> dict[str, tuple[str, str]]:
+    found = study_tiles(read_study(FixedStudy(all_records=list(records))))
+    return {name: (value, more) for name, value, more in found}
+
+
+def test_the_numbers_on_top_count_the_changes_and_one_is_one() -> None:
+    alone = tiles(baseline(2.0))
+    assert alone["kept"] == ("0 of 0 changes", "")
+    assert alone["baseline"] == ("2.0000", "bits per byte")
+    assert "now" not in alone
+    one = tiles(baseline(2.0), trial(1, Verdict.CRASH))
+    assert one["kept"] == ("0 of 1 change", "1 crashed")
+    two = tiles(baseline(2.0), trial(1, Verdict.CRASH), trial(2, Verdict.KEEP, (1.9,)))
+    assert two["kept"] == ("1 of 2 changes", "1 crashed")
+    assert two["now"] == ("1.9000", "since trial 2")
+    assert two["gain, not confirmed"][0] == "0.1000"
+    assert two["training"] == ("80 s", "on cpu (2 cores)")
+    assert tiles(trial(0, Verdict.CRASH)) == {}
+
+
+def test_the_baseline_has_one_number() -> None:
+    records = [baseline(2.0), trial(1, Verdict.KEEP, (1.9,), difference=-0.1)]
+    page = render(FixedStudy(all_records=records))
+    assert page.count("2.0000") >= 4  # headline, tile, picture, table
+    assert not re.findall(r"baseline</dt><dd>(?!2\.0000)", page)
+
+
+def test_the_price_of_models_is_never_less_than_said() -> None:
+    priced = ProposalCost(calls=2, cost_usd=1.5, prompt_tokens=900, completion_tokens=100)
+    unpriced = ProposalCost(calls=1)
+    assert format_cost(priced) == "$1.50"
+    assert format_cost(priced + unpriced) == "at least $1.50"
+    assert format_cost(unpriced) == "price not known"
+    assert format_cost(ProposalCost()) == "–"
+    record = baseline().model_copy(update={"cost": priced})
+    assert tiles(record)["models"] == ("$1.50", "2 calls, 1,000 tokens")
+    assert tiles(record.model_copy(update={"cost": ProposalCost()}))["models"] == (
+        "–",
+        "no model was asked",
+    )
 
 
 def test_a_crash_shows_its_sentence_and_its_last_output_and_no_score() -> None:
@@ -185,7 +239,7 @@ def test_a_diff_is_told_apart_line_by_line() -> None:
     assert kinds == ["head", "head", "hunk", "same", "removed", "added"]
     long = diff_lines("+x\n" * 5_000)
     assert len(long) == 2_001
-    assert long[-1].text == "… 3000 more lines"
+    assert long[-1].text == "… 3,000 more lines"
 
 
 def test_small_sums_keep_their_digits_and_unknown_ones_are_a_dash() -> None:

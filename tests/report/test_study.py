@@ -1,9 +1,10 @@
 import pytest
 
 from nightlab.judging.scores import running_best
-from nightlab.records import Verdict
+from nightlab.ledger import ConfirmationRecord
+from nightlab.records import Replicate, Verdict
 from nightlab.report.study import interval_of, read_study, trial_seconds
-from tests.report.samples import FixedStudy, baseline, trial
+from tests.report.samples import BEGAN, FixedStudy, baseline, trial
 
 
 def test_the_gain_is_from_the_baseline_to_the_trial_kept_last() -> None:
@@ -43,15 +44,43 @@ def test_the_running_best_moves_with_keeps_only_and_starts_with_the_first() -> N
 def test_spending_adds_up_and_what_is_unknown_stays_unknown() -> None:
     priced = FixedStudy(all_records=[baseline(), trial(1, scores=(1.9,), cost_usd=0.25)])
     spending = read_study(priced).spending
-    assert spending.cost_usd == 0.25
-    assert spending.training_seconds == 80.0
+    assert spending.candidate_seconds == spending.training_seconds == 80.0
     assert spending.trial_seconds == sum(trial_seconds(r) for r in priced.all_records)
     assert sum(step.share for step in spending.steps) == pytest.approx(1.0)
-    assert spending.training_share == pytest.approx(80.0 / spending.trial_seconds)
-    assert read_study(FixedStudy(all_records=[baseline()])).spending.cost_usd is None
+    # One of the two calls has no price: what is known is the least of it.
+    assert (spending.cost.calls, spending.cost.cost_usd, spending.cost.known_usd) == (2, None, 0.25)
+
+
+def test_what_the_device_did_is_counted_once_and_by_what_for() -> None:
+    kept = trial(1, Verdict.KEEP, (1.9, 1.91))
+    kept = kept.model_copy(update={"incumbent_replicates": baseline().replicates[:1]})
+    first = confirmation(baseline().replicates[:2], kept.replicates[:1])
+    longer = confirmation(baseline().replicates, kept.replicates)
+    spending = read_study(FixedStudy(all_records=[baseline(), kept]), [first, longer]).spending
+    assert spending.candidate_seconds == 100.0
+    assert spending.incumbent_seconds == 20.0
+    assert spending.confirming_seconds == 100.0
+    assert spending.training_seconds == 220.0
+
+
+def confirmation(
+    baselines: tuple[Replicate, ...], incumbents: tuple[Replicate, ...]
+) -> ConfirmationRecord:
+    return ConfirmationRecord(
+        study="first-light",
+        number=0,
+        baseline_commit=f"{0:040x}",
+        incumbent_commit=f"{1:040x}",
+        incumbent_trial=1,
+        wanted=3,
+        baseline_replicates=baselines,
+        incumbent_replicates=incumbents,
+        claimed_gain_bpb=0.1,
+        started_at=BEGAN,
+    )
 
 
 def test_a_study_without_records_has_no_numbers() -> None:
     study = read_study(FixedStudy())
     assert study.gain_bpb is None
-    assert study.spending.training_share is None
+    assert study.spending.training_seconds == 0.0

@@ -276,7 +276,7 @@ def test_a_study_is_deleted_whole(fleet: Fleet) -> None:
     assert not bundle.exists()
     assert sorted(path.name for path in (fleet.desk / "mlruns/reports").iterdir()) == [
         "two.html",
-        "two.png",
+        "two.svg",
     ]
     with pytest.raises(UsageError, match="There is nothing of a study 'one' here or at remote"):
         run("delete", "one", "--remote", "origin", "--yes")
