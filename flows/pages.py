@@ -6,60 +6,82 @@ import socket
 import subprocess
 import sys
 import time
+from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 from rich.console import Console
 
 from flows.local_server import configure_prefect, server_command, tied
+from flows.prefect_health import require_api
 from nightlab.errors import MachineryError, UsageError
 from nightlab.redaction import redact
 from nightlab.settings import Places
 from nightlab.tracking.failures import check_store
 
 START_SECONDS = 120
+PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
 def serve_pages(places: Places, console: Console, *, port: int, prefect_port: int) -> None:
-    """Start MLflow's and Prefect's servers on loopback, name them, and wait for Ctrl-C.
+    """Name MLflow's and Prefect's pages, and serve until Ctrl-C what is on no server yet.
 
-    What is configured elsewhere (a tracking server, PREFECT_API_URL) is named, not started.
+    Raises:
+        UsageError: a port is taken, or an address is none.
+        TrackingError: MLflow's store or server does not answer as it should.
+        MachineryError: a server does not start, or Prefect's does not answer.
     """
     places.require_cache()
-    places.mlruns.mkdir(exist_ok=True)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     configure_prefect(places.cache, console=False)
-    from prefect.settings import PREFECT_API_URL
-
-    processes: list[subprocess.Popen[bytes]] = []
+    served: list[subprocess.Popen[bytes]] = []
     try:
-        mlflow_address = places.tracking_uri
-        if places.tracking_is_local:
-            _refuse_taken(port, "--port")
-            if places.has_store:
-                check_store(places.tracking_uri, places.mlruns)
-            server = f"http://127.0.0.1:{port}"
-            processes.append(_start(_mlflow_command(places, port), {}))
-            _await(server, "MLflow", processes[-1])
-            mlflow_address = f"{server}/#/experiments?workflowType=machine_learning"
-        prefect_address = PREFECT_API_URL.value()
-        if not prefect_address:
-            _refuse_taken(prefect_port, "--prefect-port")
-            prefect_address = f"http://127.0.0.1:{prefect_port}"
-            own = {"PREFECT_UI_API_URL": f"{prefect_address}/api"}
-            processes.append(_start(server_command(prefect_port), own))
-            _await(f"{prefect_address}/api/health", "Prefect", processes[-1])
-        console.print(f"MLflow:  {redact(mlflow_address)}", highlight=False)
-        console.print(f"Prefect: {redact(prefect_address)}", highlight=False)
-        console.print("Ctrl-C ends both.", style="dim")
-        for process in processes:
+        console.print(f"MLflow:  {_mlflow_page(places, port, served)}", **PLAIN)
+        console.print(f"Prefect: {_prefect_page(prefect_port, served)}", **PLAIN)
+        if served:
+            console.print(f"Ctrl-C ends {'both' if len(served) > 1 else 'it'}.", style="dim")
+        for process in served:
             process.wait()
     except KeyboardInterrupt:
         pass
     finally:
-        for process in processes:
+        for process in served:
             process.terminate()
-        for process in processes:
+        for process in served:
             process.wait()
+
+
+def _mlflow_page(places: Places, port: int, served: list["subprocess.Popen[bytes]"]) -> str:
+    """The address of the studies in MLflow; a store that is no server's is served."""
+    server = places.tracking_uri
+    is_server = urlsplit(server).scheme in ("http", "https")
+    if is_server or places.has_store:
+        check_store(places.tracking_uri, places.mlruns)
+    if not is_server:
+        _refuse_taken(port, "--port")
+        places.mlruns.mkdir(exist_ok=True)
+        server = f"http://127.0.0.1:{port}"
+        # Not an argument: an address may hold a password, and all users see arguments.
+        store = {"MLFLOW_BACKEND_STORE_URI": places.tracking_uri}
+        served.append(_start(_mlflow_command(places, port), store))
+        _await(server, "MLflow", served[-1])
+    # Else MLflow opens on a page for language models.
+    return f"{redact(server).rstrip('/')}/#/experiments?workflowType=machine_learning"
+
+
+def _prefect_page(port: int, served: list["subprocess.Popen[bytes]"]) -> str:
+    """The address of Prefect's page: the configured server's, or of one that is served."""
+    from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
+
+    configured = PREFECT_API_URL.value()
+    if configured:
+        require_api(configured)
+        return redact(PREFECT_UI_URL.value() or configured)
+    _refuse_taken(port, "--prefect-port")
+    page = f"http://127.0.0.1:{port}"
+    served.append(_start(server_command(port), {"PREFECT_UI_API_URL": f"{page}/api"}))
+    _await(f"{page}/api/health", "Prefect", served[-1])
+    return page
 
 
 def _refuse_taken(port: int, option: str) -> None:
@@ -80,8 +102,6 @@ def _mlflow_command(places: Places, port: int) -> list[str]:
         "-m",
         "mlflow",
         "server",
-        "--backend-store-uri",
-        places.tracking_uri,
         "--artifacts-destination",
         f"file://{places.mlruns / 'artifacts'}",
         "--host",

@@ -38,7 +38,8 @@ def compare(
 ) -> None:
     """Compare studies: best score and confirmed gain for what each one spent."""
     from nightlab.ledger import confirmations
-    from nightlab.report.comparison import check_comparable, read_arm
+    from nightlab.report.comparable import check_comparable
+    from nightlab.report.comparison import read_arm
     from nightlab.report.comparison_page import log_comparison, write_comparison
     from nightlab.report.grouping import alone, grouped
     from nightlab.tracking import Tracker
@@ -68,7 +69,8 @@ def compare(
 def _for_programs(
     arms: "Sequence[Arm]", groups: "Sequence[Group]", files: "ReportFiles"
 ) -> dict[str, Any]:
-    from nightlab.report.comparison import cautions, differences, equal_seconds
+    from nightlab.report.comparable import cautions, differences
+    from nightlab.report.comparison import equal_seconds
     from nightlab.report.grouping import table_rows
 
     return {
@@ -86,7 +88,8 @@ def _print(
     arms: "Sequence[Arm]", groups: "Sequence[Group]", files: "ReportFiles", away: str | None
 ) -> None:
     from flows.printing import make_console
-    from nightlab.report.comparison import cautions, differences, equal_seconds
+    from nightlab.report.comparable import cautions, differences
+    from nightlab.report.comparison import equal_seconds
     from nightlab.report.comparison_page import headline
     from nightlab.report.grouping import table_rows
 

@@ -22,8 +22,8 @@ from nightlab.judging.scores import (
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.records import Frozen, Reason, TrialRecord, Verdict
-from nightlab.records.counting import counted
 from nightlab.records.durations import SECONDS_PER_HOUR
+from nightlab.report.study import StudyRecords
 from nightlab.settings import recorded_settings
 
 MEASURED_BY = (
@@ -140,15 +140,8 @@ class Arm(Frozen):
         return found
 
 
-class ComparedLedger(Protocol):
+class ComparedLedger(StudyRecords, Protocol):
     """What is read of a ledger."""
-
-    @property
-    def study(self) -> str:
-        """The study's name."""
-
-    def records(self) -> tuple[TrialRecord, ...]:
-        """All records, in order."""
 
     def source(self, commit: str) -> str:
         """``train.py`` at a commit."""
@@ -182,56 +175,6 @@ def read_arm(ledger: ComparedLedger, confirmed: Sequence[ConfirmationRecord] = (
         device=baseline.device,
         baseline_source=ledger.source(baseline.commit),
     )
-
-
-def check_comparable(arms: Sequence[Arm]) -> None:
-    """Refuse studies whose scores do not compare.
-
-    Raises:
-        UsageError: two of them were measured in different ways.
-    """
-    different = differences(arms)
-    if different:
-        raise UsageError(
-            f"The scores of these studies cannot be compared: {different[0]}. Leave one out, or "
-            "--force shows them side by side all the same, and says so."
-        )
-
-
-def differences(arms: Sequence[Arm]) -> list[str]:
-    """What makes the scores of studies incomparable, a clause each; empty where they compare."""
-    found = []
-    first = arms[0]
-    for arm in arms[1:]:
-        if arm.corpus_fingerprint != first.corpus_fingerprint:
-            found.append(
-                f"{first.name} has the corpus {first.corpus_fingerprint[:12] or 'unknown'} and "
-                f"{arm.name} has {arm.corpus_fingerprint[:12] or 'unknown'}"
-            )
-        found += [
-            f"{first.name} has {name} {_plain(first.sizes[name])} and {arm.name} has "
-            f"{_plain(arm.sizes[name])}"
-            for name in MEASURED_BY
-            if arm.sizes[name] != first.sizes[name]
-        ]
-    return found
-
-
-def cautions(arms: Sequence[Arm]) -> list[str]:
-    """What a reader should know though the scores compare, a sentence each."""
-    said = []
-    devices = list(dict.fromkeys(arm.device for arm in arms))
-    if len(devices) > 1:
-        said.append(f"They were trained on different devices: {'; '.join(devices)}.")
-    if len({arm.baseline_source for arm in arms}) > 1:
-        said.append("They began with different trainers: compare scores rather than gains.")
-    unpriced = [f"{counted(arm.unpriced, 'trial')} of {arm.name}" for arm in arms if arm.unpriced]
-    if unpriced:
-        said.append(
-            f"The price of a model's calls is not known for {', '.join(unpriced)}: dollars are "
-            "at least what is shown."
-        )
-    return said
 
 
 def equal_seconds(arms: Sequence[Arm]) -> float:
@@ -320,7 +263,3 @@ def _confirmed(
         )
         found.append(gain)
     return tuple(found)
-
-
-def _plain(value: float | None) -> str:
-    return "none" if value is None else f"{value:g}"

@@ -4,7 +4,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightlab.report.comparison import Arm, cautions, differences, equal_seconds
+from nightlab.report.comparable import cautions, differences
+from nightlab.report.comparison import Arm, equal_seconds
 from nightlab.report.comparison_picture import draw_svg
 from nightlab.report.grouping import Group, table_rows
 from nightlab.report.page import format_bpb, format_signed, page_environment

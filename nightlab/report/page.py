@@ -66,7 +66,11 @@ def render_page(study: Study, diffs: Mapping[int, str], under_way: UnderWay | No
         .render(
             study=study,
             headline=BEGINNING if under_way and not study.baseline else gain_sentence(study),
-            sentences=[*certainty_sentences(study), largest_change_sentence(study)],
+            # While a session works, it is too early for what they have people do.
+            sentences=[
+                *(certainty_sentences(study) if under_way is None else ()),
+                largest_change_sentence(study),
+            ],
             tiles=study_tiles(study),
             noise=noise_sentence(study),
             needed=needed_probability(study.records[-1]) if study.records else None,

@@ -3,7 +3,6 @@
 import re
 import warnings
 import xml.etree.ElementTree as ElementTree
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,10 @@ from mlflow import MlflowClient
 
 from nightlab.errors import UsageError
 from nightlab.ledger import ConfirmationRecord
-from nightlab.records import ProposalCost, Replicate, TrialRecord, Verdict
+from nightlab.records import ProposalCost, Replicate, Verdict
 from nightlab.report.comparison import (
     Arm,
     Axis,
-    cautions,
-    check_comparable,
-    differences,
     equal_seconds,
     read_arm,
 )
@@ -26,7 +22,6 @@ from nightlab.report.comparison_page import (
     comparison_name,
     headline,
     log_comparison,
-    render_comparison,
     write_comparison,
 )
 from nightlab.report.comparison_picture import COLOURS, draw_svg
@@ -39,65 +34,16 @@ from nightlab.report.grouping import (
     table_rows,
 )
 from nightlab.tracking import Tracker
-from tests.report.samples import BEGAN, FixedStudy, long_study, trial
-from tests.report.samples import baseline as paid_baseline
-
-PICTURE = "<svg/>"
-
-
-class SourcedStudy(FixedStudy):
-    """A ledger whose trainer is known."""
-
-    code = "DEPTH = 4\n"
-
-    def source(self, commit: str) -> str:
-        return self.code
-
-
-def changed(record: TrialRecord, **values: object) -> TrialRecord:
-    return record.model_copy(update=values)
-
-
-def baseline(noise: float = 0.004) -> TrialRecord:
-    return changed(paid_baseline(noise=noise), cost=ProposalCost())
-
-
-def kept(number: int, *scores: float, cost_usd: float | None = None) -> TrialRecord:
-    return trial(number, Verdict.KEEP, scores, cost_usd=cost_usd)
-
-
-def study(name: str, *records: TrialRecord) -> SourcedStudy:
-    """A study whose trials follow one another, each on the code that stood."""
-    parent, chained = records[0].commit, []
-    for record in records:
-        chained.append(changed(record, parent=parent))
-        if record.verdict is Verdict.KEEP:
-            parent = record.commit
-    return SourcedStudy(study=name, all_records=chained)
-
-
-def confirmed(number: int, after: int, gain: float, holds: bool = True) -> ConfirmationRecord:
-    moment = BEGAN + timedelta(minutes=after, seconds=50)
-    return ConfirmationRecord(
-        study="x",
-        number=number,
-        baseline_commit="0" * 40,
-        incumbent_commit="1" * 40,
-        incumbent_trial=after,
-        wanted=3,
-        claimed_gain_bpb=0.1,
-        gain_bpb=gain,
-        interval_bpb=(gain - 0.01, gain + 0.01),
-        holds=holds,
-        started_at=moment,
-        finished_at=moment,
-    )
-
-
-def arm(name: str, *scores: float, cost_usd: float | None = 0.01) -> Arm:
-    """A study that kept a trial a score, after a baseline of 2 bpb."""
-    records = [kept(n, score, cost_usd=cost_usd) for n, score in enumerate(scores, start=1)]
-    return read_arm(study(name, baseline(), *records))
+from tests.report.comparison_samples import (
+    SourcedStudy,
+    arm,
+    baseline,
+    changed,
+    confirmed,
+    kept,
+    study,
+)
+from tests.report.samples import long_study, trial
 
 
 def test_the_best_so_far_is_where_the_pairs_put_the_incumbent() -> None:
@@ -159,43 +105,6 @@ def test_a_study_without_a_baseline_is_refused() -> None:
         read_arm(study("a", trial(0, Verdict.CRASH)))
     with pytest.raises(UsageError, match="no scored baseline"):
         read_arm(SourcedStudy(study="a"))
-
-
-@pytest.mark.parametrize(
-    ("values", "clause"),
-    [
-        ({"corpus_fingerprint": "e" * 64}, "a has the corpus ffffffffffff and b has eeeeeeeeeeee"),
-        ({"settings": {"preset": "laptop"}}, "a has budget_seconds 20 and b has 300"),
-        ({"settings": {"budget_tokens": 5000}}, "a has budget_tokens none and b has 5000"),
-        ({"settings": {"budget_seconds": 5}}, "a has budget_seconds 20 and b has 5"),
-    ],
-)
-def test_what_was_measured_in_another_way_is_refused(
-    values: dict[str, object], clause: str
-) -> None:
-    other = read_arm(study("b", changed(baseline(), **values)))
-    arms = [arm("a", 1.9), other]
-    assert any(clause in each for each in differences(arms))
-    with pytest.raises(UsageError, match=r"cannot be compared: a has .* --force"):
-        check_comparable(arms)
-    page = render_comparison(arms, alone(arms), PICTURE)
-    assert "shown because of --force" in page
-    assert clause in page
-
-
-def test_studies_that_compare_are_not_refused_and_other_differences_are_said() -> None:
-    first, second = arm("a", 1.9), arm("b", 1.8)
-    check_comparable([first, second])
-    assert cautions([first, second]) == []
-    other = study("b", changed(baseline(), device="cuda"), kept(1, 1.9))
-    other.code = "DEPTH = 5\n"
-    said = " ".join(cautions([first, read_arm(other)]))
-    assert "different devices: cpu (2 cores); cuda" in said
-    assert "different trainers" in said
-    assert "not known for 1 trial of b: dollars are at least" in said
-    assert "shown because of --force" not in render_comparison(
-        [first, second], alone([first, second]), PICTURE
-    )
 
 
 def test_repeats_are_told_by_the_number_at_the_end() -> None:

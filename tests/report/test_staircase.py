@@ -9,7 +9,7 @@ import pytest
 from nightlab.ledger import ConfirmationRecord
 from nightlab.records import Reason, Verdict
 from nightlab.report.shapes import Scale, element, nice_steps
-from nightlab.report.staircase import draw_staircase
+from nightlab.report.staircase import NARROW, draw_staircase, legend
 from nightlab.report.study import read_study
 from tests.report.samples import BEGAN, FixedStudy, baseline, long_study, trial
 
@@ -45,6 +45,34 @@ def test_every_trial_is_drawn_by_what_became_of_it() -> None:
     assert count(svg, "interval keep") == count(svg, "interval discard") == 1
     assert count(svg, "best") == 1
     assert "1.9000  Deeper" in svg
+
+
+def kinds(svg: str) -> set[str]:
+    return {name for each in re.findall('class="([^"]*)"', svg) for name in each.split()}
+
+
+def test_every_mark_that_is_drawn_is_in_the_legend_and_no_other() -> None:
+    records = [
+        baseline(),
+        trial(1, scores=(1.99,), difference=-0.01),
+        trial(2, Verdict.KEEP, (1.9,), title="Deeper", difference=-0.1),
+        trial(3, scores=(9.0,)),
+        trial(4, reason=Reason.PRUNED),
+        trial(5, Verdict.CRASH),
+        trial(6, Verdict.FAILED),
+    ]
+    for shown in (records, records[:1], records[:2], [records[5]], [records[6]], []):
+        study = read_study(FixedStudy(all_records=shown))
+        marks = kinds(draw_staircase(study)) - {"staircase", "grid", "tick", "label"}
+        assert marks == kinds("".join(mark for mark, _ in legend(study)))
+
+
+def test_a_narrow_drawing_has_the_same_marks_in_less_room() -> None:
+    study = read_study(long_study(200))
+    wide, narrow = draw_staircase(study), draw_staircase(study, NARROW)
+    assert [count(each, "keep") for each in (wide, narrow)] == [len(study.kept())] * 2
+    places = [float(x) for x in re.findall(r'c?x[12]?="([\d.]+)"', narrow)]
+    assert max(places) <= NARROW
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from nightlab.errors import LedgerError, UsageError
 from nightlab.ledger.documents import from_json, to_json
 from nightlab.records import InFlight, TrialRecord
 from nightlab.report import write_report
-from nightlab.report.comparison import check_comparable, read_arm
+from nightlab.report.comparable import check_comparable
+from nightlab.report.comparison import read_arm
 from nightlab.settings import Places, SessionSettings, recorded_settings, unread_settings
 from nightlab.study.conditions import begun_with, continue_settings, require_known_schema
 from nightlab.study.session import flat_settings, open_session
