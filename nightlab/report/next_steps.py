@@ -33,15 +33,17 @@ def next_steps(study: Study, *, asked_models: bool) -> list[str]:
             "now with a model, since nobody has edited the code itself yet: "
             f"`nightlab research --study {name} --model PROVIDER/NAME`"
         )
-    elif is_stalled(records) or not study.improvements():
-        since = f"{counted(tried, 'idea')} in a row brought nothing; " if tried else ""
-        steps.append(f"{since}tell it what to try: `nightlab suggest {name} 'YOUR IDEA'`")
+    elif is_stalled(records) or (tried and not study.improvements()):
+        steps.append(
+            f"{counted(tried, 'idea')} in a row brought nothing; tell it what to try: "
+            f"`nightlab suggest {name} 'YOUR IDEA'`"
+        )
     else:
         steps.append(f"go on from here: `nightlab research --study {name}`")
     steps += [*_near(study), *_unjudged(study)]
     if asked_models and not any(arm_of(record) is Arm.TUNING for record in records):
         steps.append(
-            "have an optimiser tune the constants around what the model wrote: "
+            "have an optimiser tune the constants as well: "
             f"`nightlab research --study {name} --proposer hybrid`"
         )
     if untouched := _untouched(study):
@@ -77,11 +79,11 @@ def _near(study: Study) -> Iterator[str]:
         f"trial {each.number}, “{each.title}” ({percent(chance)})" for chance, each in near
     )
     if len(near) == 1:
-        yield f"near, and not surely better: {told}; more of the same may be"
+        yield f"maybe better, and not surely enough: {told}; more of the same may be"
         return
     numbers = " and ".join(str(each.number) for _, each in near[:2])
     yield (
-        f"near, and not surely better by themselves: {told}; have a model try two at once: "
+        f"maybe better, and not surely enough: {told}; have a model try two at once: "
         f"`nightlab suggest {study.name} 'Trials {numbers} together'`"
     )
 
@@ -89,7 +91,7 @@ def _near(study: Study) -> Iterator[str]:
 def _unjudged(study: Study) -> Iterator[str]:
     """Ideas of which nobody knows whether they are good."""
     retried = {record.retry_of for record in study.records}
-    for verdict, outcome in ((Verdict.FAILED, "failed"), (Verdict.CRASH, "crashed")):
+    for verdict in (Verdict.FAILED, Verdict.CRASH):
         found = [
             record
             for record in study.records
@@ -99,14 +101,17 @@ def _unjudged(study: Study) -> Iterator[str]:
         ]
         if not found:
             continue
-        latest = found[-1]
+        latest = found[-1].number
         if verdict is Verdict.FAILED:
-            how = f"`nightlab retry {study.name} {latest.number}`"
-            why = "through no fault of its idea"
+            yield (
+                f"{_named(found)} failed, and not of the idea: "
+                f"`nightlab retry {study.name} {latest}`"
+            )
         else:
-            how = f"`nightlab show {study.name} {latest.number}` says of what"
-            why = "before its idea was judged"
-        yield f"{_named(found)} {outcome} {why}: {how}"
+            yield (
+                f"{_named(found)} crashed, so nobody knows whether the idea is good: "
+                f"`nightlab show {study.name} {latest}`"
+            )
 
 
 def _named(records: Sequence[TrialRecord]) -> str:

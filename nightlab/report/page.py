@@ -145,7 +145,7 @@ def study_tiles(study: Study) -> list[tuple[str, str, str]]:
     if study.baseline is None or study.incumbent is None:
         return []
     spent, again = study.spending, study.confirmation
-    gain = ("gain, not confirmed", format_bpb(study.gain_bpb), "as the pairs showed that chose it")
+    gain = ("gain, not confirmed", format_bpb(study.gain_bpb), "by the pairs that chose it")
     if again is not None and again.interval_bpb is not None:
         low, high = again.interval_bpb
         name = "gain, confirmed" if again.holds else "gain, NOT confirmed"

@@ -101,7 +101,7 @@ def test_the_last_lines_say_what_was_gained_how_sure_that_is_by_what_and_what_is
 
 
 def test_nothing_kept_is_said_as_such() -> None:
-    study = read_study(FixedStudy(all_records=[baseline(2.0)]))
+    study = read_study(FixedStudy(all_records=[baseline(2.0), trial(1, scores=(2.1,))]))
     first, *_, last = conclusion_lines(study, "3 calls, $0.02")
     assert first.startswith("Nothing has been kept yet")
     assert "nightlab suggest" in last

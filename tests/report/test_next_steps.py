@@ -31,7 +31,7 @@ def changed(record: TrialRecord, **update: object) -> TrialRecord:
     [
         (1, False, "now with a model, since nobody has edited the code itself yet: `nightlab "),
         (0, False, "now with a model"),
-        (0, True, "tell it what to try: `nightlab suggest first-light"),
+        (0, True, "go on from here: `nightlab research --study first-light`"),
         (2, True, "go on from here: `nightlab research --study first-light`"),
         (13, False, "find the changes that help nothing: `nightlab consolidate first-light`"),
     ],
@@ -50,7 +50,9 @@ def test_ideas_that_brought_nothing_in_a_row_are_counted() -> None:
 
 def test_near_ideas_are_named_by_their_chances_and_proposed_together() -> None:
     found = study(near(1, 0.2), near(2, 0.4), near(3, 0.7), near(4, 0.5), near(5, 0.31))
-    (said,) = [each for each in next_steps(found, asked_models=True) if each.startswith("near")]
+    (said,) = [
+        each for each in next_steps(found, asked_models=True) if each.startswith("maybe better")
+    ]
     assert "trial 3, “idea 3” (70 %), trial 4, “idea 4” (50 %), trial 2, “idea 2” (40 %)" in said
     assert said.endswith("`nightlab suggest first-light 'Trials 3 and 4 together'`")
     rescued = changed(kept(6, 1.9, 0.1), rescue_of=3)
@@ -63,8 +65,8 @@ def test_a_crashed_idea_was_not_judged_and_a_failed_trial_can_be_retried() -> No
     crash, failed = trial(1, Verdict.CRASH, reason=Reason.OOM), trial(2, Verdict.FAILED)
     said = next_steps(study(crash, failed), asked_models=True)
     assert any(
-        "trial 1, “Warm down over the last 60 % of the budget”, crashed before its idea was "
-        "judged: `nightlab show first-light 1`" in each
+        "trial 1, “Warm down over the last 60 % of the budget”, crashed, so nobody knows whether "
+        "the idea is good: `nightlab show first-light 1`" in each
         for each in said
     )
     assert any("`nightlab retry first-light 2`" in each for each in said)
