@@ -14,24 +14,21 @@ def gain_sentence(study: Study) -> str:
         return "No baseline has been scored yet, so there is nothing to compare with."
     if baseline.number == incumbent.number:
         return f"Nothing has been kept yet: the baseline stands at {before:.4f} bits per byte."
+    claim = f"From {before:.4f} to {now:.4f} bits per byte"
     if study.confirmation is not None and not study.confirmation.holds:
-        return study.confirmation.sentence
+        return f"{claim} was claimed, and is NOT confirmed."
     share = 100 * abs(gain) / before
     word = "fewer" if gain >= 0 else "more"
-    return (
-        f"From {before:.4f} to {now:.4f} bits per byte: "
-        f"{abs(gain):.4f} {word} ({share:.1f}\N{NO-BREAK SPACE}%)."
-    )
+    return f"{claim}: {abs(gain):.4f} {word} ({share:.1f}\N{NO-BREAK SPACE}%)."
 
 
 def certainty_sentences(study: Study) -> list[str]:
     """How sure the gain is: what a confirmation said, and how many keeps help nothing."""
     said = []
-    if study.improvements():
-        if study.confirmation is None:
-            said.append(f"Not confirmed yet: `nightlab confirm {study.name}` tries it on new text.")
-        elif study.confirmation.holds:
-            said.append(study.confirmation.sentence)
+    if study.confirmation is not None:
+        said.append(study.confirmation.sentence)
+    elif study.improvements():
+        said.append(f"Not confirmed yet: `nightlab confirm {study.name}` tries it on new text.")
     passengers = false_keeps_sentence(study.name, study.records)
     return [*said, passengers] if passengers else said
 
@@ -43,8 +40,8 @@ def largest_change_sentence(study: Study) -> str:
         return ""
     record = max(changes, key=gain_bpb)
     others = sum(gain_bpb(each) for each in changes if each is not record)
-    most = "Most of it" if gain_bpb(record) > others else "The largest part of it"
-    whence = most if len(changes) > 1 else "It"
+    most = "Most of the gain" if gain_bpb(record) > others else "The largest part of the gain"
+    whence = most if len(changes) > 1 else "The gain"
     sure = record.decision.probability_better
     chance = "" if sure is None else f"; the chance that it is better is {percent(sure)}"
     return (

@@ -104,7 +104,7 @@ def _unjudged(study: Study) -> Iterator[str]:
         latest = found[-1].number
         if verdict is Verdict.FAILED:
             yield (
-                f"{_named(found)} failed, and not of the idea: "
+                f"{_named(found)} failed, and no idea is to blame: "
                 f"`nightlab retry {study.name} {latest}`"
             )
         else:

@@ -163,7 +163,7 @@ def study_tiles(study: Study) -> list[tuple[str, str, str]]:
         tiles += [("now", format_bpb(study.incumbent_bpb), now), gain]
     return [
         *tiles,
-        ("kept", f"{kept} of {counted(changes, 'change')}", ", ".join(rest)),
+        ("changes kept", f"{kept} of {changes}", ", ".join(rest)),
         ("models", format_cost(spent.cost), _calls(spent.cost)),
         ("training", in_words(spent.training_seconds), f"on {study.incumbent.device}"),
     ]

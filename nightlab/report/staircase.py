@@ -250,7 +250,7 @@ def _labels(study: Study, frame: _Frame) -> Iterator[str]:
         said = f"{score}  {_cut(record.title, letters)}" if letters >= FEWEST_LETTERS else score
         if is_first:
             yield text(x + 9, y - 9, said, "label", "start")
-        elif said == score:
+        elif room < (len(score) + 2) * LETTER_WIDTH:
             yield text(x + 9, y + 17, said, "label", "start")
         else:
             yield text(x - 9, y + 17, said, "label", "end")

@@ -90,7 +90,7 @@ def test_the_last_lines_say_what_was_gained_how_sure_that_is_by_what_and_what_is
     study = read_study(FixedStudy(all_records=records))
     assert conclusion_lines(study, None) == [
         "From 2.0000 to 1.9000 bits per byte: 0.1000 fewer (5.0\N{NO-BREAK SPACE}%).",
-        "It came from trial 1, “Deeper”: 0.1000 bpb; the chance that it is better is 96 %.",
+        "The gain came from trial 1, “Deeper”: 0.1000 bpb; the chance that it is better is 96 %.",
         "Not confirmed yet: nightlab confirm first-light tries it on new text.",
         "The chance that the one kept change is a passenger, which helps nothing, is 4 %.",
         "Next: now with a model, since nobody has edited the code itself yet: "
