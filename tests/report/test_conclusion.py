@@ -32,7 +32,8 @@ def test_what_was_gained_is_the_first_sentence() -> None:
 def test_the_change_that_did_most_is_named_with_its_chance() -> None:
     found = study(baseline(2.0), kept(1, 1.98, 0.02), kept(2, 1.9, 0.08), kept(3, 1.89, 0.01))
     assert largest_change_sentence(found) == (
-        "Most of the gain came from trial 2, “idea 2”: 0.0800 bpb; the chance that it is better is 96 %."
+        "Most of the gain came from trial 2, “idea 2”: 0.0800 bpb; the chance that it is better "
+        "is 96 %."
     )
     even = study(baseline(2.0), *(kept(n, 2 - n / 100, 0.01) for n in (1, 2, 3)))
     assert largest_change_sentence(even).startswith(
