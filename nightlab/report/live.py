@@ -137,7 +137,7 @@ def difference_bar(pair: Pair, pairs: Sequence[Pair]) -> str:
 
 def _axes(across: Scale, up: Scale, unit: str) -> list[str]:
     parts = []
-    for value, said in nice_steps(up.low, up.high, 4):
+    for value, said in nice_steps(up.low, up.high, 5):
         parts.append(line(LEFT, up(value), WIDTH - RIGHT, up(value), "grid"))
         parts.append(text(LEFT - 6, up(value) + 4, said, "tick", "end"))
     for value, _ in nice_steps(across.low, across.high, 5):
