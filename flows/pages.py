@@ -19,7 +19,7 @@ from nightlab.redaction import redact
 from nightlab.settings import Places
 from nightlab.tracking.failures import check_store
 
-START_SECONDS = 120
+START_SECONDS = 300
 PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
