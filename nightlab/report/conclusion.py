@@ -14,12 +14,12 @@ def gain_sentence(study: Study) -> str:
         return "No baseline has been scored yet, so there is nothing to compare with."
     if baseline.number == incumbent.number:
         return f"Nothing has been kept yet: the baseline stands at {before:.4f} bits per byte."
-    claim = f"From {before:.4f} to {now:.4f} bits per byte"
+    way = f"{before:.4f} to {now:.4f} bits per byte"
     if study.confirmation is not None and not study.confirmation.holds:
-        return f"{claim} was claimed, and is NOT confirmed."
+        return f"Claimed and NOT confirmed: from {way}."
     share = 100 * abs(gain) / before
     word = "fewer" if gain >= 0 else "more"
-    return f"{claim}: {abs(gain):.4f} {word} ({share:.1f}\N{NO-BREAK SPACE}%)."
+    return f"From {way}: {abs(gain):.4f} {word} ({share:.1f}\N{NO-BREAK SPACE}%)."
 
 
 def certainty_sentences(study: Study) -> list[str]:

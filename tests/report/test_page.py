@@ -161,8 +161,8 @@ def test_a_confirmation_is_in_the_first_line_and_side_by_side(holds: bool) -> No
         finished_at=BEGAN,
     )
     study = read_study(FixedStudy(all_records=records), (again,))
-    ending = "0.1000 fewer (5.0\u00a0%)." if holds else "was claimed, and is NOT confirmed."
-    assert gain_sentence(study).endswith(ending)
+    beginning = "From 2.0000 to 1.9000" if holds else "Claimed and NOT confirmed: from 2.0000 to"
+    assert gain_sentence(study).startswith(beginning)
     said = [gain_sentence(study), *certainty_sentences(study)]
     assert sum("What came out." in each for each in said) == 1
     page = render_page(study, {})
