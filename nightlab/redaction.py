@@ -30,8 +30,10 @@ _USER_IN_ADDRESS = re.compile(
 _PASSWORD_IN_ADDRESS = re.compile(
     r"://[^\s/:@]*:(?!\d+[/?#,])(?P<password>\S+?)@(?=[^@/]*(?:[/?#,\s]|$))"
 )
+# MLflow's pages name a view by a "key", which opens it and is none.
 _SECRET_IN_QUERY = re.compile(
-    r"(?P<name>[?&;#][\w.-]*(?:key|token|secret|passw(?:or)?d|pwd|auth|sig|signature|credential)s?=)"
+    r"(?P<name>[?&;#](?!viewStateShareKey=)[\w.-]*"
+    r"(?:key|token|secret|passw(?:or)?d|pwd|auth|sig|signature|credential)s?=)"
     r"[^\s&;#\"'<>]+",
     re.IGNORECASE,
 )

@@ -162,6 +162,8 @@ def test_ordinary_text_stays() -> None:
         ("ssh://git:pw@host:22/r.git", "ssh://host:22/r.git"),
         ("fatal: 'https://me:pw@h/r.git/' not found", "fatal: 'https://h/r.git/' not found"),
         ("x@http://me:pw@h,y@http://you:pw@i", "x@http://h,y@http://i"),
+        ("http://h/#/a?b=c&viewStateShareKey=trials", "http://h/#/a?b=c&viewStateShareKey=trials"),
+        ("http://h/a?shareKey=x1", f"http://h/a?shareKey={REDACTED}"),
         ("http://h/a?api_key=x1&b=2", f"http://h/a?api_key={REDACTED}&b=2"),
         (
             "db://h/d?user=me&password=x y",

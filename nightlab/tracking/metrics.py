@@ -10,7 +10,7 @@ from statistics import fmean
 from nightlab.records import Decision, Evaluation, Replicate, TrialRecord
 from nightlab.tracking.curves import present
 
-SECTIONS = ("audit", "curve", "edit", "model", "score", "seconds", "training")
+SECTIONS = ("curve", "edit", "model", "score", "seconds", "training")
 """What stands before the slash in the name of a trial's metric; MLflow's own is ``system``."""
 BEST = "best_bpb"
 CANDIDATE_LOSS, INCUMBENT_LOSS = "curve/candidate_loss", "curve/incumbent_loss"
