@@ -16,7 +16,7 @@ from nightlab.records import Evidence, Frozen, Replicate, TrialRecord, Verdict
 from nightlab.redaction import redacted
 from nightlab.tracking.curves import Measured, profile_rows
 from nightlab.tracking.metrics import CANDIDATE_LOSS, INCUMBENT_LOSS, trial_metrics
-from nightlab.tracking.origin import Origin
+from nightlab.tracking.origin import Dataset
 from nightlab.tracking.pairs import Incumbent
 from nightlab.tracking.replicates import ReplicateKey, describe_replicate
 from nightlab.tracking.runs import FAILED, FINISHED, RunContent, milliseconds, storable
@@ -96,7 +96,7 @@ def describe_trial(
     diff: str,
     source: str,
     incumbent: Incumbent | None = None,
-    origin: Origin | None = None,
+    dataset: Dataset | None = None,
 ) -> TrialContent:
     """Say what MLflow is to show of a finished trial.
 
@@ -109,7 +109,7 @@ def describe_trial(
         diff: unified diff of the candidate against its parent.
         source: the candidate's ``train.py``.
         incumbent: what it was measured against.
-        origin: where the study's text comes from.
+        dataset: the study's text.
     """
     incumbent, facts = incumbent or Incumbent(), TrialFacts.of(record)
     texts = _texts(record, evidence, diff, source)
@@ -123,7 +123,7 @@ def describe_trial(
         curve=_pair_rows(record, incumbent),
         clock=CANDIDATE_LOSS,
         texts=texts,
-        dataset=(origin or Origin()).dataset(record.corpus, record.corpus_fingerprint),
+        dataset=dataset,
     )
     full = {(subject, each.seed): each for subject, each in _trained(evidence)}
     children = {

@@ -15,6 +15,9 @@ from nightlab.settings.places import TRAINER_FILE
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
+    from nightlab.records import TrialRecord
+    from nightlab.tracking.content import TrialFacts
+
 LONGEST_DIGEST = 36
 """MLflow's own limit; the beginning of a fingerprint."""
 
@@ -70,8 +73,9 @@ class Origin:
         }
         return {key: value for key, value in tags.items() if value}
 
-    def dataset(self, corpus: str, fingerprint: str) -> Dataset | None:
-        """A study's text, with its sizes where it lies in the cache."""
+    def dataset(self, trial: "TrialRecord | TrialFacts") -> Dataset | None:
+        """The text that a trial is trained on, with its sizes where it lies in the cache."""
+        corpus, fingerprint = trial.corpus, trial.corpus_fingerprint
         if not fingerprint:
             return None
         try:

@@ -8,7 +8,7 @@ from nightlab.judging.scores import running_best
 from nightlab.records import TrialRecord
 from nightlab.tracking.curves import Measured
 from nightlab.tracking.metrics import BEST
-from nightlab.tracking.origin import Origin
+from nightlab.tracking.origin import Dataset
 from nightlab.tracking.runs import FINISHED, RunContent, milliseconds, storable
 from nightlab.tracking.tags import (
     KIND_TAG,
@@ -23,14 +23,14 @@ STUDY_KIND = "study"
 
 
 def describe_study(
-    records: Sequence[TrialRecord], gain: str, origin: Origin | None = None
+    records: Sequence[TrialRecord], gain: str, dataset: Dataset | None = None
 ) -> RunContent:
     """Say what MLflow is to show of a study; a step is a trial, and its time the trial's end.
 
     Args:
         records: the study's, in order; at least one.
         gain: what was gained, in a sentence.
-        origin: where the study's text comes from.
+        dataset: the study's text.
     """
     first, last = records[0], records[-1]
     ends = {record.number: milliseconds(record.finished_at) for record in records}
@@ -58,5 +58,5 @@ def describe_study(
         },
         curve=tuple(rows),
         clock=BEST,
-        dataset=(origin or Origin()).dataset(last.corpus, last.corpus_fingerprint),
+        dataset=dataset,
     )

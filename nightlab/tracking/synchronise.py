@@ -83,6 +83,8 @@ def synchronise(
     try:
         store = Store(tracking_uri, mlruns, ledger.study, origin)
         runs = store.trials()
+        origin = origin or Origin()
+        dataset = origin.dataset(records[-1]) if records else None
         for done, record in enumerate(records, start=1):
             content = describe_trial(
                 record,
@@ -90,7 +92,7 @@ def synchronise(
                 ledger.diff(record),
                 ledger.source(record.commit),
                 incumbent_of(records, record),
-                origin,
+                dataset,
             )
             there = runs.get(record.number, TrialRuns())
             changed += store.write_trial(content, there).changed
@@ -103,7 +105,7 @@ def synchronise(
             if consolidation.finished_at is not None:
                 store.write_alone(describe_consolidation(consolidation), CONSOLIDATION_TAG)
         if records:
-            store.write_alone(describe_study(records, gain, origin))
+            store.write_alone(describe_study(records, gain, dataset))
         if not at_work:
             store.close_open({record.number for record in records})
     except failures() as error:

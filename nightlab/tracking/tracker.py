@@ -93,7 +93,7 @@ class Tracker:
         title = mark.proposal.title if mark.proposal is not None else ""
         number, started_ms = mark.number, milliseconds(mark.started_at)
         self._started_ms[number] = started_ms
-        dataset = self.origin.dataset(facts.corpus, facts.corpus_fingerprint)
+        dataset = self.origin.dataset(facts)
 
         def write() -> None:
             params = trial_params(number, facts)
@@ -144,7 +144,8 @@ class Tracker:
         incumbent: Incumbent | None = None,
     ) -> None:
         """Complete the trial's runs; what an earlier trial could not write is tried again."""
-        content = describe_trial(record, evidence, diff, source, incumbent, self.origin)
+        dataset = self.origin.dataset(record)
+        content = describe_trial(record, evidence, diff, source, incumbent, dataset)
         self._begun.discard(record.number)
         self._ended.add(record.number)
         for key in [key for key in self._curves if key[0] == record.number]:
@@ -172,7 +173,7 @@ class Tracker:
             records: all of the study's.
             gain: what was gained so far, in a sentence.
         """
-        self._show(describe_study(records, gain, self.origin), KIND_TAG)
+        self._show(describe_study(records, gain, self.origin.dataset(records[-1])), KIND_TAG)
 
     def files_written(self, kind: str, paths: Iterable[Path]) -> None:
         """Put files, such as the report's, on the study's run of that kind and name."""

@@ -7,6 +7,7 @@ import pytest
 from nightlab.ledger import Ledger
 from nightlab.tracking.origin import LONGEST_DIGEST, Origin
 from tests.conftest import git
+from tests.tracking.samples import record
 
 
 def test_a_repository_is_named_without_its_password(tmp_path: Path) -> None:
@@ -39,10 +40,10 @@ def test_a_user_without_a_name_is_left_out(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_text_is_named_by_its_fingerprint_with_sizes_where_it_lies_here(tmp_path: Path) -> None:
-    absent = Origin(cache=tmp_path).dataset("embedded", "f" * 64)
+    absent = Origin(cache=tmp_path).dataset(record("s"))
     assert absent is not None
     dataset = absent.as_input().dataset
     assert (dataset.name, dataset.digest) == ("embedded", "f" * LONGEST_DIGEST)
     assert json.loads(dataset.source)["fingerprint"] == "f" * 64
     assert dataset.profile is None
-    assert Origin().dataset("embedded", "") is None
+    assert Origin().dataset(record("s").model_copy(update={"corpus_fingerprint": ""})) is None
