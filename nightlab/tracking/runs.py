@@ -22,9 +22,11 @@ from nightlab.tracking.tags import (
     LAYOUT,
     LAYOUT_TAG,
     NAME_TAG,
+    OURS,
     PARENT_TAG,
     RECORD_TAG,
     STUDY_TAG,
+    SUBJECT_TAG,
 )
 
 if TYPE_CHECKING:
@@ -117,7 +119,7 @@ class Runs:
                 self.experiment_id, started_ms, first, tags.get(NAME_TAG, "")
             )
         except failures():
-            own = {k: v for k, v in tags.items() if k.startswith("nightlab.") and k != RECORD_TAG}
+            own = {k: v for k, v in first.items() if k.startswith(OURS) or k == SUBJECT_TAG}
             made = self.only(own)
             if made is None:
                 raise

@@ -1,5 +1,7 @@
 """The names by which runs are found in MLflow, and told apart."""
 
+OURS = "nightlab."
+"""What the names begin with that tell a run from all others of its study."""
 STUDY_TAG = "nightlab.study"
 TRIAL_TAG = "nightlab.trial"
 SEED_TAG = "nightlab.seed"

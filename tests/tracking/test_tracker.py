@@ -397,6 +397,9 @@ def test_a_run_whose_making_was_not_answered_is_there_once(
         relay.lost = [b"/runs/create"] * times
         begin(tracker, study)
         assert tracker.flush(SECONDS)
+        relay.lost = [b"/runs/create"] * times
+        tracker.replicate_started(3, 30, began(3), "incumbent")
+        assert tracker.flush(SECONDS)
         assert relay.lost == []
         end(tracker, study)
         assert tracker.flush(SECONDS)
@@ -404,8 +407,10 @@ def test_a_run_whose_making_was_not_answered_is_there_once(
     shown = {run.data.tags["nightlab.trial"]: run.info.status for run in runs(local_uri, study)}
     assert len(runs(local_uri, study)) == len(shown)
     assert shown == {"0": "KILLED", "3": "FINISHED"}
-    (child,) = runs(local_uri, study, "replicate")
-    assert child.info.status == "FINISHED"
+    trained = {run.data.tags["subject"]: run for run in runs(local_uri, study, "replicate")}
+    assert len(runs(local_uri, study, "replicate")) == len(trained)
+    ends = {subject: run.info.status for subject, run in trained.items()}
+    assert ends == {"candidate": "FINISHED", "incumbent": "KILLED"}
 
 
 def test_what_a_killed_session_left_open_is_closed_by_the_next(
