@@ -85,8 +85,9 @@ def _tracking(places: Places) -> Finding:
             name="tracking",
             outcome=Outcome.OPTIONAL,
             found="MLflow's store is one of this machine alone",
-            remedy="`mlflow server --host 0.0.0.0` on one machine, and `export "
-            "NIGHTLAB_TRACKING_URI=http://HOST:5000` here and on every worker",
+            remedy="`mlflow server --host 0.0.0.0 --allowed-hosts HOST:5000 --cors-allowed-origins "
+            "http://HOST:5000` on one machine, and `export NIGHTLAB_TRACKING_URI=http://HOST:5000` "
+            "here and on every worker",
         )
     if not uri.startswith(("http://", "https://")):
         return Finding(
