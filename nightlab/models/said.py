@@ -16,8 +16,8 @@ REDIRECTS = (301, 302, 303, 307, 308)
 """No completion, and not followed: of the headers that hold keys, clients leave one out."""
 FIRST_ERROR_STATUS = 300
 _TEXT_NAMES = (
-    *("message", "msg", "status_msg", "error_msg", "error_message", "detail", "details", "errors"),
-    *("metadata", "raw"),  # the provider's own words, behind a router
+    *("message", "msg", "status_msg", "error_msg", "error_message"),
+    *("detail", "details", "errors"),
 )
 SILENT_STATUS = 500
 """Of an error inside a 200 that does not say what kind it is: another try may help."""
@@ -73,7 +73,9 @@ def said_of(
     code = " ".join(
         str(fields[name]) for name in ("type", "code", "status") if fields.get(name) is not None
     )
-    text = ": ".join(_texts(error)) or json.dumps(error, default=str)
+    metadata = fields.get("metadata")  # the provider's own words, behind a router
+    raw = metadata.get("raw") if isinstance(metadata, dict) else None
+    text = ": ".join([*_texts(error), *_texts(raw)]) or json.dumps(error, default=str)
     return Said(
         status=status or _status_of(fields, code, text),
         text=text,

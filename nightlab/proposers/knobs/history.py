@@ -102,31 +102,25 @@ class History:
     def from_here(self, name: str, direction: int) -> Attempt | None:
         """The last trial that moved only this knob, this way, from the value that it has now."""
         knob = self.knobs[name]
-        for attempt in reversed(self.attempts):
-            if attempt.single == name and attempt.outcome is not Outcome.KEPT:
-                start, end = attempt.moved[name]
-                is_here = is_near_value(knob, knob.value, start)
-                if is_here and direction_of(knob, start, end) == direction:
-                    return attempt
+        for attempt, start, end in reversed(self._alone(name)):
+            is_here = is_near_value(knob, knob.value, start)
+            is_so = is_here and direction_of(knob, start, end) == direction
+            if is_so and attempt.outcome is not Outcome.KEPT:
+                return attempt
         return None
 
     def has_hurt(self, name: str, value: Value) -> bool:
         """Whether moving this knob so far, or less far, hurt clearly not long ago."""
         knob = self.knobs[name]
         newest = self.records[-1].number if self.records else 0
-        for attempt in self.attempts:
-            if attempt.single != name or attempt.number < newest - RECALL:
-                continue
-            start, end = attempt.moved[name]
-            direction = direction_of(knob, start, end)
-            same_way = direction_of(knob, knob.value, value) == direction
-            if (
-                attempt.outcome is Outcome.HURT
-                and same_way
-                and is_as_far(knob, value, end, direction)
-            ):
-                return True
-        return False
+        way = direction_of(knob, knob.value, value)
+        return any(
+            attempt.outcome is Outcome.HURT
+            and attempt.number >= newest - RECALL
+            and direction_of(knob, start, end) == way
+            and is_as_far(knob, value, end, way)
+            for attempt, start, end in self._alone(name)
+        )
 
     def would_crash(self, idea: Mapping[str, Value]) -> bool:
         """Whether an idea goes as far as a knob trial that crashed, in all that can have done it.
@@ -149,14 +143,11 @@ class History:
         """
         knob = self.knobs[name]
         found: list[tuple[Value, float]] = []
-        for attempt in self.attempts:
-            if attempt.single != name or attempt.noises is None:
-                continue
-            start, end = attempt.moved[name]
-            if is_near_value(knob, knob.value, start) and attempt.outcome is not Outcome.KEPT:
-                found.append((end, attempt.noises))
-            elif is_near_value(knob, knob.value, end) and attempt.outcome is Outcome.KEPT:
-                found.append((start, -attempt.noises))
+        for attempt, start, end in self._alone(name):
+            is_kept = attempt.outcome is Outcome.KEPT
+            here, other, sign = (end, start, -1) if is_kept else (start, end, 1)
+            if attempt.noises is not None and is_near_value(knob, knob.value, here):
+                found.append((other, sign * attempt.noises))
         return tuple(found)
 
     @cached_property
@@ -169,13 +160,19 @@ class History:
                 found[name] = max(found.get(name, 0.0), abs(attempt.noises))
         return found
 
+    def _alone(self, name: str) -> list[tuple[Attempt, Value, Value]]:
+        """The trials that moved only this knob: each with where from and where to."""
+        return [
+            (attempt, *attempt.moved[name]) for attempt in self.attempts if attempt.single == name
+        ]
+
     def _reaches(self, attempt: Attempt, values: Mapping[str, Value]) -> bool:
-        for name in attempt.suspects:
-            start, end = attempt.moved[name]
-            knob = self.knobs[name]
-            if not is_as_far(knob, values[name], end, direction_of(knob, start, end)):
-                return False
-        return True
+        return all(
+            is_as_far(knob, values[name], end, direction_of(knob, start, end))
+            for name, knob in self.knobs.items()
+            if name in attempt.suspects
+            for start, end in (attempt.moved[name],)
+        )
 
     def _attempt(self, record: TrialRecord, start: Mapping[str, Any]) -> Attempt:
         moved = {

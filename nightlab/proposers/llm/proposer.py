@@ -97,12 +97,10 @@ class LlmProposer:
         raise RuntimeError("the shortest prompt was neither answered nor refused")
 
     def _conversation(self, brief: Brief, room: Room) -> "_Conversation":
-        messages = [
-            {"role": message["role"], "content": redact(message["content"])}
-            for message in opening_messages(brief, room)
-        ]
         endpoints = self._pool.endpoints
-        talk = _Conversation(pool=self._pool, order=endpoints, brief=brief, messages=messages)
+        talk = _Conversation(pool=self._pool, order=endpoints, brief=brief)
+        for message in opening_messages(brief, room):
+            talk.say(message)
         if len(endpoints) > 1:
             prices = {endpoint.model: self._pool.price(endpoint) for endpoint in endpoints}
             talk.prefer(choose_arm(model_arms(prices, brief.records), brief.draw_seed("model")))
@@ -147,7 +145,7 @@ class _Conversation:
     pool: ModelPool
     order: tuple[Endpoint, ...]
     brief: Brief
-    messages: list[dict[str, str]]
+    messages: list[dict[str, str]] = field(default_factory=list)
     exchanges: list[Exchange] = field(default_factory=list)
     replies: list[Reply] = field(default_factory=list)
     told: int = 0
