@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 from nightlab.ledger import Ledger
 from nightlab.proposers import knob_values, read_knobs, set_knobs
-from nightlab.proposers.knobs import Knob, Value
+from nightlab.proposers.knobs.declared import Knob, Value
 from nightlab.records import (
     Confinement,
     CurvePoint,
