@@ -3,7 +3,7 @@
 Git is the truth and MLflow a view of it, so everything that a study is can be rebuilt
 from these refs of one repository:
 
-    refs/heads/nightlab/<study>              incumbents, a straight line of commits
+    refs/heads/nightlab/<study>              incumbents, a straight line; approved ones, if asked
     refs/nightlab/<study>/trials/<NNNN>      annotated tag on the candidate: the record
     refs/nightlab/<study>/evidence/<NNNN>    commit whose tree holds logs, curves, prompts
     refs/nightlab/<study>/inflight/<NNNN>    annotated tag on the candidate being worked on
@@ -11,6 +11,7 @@ from these refs of one repository:
     refs/nightlab/<study>/confirmations/<NNNN>  annotated tag on an incumbent: its gain, again
     refs/nightlab/<study>/consolidations/<NNNN>  annotated tag: what it could do without
     refs/heads/nightlab/<study>-consolidated the incumbent without that, for people
+    refs/nightlab/<study>/approvals/<NNNN>   annotated tag on a keep: a person's word
     refs/nightlab/<study>/suggestions/<TIME>-<RANDOM>  annotated tag: a person's idea
     refs/nightlab/<study>/stop               a person's request that the session stop
     refs/nightlab/<study>/session            on a remote only: who works on the study
@@ -18,6 +19,7 @@ from these refs of one repository:
 Nothing here touches the user's checkout, index or HEAD: all writing is plumbing.
 """
 
+from nightlab.ledger.approving import WORDS, give_word
 from nightlab.ledger.bundles import Bundle, bundles_in
 from nightlab.ledger.candidates import LineCounts
 from nightlab.ledger.confirmations import (
@@ -71,6 +73,7 @@ from nightlab.ledger.suggestions import (
 from nightlab.ledger.summary import StudySummary, answer_names, study_summary
 
 __all__ = [
+    "WORDS",
     "Bundle",
     "ConfirmationRecord",
     "ConsolidationRecord",
@@ -97,6 +100,7 @@ __all__ = [
     "fetch_study",
     "fetch_suggestions",
     "forget_stop",
+    "give_word",
     "hear_stop",
     "hold_clone",
     "hold_session",

@@ -2,8 +2,9 @@
 
 Records and evidence are written once, so two copies can only miss some of them; where one number
 stands for two different trials, one of them gets another (see ``renumbering``). The branch only
-moves forward. Marks are replaced while a trial goes on, and deleted with it. Confirmations,
-consolidations and suggestions go one way: of two copies, the one that got further stays.
+moves forward; of two words on one keep the first stays. Marks are replaced while a trial goes on,
+and deleted with it. Confirmations, consolidations and suggestions go one way: of two copies, the
+one that got further stays.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ _ORDER = (
     "holdout",
     "trials",
     "branch",
+    "approvals",
     "confirmations",
     "consolidations",
     "suggestions",
@@ -137,6 +139,8 @@ class Merge:
                 raise self._two_things(ref)
             if kind == "branch" and theirs is not None and not self._leads_to(theirs, oid):
                 continue  # the remote is ahead
+            if kind == "approvals" and theirs is not None:
+                continue  # a word was given there before
             if kind in _ONE_WAY and theirs is not None and not self._is_ahead(ref, oid, theirs):
                 continue
             updates.append(RefUpdate(ref=ref, old=theirs, new=oid))

@@ -74,7 +74,7 @@ class StudyRefs:
         """Return ``branch``, the folder of a numbered or named ref, or None for no such ref."""
         if ref == self.branch:
             return "branch"
-        kinds = "trials|evidence|inflight|holdout|confirmations|consolidations"
+        kinds = "trials|evidence|inflight|holdout|confirmations|consolidations|approvals"
         pattern = rf"{re.escape(self.root)}/(?:({kinds})/\d+|(suggestions)/[\w-]+)"
         match = re.fullmatch(pattern, ref)
         return match[1] or match[2] if match else None

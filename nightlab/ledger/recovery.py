@@ -87,9 +87,11 @@ def recover(
 
 
 def _head_of(head: str, records: Sequence[TrialRecord]) -> str:
-    """Follow the kept records from where the branch stands."""
+    """Follow the kept records from where the branch stands; a person's word moves the others."""
     for record in records:
-        if record.verdict is Verdict.KEEP and record.number > 0 and record.parent == head:
+        if record.verdict is not Verdict.KEEP or record.approval is not None:
+            continue
+        if record.number > 0 and record.parent == head:
             head = record.commit
     return head
 

@@ -41,7 +41,7 @@ class Remote:
         self.refs = StudyRefs(study)
         self.plumbing = Plumbing(root)
         self._exchange = Exchange(self.plumbing, where, limits=limits)
-        self._where = where
+        self.where = where
         self.name = self._exchange.name
         self._merge = Merge(self.plumbing, self.refs, self.name)
         # These stand for themselves: no push and no fetch of the study takes them along.
@@ -194,7 +194,7 @@ class Remote:
             RemoteError: it did not answer, or would refuse.
         """
         result = self._exchange.run(
-            "push", "--quiet", "--no-verify", "--dry-run", self._where, f"+HEAD:{self.refs.branch}"
+            "push", "--quiet", "--no-verify", "--dry-run", self.where, f"+HEAD:{self.refs.branch}"
         )
         if result.given_up:
             raise self._exchange.silent(result)
@@ -267,7 +267,7 @@ class Remote:
         """
         if self.plumbing.line("rev-parse", "--is-shallow-repository") != "true":
             return False
-        result = self._exchange.run("fetch", *_TOLD, "--unshallow", "--no-tags", self._where)
+        result = self._exchange.run("fetch", *_TOLD, "--unshallow", "--no-tags", self.where)
         if result.status != 0:
             raise self._exchange.silent(result)
         return True
@@ -286,7 +286,7 @@ class Remote:
             return
         options = ("--no-tags", "--no-write-fetch-head", "--no-prune", "--no-recurse-submodules")
         result = self._exchange.run(
-            "fetch", *_TOLD, *options, "--stdin", self._where, stdin=wanted.encode()
+            "fetch", *_TOLD, *options, "--stdin", self.where, stdin=wanted.encode()
         )
         if result.status != 0:
             raise self._exchange.silent(result)
@@ -295,7 +295,7 @@ class Remote:
         leases = [f"--force-with-lease={update.ref}:{update.old or ''}" for update in updates]
         changes = [f"{update.new or ''}:{update.ref}" for update in updates]
         return self._exchange.run(
-            "push", *_TOLD, "--no-verify", *options, *leases, self._where, *changes
+            "push", *_TOLD, "--no-verify", *options, *leases, self.where, *changes
         )
 
 

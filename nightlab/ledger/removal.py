@@ -16,6 +16,7 @@ _NAMES = {
     "trials": ("trial", "trials"),
     "inflight": ("trial in flight", "trials in flight"),
     "suggestions": ("suggestion", "suggestions"),
+    "approvals": ("word on a keep", "words on keeps"),
     "confirmations": ("confirmation", "confirmations"),
     "consolidations": ("consolidation", "consolidations"),
     "holdout": ("use of the holdout split", "uses of the holdout split"),

@@ -6,7 +6,7 @@ others have seen already); what the second has besides gets the next free ones, 
 
     trials/0005 (ours)       → trials/0007: a tag with the record under its new number, on the
                                tag as it was written, which so stays, verdict and all
-    evidence/0005 (ours)     → evidence/0007, the same commit
+    evidence/0005 (ours)     → evidence/0007, the same commit; approvals/0005 likewise
     inflight, holdout, confirmations, consolidations, suggestions: likewise, where they clash
 
 A change that the second copy kept, and that is not part of the first one's branch, was never
@@ -36,6 +36,8 @@ from nightlab.ledger.suggestions import read_suggestion
 from nightlab.records import InFlight, Reason, Suggestion, TrialRecord, Verdict
 
 _TRIALS = ("trials", "inflight")
+_ALONG = ("evidence", "approvals")
+"""What moves with a record as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +98,8 @@ class Renumbering:
         for ref in lost:
             del settled[ref]
         for ref in records:
-            settled.pop(self.refs.evidence(number_of(ref)), None)
+            for kind in _ALONG:
+                settled.pop(self.refs.numbered(kind, number_of(ref)), None)
         moving = sorted({number_of(ref) for ref in (*records, *marks) if ref not in lost})
         taken = [number_of(ref) for ref in self.first if self.refs.kind(ref) in _TRIALS]
         free = max(taken, default=-1) + 1
@@ -137,14 +140,15 @@ class Renumbering:
                     f"{number}` tries it on that one. It was said: {earlier.decision.sentence}",
                 }
             )
-            record = record.model_copy(update={"val_bpb": None})
+            record = record.model_copy(update={"val_bpb": None, "approval": None})
         record = record.model_copy(update={"decision": decision})
         settled[self.refs.trial(number)] = self.plumbing.write_tag(
             self._name("trials", number), self.second[ref], to_json(record), kind="tag"
         )
-        evidence = self.second.get(self.refs.evidence(old))
-        if evidence is not None:
-            settled[self.refs.evidence(number)] = evidence
+        for kind in _ALONG:
+            oid = self.second.get(self.refs.numbered(kind, old))
+            if oid is not None:
+                settled[self.refs.numbered(kind, number)] = oid
 
     def _clashes(self, ref: str) -> bool:
         """Whether a record of the second copy has a number that the first uses otherwise."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from nightlab.errors import LedgerError, UsageError
 from nightlab.judging.scores import standing_record
 from nightlab.ledger import candidates
+from nightlab.ledger.approvals import as_approved, needs_word, waiting_chain
 from nightlab.ledger.candidates import LineCounts
 from nightlab.ledger.documents import (
     evidence_files,
@@ -23,7 +24,7 @@ from nightlab.ledger.names import (
 )
 from nightlab.ledger.plumbing import Plumbing
 from nightlab.ledger.recovery import Recovery, recover
-from nightlab.records import Evidence, InFlight, TrialRecord, Verdict
+from nightlab.records import Approval, Evidence, InFlight, TrialRecord, Verdict
 from nightlab.records.counting import counted
 from nightlab.settings import TRAINER_FILE
 
@@ -98,7 +99,7 @@ class Ledger:
         return commit
 
     def incumbent(self) -> str:
-        """Return the commit that stands now, the head of the study's branch.
+        """Return the commit that stands now: the last keep, on the branch or waiting to be.
 
         Raises:
             LedgerError: the study has not begun.
@@ -112,7 +113,13 @@ class Ledger:
                 f"Study {self.study!r} has no branch {self.branch} here (studies: {known}): "
                 "begin it with `nightlab research`, or fetch it with --remote."
             )
-        return commit
+        waiting = self.waiting()
+        return waiting[-1].commit if waiting else commit
+
+    def waiting(self) -> tuple[TrialRecord, ...]:
+        """The keeps that wait for a person's word, in the order in which they were built."""
+        waiting = [each for each in self.records() if each.approval is Approval.WAITS]
+        return waiting_chain(waiting, self.plumbing.resolve(self.refs.branch))
 
     def checked_out_at(self) -> Path | None:
         """Return the worktree that has the study's branch checked out, if one has."""
@@ -231,7 +238,8 @@ class Ledger:
     def finish(self, record: TrialRecord, evidence: Evidence) -> None:
         """Write a trial's record and evidence, drop its mark and, for a keep, move the branch.
 
-        One transaction of refs, in an order from which ``recover`` can always go on.
+        One transaction of refs, in an order from which ``recover`` can always go on. A keep that
+        waits for a person's word leaves the branch where it is.
 
         Raises:
             LedgerError: the trial has its record already, or the branch does not stand at
@@ -266,6 +274,8 @@ class Ledger:
                 f"Trial {record.number} of study {self.study!r} can be kept only on top of its "
                 f"parent {record.parent[:7]}, and {record.commit[:7]} is not: retry the trial."
             )
+        if needs_word(record):
+            return []
         return [f"update {self.refs.branch} {record.commit} {record.parent}"]
 
     def _write_evidence(self, evidence: Evidence, number: int) -> str:
@@ -283,7 +293,8 @@ class Ledger:
         Raises:
             LedgerError: a record is unreadable, or was written by a newer Nightlab.
         """
-        return self._read_records(self._of_kind("trials"))
+        records = self._read_records(self._of_kind("trials"))
+        return as_approved(self.plumbing, self.refs, records)
 
     def record(self, number: int) -> TrialRecord:
         """Return one trial's record.
@@ -299,7 +310,10 @@ class Ledger:
             raise UsageError(
                 f"Study {self.study!r} has no record of a trial {number}; it has {found}."
             )
-        return self._read_records({ref: tag})[0]
+        record = self._read_records({ref: tag})[0]
+        if not needs_word(record):
+            return record
+        return next(each for each in self.records() if each.number == number)
 
     def evidence(self, number: int) -> Evidence:
         """Return what a trial left besides its record: prompts, answers, logs, curves.

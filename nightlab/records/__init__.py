@@ -35,6 +35,7 @@ from nightlab.records.trials import (
     TrialRecord,
 )
 from nightlab.records.verdicts import (
+    Approval,
     Decision,
     Pair,
     Reason,
@@ -43,6 +44,7 @@ from nightlab.records.verdicts import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Approval",
     "Confinement",
     "CurvePoint",
     "Decision",

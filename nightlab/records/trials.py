@@ -8,7 +8,9 @@ from pydantic import Field
 from nightlab.records.base import SCHEMA_VERSION, Frozen
 from nightlab.records.measurements import Confinement, PreflightResult, Replicate
 from nightlab.records.proposals import Mode, Proposal, ProposalCost, SuggestionName
-from nightlab.records.verdicts import Decision, Reason, Verdict
+from nightlab.records.verdicts import Approval, Decision, Reason, Verdict
+
+WAITING = "waits for approval"
 
 
 class InFlight(Frozen):
@@ -100,6 +102,8 @@ class TrialRecord(Frozen):
     budget_tokens: int | None = None
     """Training tokens of one replicate; None where seconds are counted."""
     retry_of: int | None = None
+    approval: Approval | None = None
+    """Written as ``waits`` for a keep that needs a person's word, and read as what became of it."""
     session: str = ""
     settings: dict[str, Any] = Field(default_factory=dict)
     """The session's settings, as JSON: what a continued study and a retry start from."""
@@ -117,6 +121,11 @@ class TrialRecord(Frozen):
     def reason(self) -> Reason:
         """Short for ``decision.reason``."""
         return self.decision.reason
+
+    @property
+    def reason_text(self) -> str:
+        """The reason for tables of people, who are told first of all what waits for them."""
+        return WAITING if self.approval is Approval.WAITS else self.reason.value
 
 
 class Evidence(Frozen):

@@ -53,6 +53,19 @@ class Reason(StrEnum):
     MACHINERY = "machinery"
     """Git, the sandbox or the evaluator failed."""
     INTERRUPTED = "interrupted"
+    REFUSED = "refused"
+    """Measured and kept, and a person did not approve it."""
+
+
+class Approval(StrEnum):
+    """Where a kept change stands that needs a person's word; see nightlab/ledger/approvals.py."""
+
+    WAITS = "waits"
+    APPROVED = "approved"
+    """It is on the study's branch."""
+    REFUSED = "refused"
+    STRANDED = "stranded"
+    """The study went on without what it was built on."""
 
 
 class Pair(Frozen):

@@ -215,7 +215,7 @@ def _outcome(record: TrialRecord, noises: float | None) -> Outcome:
         return Outcome.KEPT
     if record.verdict is Verdict.CRASH:
         return Outcome.CRASHED
-    if record.reason is Reason.PRUNED:
+    if record.reason in (Reason.PRUNED, Reason.REFUSED):
         return Outcome.HURT
     difference = record.decision.difference_bpb
     chance = record.decision.probability_better
