@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from nightlab.records import Approval
 from nightlab.redaction import redact
 from nightlab.report.conclusion import (
     certainty_sentences,
@@ -27,12 +28,14 @@ def print_summary(console: Console, summary: "SessionSummary", places: Places) -
     study = read_study(ledger, confirmations(ledger))
     console.print(trial_table(study.records))
     baseline, incumbent = summary.baseline, summary.incumbent
+    waits = incumbent.approval is Approval.WAITS
+    where = f"beside branch {ledger.branch}" if waits else f"on branch {ledger.branch}"
     lines = [
         f"Stopped: {summary.stopped}",
         f"Baseline:  trial {baseline.number}, {number(baseline.val_bpb)} bpb, "
         f"commit {baseline.commit[:12]}",
         f"Incumbent: trial {incumbent.number}, {number(incumbent.val_bpb)} bpb, "
-        f"commit {incumbent.commit[:12]} on branch {ledger.branch} ({incumbent.title})",
+        f"commit {incumbent.commit[:12]} {where} ({incumbent.title})",
         *([f"Models:    {summary.models}"] if summary.models is not None else []),
         f"Report:    {summary.report_page}",
         f"Picture:   {summary.report_picture}",

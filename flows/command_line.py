@@ -13,7 +13,16 @@ from typing import NoReturn
 import typer
 from rich.console import Console
 
-from flows.commands import comparison, consolidation, fleet, machine, sessions, steering, study
+from flows.commands import (
+    approval,
+    comparison,
+    consolidation,
+    fleet,
+    machine,
+    sessions,
+    steering,
+    study,
+)
 from flows.commands.common import EXIT_FAILED
 from flows.terminal import redact_terminal
 from nightlab.errors import NightlabError
@@ -36,6 +45,7 @@ COMMANDS = (
     sessions.retry,
     sessions.confirm,
     consolidation.consolidate,
+    approval.approve,
     steering.suggest,
     steering.stop,
     steering.program,

@@ -152,7 +152,7 @@ class PlainView:
         if isinstance(event, events.TrialEnded):
             record = event.record
             return (
-                f"trial {record.number}: {record.verdict.value} ({record.reason.value}) "
+                f"trial {record.number}: {record.verdict.value} ({record.reason_text}) "
                 f"{record.decision.sentence}"
             )
         return event.text if isinstance(event, events.Notice) else ""

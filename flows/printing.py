@@ -15,6 +15,7 @@ from nightlab.judging.score_text import (
     format_chance,
     format_score,
     verdict_lines,
+    waiting_sentence,
 )
 from nightlab.ledger import StudySummary
 from nightlab.records import InFlight, Pair, Reason, Replicate, Suggestion, TrialRecord, Verdict
@@ -50,7 +51,7 @@ def trial_table(records: Sequence[TrialRecord], hidden: int = 0) -> Table:
         table.add_row(
             str(record.number),
             record.verdict.value,
-            record.reason.value,
+            record.reason_text,
             format_score(record.val_bpb),
             number(record.decision.difference_bpb, "+.4f"),
             format_chance(record.decision.probability_better),
@@ -98,8 +99,9 @@ def pair_table(pairs: Sequence[Pair]) -> Table:
 def print_study(console: Console, study: str, records: Sequence[TrialRecord]) -> None:
     """The trials of a study, and how many of the kept changes are likely to help nothing."""
     console.print(trial_table(records))
-    if said := false_keeps_sentence(study, records):
-        console.print(said.replace("`", ""), markup=False, highlight=False, soft_wrap=True)
+    for said in (false_keeps_sentence(study, records), waiting_sentence(study, records)):
+        if said:
+            console.print(said.replace("`", ""), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_mark(console: Console, mark: InFlight, diff: str) -> None:
@@ -139,7 +141,7 @@ def print_trial(
     style = STYLES[record.verdict] or "default"
     console.print(f"[bold]Trial {record.number} of {record.study}[/bold]", end=": ")
     console.print(Text(record.title))
-    console.print(Text(f"{record.verdict.value} ({record.reason.value})", style=style))
+    console.print(Text(f"{record.verdict.value} ({record.reason_text})", style=style))
     console.print(Text(record.decision.sentence))
     if record.decision.pairs:
         console.print(pair_table(record.decision.pairs))

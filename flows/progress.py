@@ -44,7 +44,7 @@ def session_progress(session: Session) -> Iterator[None]:
                 "Trial %d: %s, %s. %s",
                 record.number,
                 record.verdict.value,
-                record.reason.value,
+                record.reason_text,
                 record.decision.sentence,
             )
             done += record.reason is not Reason.BASELINE
@@ -70,7 +70,7 @@ def show_trials(study: str, records: tuple[TrialRecord, ...], study_url: str | N
         {
             "trial": record.number,
             "verdict": record.verdict.value,
-            "reason": record.reason.value,
+            "reason": record.reason_text,
             "val_bpb": "" if record.val_bpb is None else f"{record.val_bpb:.4f}",
             "title": record.title,
         }

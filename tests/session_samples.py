@@ -11,6 +11,7 @@ from typing import Any
 from nightlab.ledger import Ledger
 from nightlab.proposers import Brief, Spending, apply_edits
 from nightlab.records import (
+    Approval,
     Confinement,
     Decision,
     Evidence,
@@ -130,13 +131,16 @@ def hold_answers() -> tuple[Callable[[Brief], Proposal], threading.Event, thread
     return answer, asked, released
 
 
-def keep_edit(session: Any, number: int, proposal: Proposal) -> str:
+def keep_edit(
+    session: Any, number: int, proposal: Proposal, approval: Approval | None = None
+) -> str:
     """Record a trial whose proposal is kept; return its commit, the new incumbent."""
     ledger = session.ledger
     parent = ledger.incumbent()
     source = apply_edits(ledger.source(parent), proposal.edits).source
     commit: str = ledger.write_candidate(parent, source, proposal.title, "")
-    _record(session, number, parent, commit, proposal, Verdict.KEEP, Reason.IMPROVED)
+    verdict, reason = Verdict.KEEP, Reason.IMPROVED
+    _record(session, number, parent, commit, proposal, verdict, reason, approval)
     return commit
 
 
@@ -148,6 +152,7 @@ def _record(
     proposal: Proposal,
     verdict: Verdict,
     reason: Reason,
+    approval: Approval | None = None,
 ) -> None:
     record = TrialRecord(
         study=STUDY,
@@ -159,6 +164,7 @@ def _record(
         decision=Decision(verdict=verdict, reason=reason, sentence="So it is."),
         val_bpb=1.9 if verdict is Verdict.KEEP else None,
         cost=proposal.cost,
+        approval=approval,
         settings=session.settings.model_dump(mode="json"),
         confinement=Confinement(rung="none"),
         started_at=utc_now(),

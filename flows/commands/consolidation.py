@@ -34,6 +34,7 @@ def consolidate(
     Each is left out of the incumbent in turn, and the rest is trained in pairs with it on fresh
     seeds. The study and its branch stay as they are.
     """
+    from nightlab.judging.score_text import waiting_sentence
     from nightlab.ledger import Ledger, refuse_if_busy
     from nightlab.study.checks import check_last_settings
     from nightlab.study.consolidation import latest_consolidation, offer
@@ -50,6 +51,7 @@ def consolidate(
             console = make_console()
             problem = offer(ledger, known)
             _print_consolidation(console, known)
+            _say(console, waiting_sentence(study, ledger.records()))
             _say(console, problem or "")
             return
     check_last_settings(ledger, remote, places)
@@ -60,6 +62,7 @@ def consolidate(
         record = once(consolidate_flow)(study=study, pairs=pairs, again=again, remote=remote)
     if record.finished_at is not None:
         _print_consolidation(console, record)
+        _say(console, waiting_sentence(study, ledger.records()))
 
 
 def _print_consolidation(console: Console, record: "ConsolidationRecord") -> None:

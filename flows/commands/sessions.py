@@ -75,6 +75,7 @@ def confirm(
     ] = None,
 ) -> None:
     """Retrain baseline and incumbent with fresh seeds, and score both on the holdout split."""
+    from nightlab.judging.score_text import waiting_sentence
     from nightlab.ledger import Ledger, refuse_if_busy
     from nightlab.study.checks import check_last_settings
     from nightlab.study.confirmation import check_confirmable
@@ -90,7 +91,9 @@ def confirm(
 
         record = once(confirm_flow)(study=study, replicates=replicates, remote=remote)
     if record.finished_at is not None:
-        console.print(record.sentence, markup=False, highlight=False, soft_wrap=True)
+        waits = waiting_sentence(study, ledger.records())
+        for said in filter(None, (record.sentence, waits)):
+            console.print(said, markup=False, highlight=False, soft_wrap=True)
 
 
 def _run_session(settings: SessionSettings, places: Places) -> None:

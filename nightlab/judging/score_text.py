@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from nightlab.judging.scores import expected_false_keeps
 from nightlab.judging.verdict_sentence import percent
-from nightlab.records import Decision, Evaluation, Reason, TrialRecord
+from nightlab.records import Approval, Decision, Evaluation, Reason, TrialRecord
 from nightlab.records.counting import counted
 from nightlab.settings import SessionSettings
 
@@ -126,6 +126,19 @@ def false_keeps_sentence(study: str, records: Sequence[TrialRecord]) -> str:
         f"Of {len(kept)} kept changes, {number} are to be expected to be passengers, which help "
         f"nothing{command}."
     )
+
+
+def waiting_sentence(study: str, records: Sequence[TrialRecord]) -> str:
+    """Which keeps wait for a person's word, and how it is given; empty where none does."""
+    numbers = [str(each.number) for each in records if each.approval is Approval.WAITS]
+    if not numbers:
+        return ""
+    if len(numbers) == 1:
+        what = f"1 keep waits for your word (trial {numbers[0]}), and counts until then"
+    else:
+        trials = ", ".join(numbers)
+        what = f"{len(numbers)} keeps wait for your word (trials {trials}), and count until then"
+    return f"{what}: `nightlab approve {study}`."
 
 
 def audit_sentence(evaluation: Evaluation | None) -> str:

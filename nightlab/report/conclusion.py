@@ -1,6 +1,6 @@
 """What came out of a study, in sentences: what was gained, how sure that is."""
 
-from nightlab.judging.score_text import false_keeps_sentence
+from nightlab.judging.score_text import false_keeps_sentence, waiting_sentence
 from nightlab.judging.verdict_sentence import percent
 from nightlab.proposers.arms import gain_bpb
 from nightlab.report.study import Study
@@ -29,8 +29,9 @@ def certainty_sentences(study: Study) -> list[str]:
         said.append(study.confirmation.sentence)
     elif study.improvements():
         said.append(f"Not confirmed yet: `nightlab confirm {study.name}` tries it on new text.")
-    passengers = false_keeps_sentence(study.name, study.records)
-    return [*said, passengers] if passengers else said
+    said.append(false_keeps_sentence(study.name, study.records))
+    said.append(waiting_sentence(study.name, study.records))
+    return list(filter(None, said))
 
 
 def largest_change_sentence(study: Study) -> str:

@@ -181,6 +181,11 @@ class Settings(BaseModel):
         description="Keep a change once it is better with this probability; lower finds more in a "
         "night, with more false keeps among it",
     )
+    approve: Literal["nothing", "keeps"] = Field(
+        "nothing",
+        description="What waits for a person's word (`nightlab approve`) before it is on the "
+        "study's branch: keeps, while the study goes on from them, or nothing",
+    )
     confirm_replicates: int = Field(
         3,
         ge=0,

@@ -82,6 +82,8 @@ def near_misses(ledger: Ledger, records: tuple[TrialRecord, ...]) -> tuple[NearM
             continue
         if record.reason is Reason.PRUNED:
             continue  # never scored: the difference is a forecast, and says no more than "behind"
+        if record.reason is Reason.REFUSED:
+            continue  # by a person, to whom it would come again
         if rescues[record.number] >= MAX_RESCUES:
             continue
         edits = ledger.evidence(record.number).proposal.edits

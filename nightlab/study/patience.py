@@ -47,7 +47,7 @@ def after_failures(records: Sequence[TrialRecord], session: str) -> Patience:
         session: whose failures count.
     """
     ours = [record for record in records if record.session == session]
-    row = list(takewhile(lambda record: record.verdict is Verdict.FAILED, reversed(ours)))
+    row = list(takewhile(_failed, reversed(ours)))
     newest = row[:MAX_FAILURES_IN_A_ROW]
     if len(newest) < MAX_FAILURES_IN_A_ROW:
         return Patience()
@@ -61,6 +61,11 @@ def after_failures(records: Sequence[TrialRecord], session: str) -> Patience:
     )
     of_models = newest[0].reason in (Reason.MODEL, Reason.MODEL_REFUSED, Reason.NO_EDIT)
     return Patience(stop=_sentence(newest), fails=not (is_measured and of_models))
+
+
+def _failed(record: TrialRecord) -> bool:
+    # One that was kept stands for no failure, whatever a person then said of it.
+    return record.verdict is Verdict.FAILED and record.approval is None
 
 
 def _sentence(failed: Sequence[TrialRecord]) -> str:

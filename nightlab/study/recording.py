@@ -6,12 +6,13 @@ from nightlab import events
 from nightlab.errors import LedgerError, MachineryError, ModelError, ModelRefused, NoEdit
 from nightlab.judging import decision
 from nightlab.judging.scores import level_bpb, mean_bpb
-from nightlab.ledger import confirmations, settle_suggestions
+from nightlab.ledger import settle_suggestions
 from nightlab.proposers import knob_values
 from nightlab.proposers.command.agent import last_lines
 from nightlab.proposers.command.proposer import CommandProposer
 from nightlab.proposers.program import program_version
 from nightlab.records import (
+    Approval,
     Decision,
     Evidence,
     InFlight,
@@ -23,16 +24,14 @@ from nightlab.records import (
     utc_now,
 )
 from nightlab.records.counting import counted
-from nightlab.report.conclusion import gain_sentence
-from nightlab.report.study import read_study
 from nightlab.sandbox.failure import failed_import
 from nightlab.study.conditions import free_startup
 from nightlab.study.measurement import is_baseline, judged_case, trained_here
 from nightlab.study.prefetch import is_prefetched
 from nightlab.study.rebase import with_set_aside
 from nightlab.study.session import Session, flat_settings
+from nightlab.study.showing import show_record
 from nightlab.study.trial import UNANSWERED
-from nightlab.tracking import incumbent_of
 
 LOG_TAIL_LINES = 40
 WITHOUT_CANDIDATE = (Reason.NO_EDIT, Reason.MODEL, Reason.MODEL_REFUSED, Reason.INVALID_EDIT)
@@ -151,6 +150,7 @@ def record_trial(
         budget_seconds=session.settings.sizes.budget_seconds,
         budget_tokens=session.settings.sizes.budget_tokens,
         retry_of=mark.retry_of,
+        approval=_approval(session, mark, verdict),
         session=session.identifier,
         settings=dict(flat_settings(session.settings)),
         log_tail=_log_tail(mark, verdict),
@@ -168,7 +168,7 @@ def record_trial(
     if recorded.reason is Reason.BASELINE:
         session.startup_free_seconds = free_startup(session.settings, (recorded,), session.place)
     _settle(session, recorded)
-    _show(session, recorded, evidence, source)
+    show_record(session.tracker, ledger, recorded)
     events.publish(events.TrialEnded(record=recorded))
     return recorded
 
@@ -180,16 +180,7 @@ def show_last_trial(session: Session) -> None:
         return
     session.tracker.took_over([mark.number for mark in ledger.marks() if is_prefetched(mark)])
     if records := ledger.records():
-        last = records[-1]
-        _show(session, last, ledger.evidence(last.number), ledger.source(last.commit))
-
-
-def _show(session: Session, record: TrialRecord, evidence: Evidence, source: str) -> None:
-    """Tell MLflow of a finished trial, and of the study as it stands with it."""
-    ledger, tracker = session.ledger, session.tracker
-    records, diff = ledger.records(), ledger.diff(record)
-    tracker.trial_ended(record, evidence, diff, source, incumbent_of(records, record))
-    tracker.study_changed(records, gain_sentence(read_study(ledger, confirmations(ledger))))
+        show_record(session.tracker, ledger, records[-1])
 
 
 def _level(session: Session, mark: InFlight, verdict: Decision) -> float | None:
@@ -198,6 +189,17 @@ def _level(session: Session, mark: InFlight, verdict: Decision) -> float | None:
         return mean_bpb(trained_here(session, mark))
     difference = verdict.difference_bpb if verdict.pairs else None
     return level_bpb(session.ledger.records(), mark.parent, difference)
+
+
+def _approval(session: Session, mark: InFlight, verdict: Decision) -> Approval | None:
+    """Whether a keep waits for a person's word: what stands on one that waits does, too."""
+    if verdict.verdict is not Verdict.KEEP or is_baseline(mark):
+        return None
+    records = session.ledger.records()
+    below = next((each for each in records if each.commit == mark.parent and each.approval), None)
+    unapproved = below is not None and below.approval is not Approval.APPROVED
+    waits = session.settings.approve == "keeps" or unapproved
+    return Approval.WAITS if waits else None
 
 
 def _settle(session: Session, record: TrialRecord) -> None:

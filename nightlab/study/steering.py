@@ -1,4 +1,4 @@
-"""What a person asks of a session while it runs: ideas for the proposer, and its end."""
+"""What a person asks of a session while it runs: ideas, a word on what was kept, and its end."""
 
 import time
 from collections.abc import Iterable
@@ -7,7 +7,9 @@ from functools import cached_property
 
 from nightlab import events
 from nightlab.errors import LedgerError, RemoteError, SessionOver
+from nightlab.judging.score_text import waiting_sentence
 from nightlab.ledger import (
+    WORDS,
     Ledger,
     StopRequest,
     forget_stop,
@@ -17,10 +19,11 @@ from nightlab.ledger import (
     waiting_suggestions,
 )
 from nightlab.proposers import KnobProposer
-from nightlab.records import TrialRecord, utc_now
+from nightlab.records import Approval, TrialRecord, utc_now
 from nightlab.records.counting import counted
 from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.study.session import Session, say_once
+from nightlab.study.showing import show_record
 
 NOT_HEARD = "Suggestions and stop requests from elsewhere cannot be read now"
 
@@ -141,11 +144,23 @@ class Steering:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._is_said = False
+        self._waiting: set[int] = set()
+        """Keeps that waited for a word when it was last looked."""
 
     def begin(self) -> None:
         """Put away what earlier sessions were asked, and what a kill of them left half done."""
         session = self._session
-        settle_suggestions(session.ledger, session.ledger.records())
+        records = session.ledger.records()
+        settle_suggestions(session.ledger, records)
+        self._waiting = {each.number for each in session.ledger.waiting()}
+        if session.settings.approve == "nothing" and any(each.approval for each in records):
+            said = (
+                "This session asks for no word (--approve keeps does): what it keeps is approved."
+            )
+            if self._waiting:
+                said = f"{waiting_sentence(session.ledger.study, records)} What is kept on top "
+                said += "waits, too."
+            events.publish(events.Notice(text=said))
         try:
             forget_stop(session.ledger, session.remote, unless=session.identifier)
         except RemoteError as error:
@@ -157,9 +172,10 @@ class Steering:
         if session.remote is not None:
             try:
                 hear_stop(session.ledger, session.remote, session.identifier)
-                session.remote.fetch(("suggestions",))
+                session.remote.fetch(("suggestions", *WORDS))
             except (RemoteError, LedgerError) as error:
                 self._say(error)
+        self._say_words()
         if self._is_said or session.proposer.name != KnobProposer.name:
             return
         waiting = len(waiting_suggestions(session.ledger))
@@ -168,6 +184,19 @@ class Steering:
             what = counted(waiting, "suggestion waits", "suggestions wait")
             text = f"{what} for a proposer that reads: the knobs proposer only tunes constants."
             events.publish(events.Notice(text=text))
+
+    def _say_words(self) -> None:
+        """Say what became of keeps that waited, here and in MLflow."""
+        session, ledger = self._session, self._session.ledger
+        waiting = {each.number for each in ledger.waiting()}
+        for number in sorted(self._waiting - waiting):
+            record = ledger.record(number)
+            show_record(session.tracker, ledger, record)
+            said = f"{record.verdict.value} ({record.reason_text}). {record.decision.sentence}"
+            if record.approval is Approval.APPROVED:
+                said = f"approved, and on branch {ledger.branch}."
+            events.publish(events.Notice(text=f"Trial {number}: {said}"))
+        self._waiting = waiting
 
     def end(self) -> None:
         """Put away the request that ended the session, so that it stops no other."""

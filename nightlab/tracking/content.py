@@ -198,6 +198,7 @@ def _trial_tags(record: TrialRecord, diff: str, incumbent: Incumbent) -> dict[st
     ):
         tags[name] = "; ".join(promises)[:LONGEST_TAG] or "nothing known"
     told = {
+        "approval": record.approval.value if record.approval is not None else None,
         "mode": record.mode.value if record.mode is not None else None,
         "prompt_version": record.prompt_version,
         "program_version": record.program_version,

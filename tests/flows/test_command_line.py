@@ -66,6 +66,7 @@ def run_lightly(clone: Path, light: str, *arguments: str) -> "subprocess.Complet
         (("retry", "s", "0", "--remote", "no"), "`git remote add no ADDRESS`"),
         (("confirm", "s", "--remote", "no"), "`git remote add no ADDRESS`"),
         (("consolidate", "s", "--remote", "no"), "`git remote add no ADDRESS`"),
+        (("approve", "s", "1", "--remote", "no"), "`git remote add no ADDRESS`"),
     ],
 )
 def test_a_mistake_is_told_before_anything_heavy_is_imported(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.records import Approval, Reason, TrialRecord, Verdict
 from nightlab.study.patience import (
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
@@ -35,6 +35,11 @@ def test_three_failures_of_the_machine_in_a_row_end_a_session() -> None:
     assert after_failures([row[0], judged(), *row[1:]], OURS).stop is None
     assert after_failures([*row, judged()], OURS).stop is None
     assert after_failures(row, "another session").stop is None
+
+
+def test_keeps_that_fell_with_a_refused_one_are_no_failures() -> None:
+    fallen = failed(Reason.INTERRUPTED).model_copy(update={"approval": Approval.STRANDED})
+    assert after_failures([fallen] * 3, OURS).stop is None
 
 
 def test_the_same_refusal_three_times_ends_a_session_and_other_ones_do_not() -> None:

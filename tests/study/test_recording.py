@@ -8,7 +8,9 @@ import pytest
 
 from nightlab import events
 from nightlab.judging.scores import standing_record
+from nightlab.ledger import give_word
 from nightlab.records import (
+    Approval,
     Edit,
     InFlight,
     PreflightResult,
@@ -180,3 +182,20 @@ def test_what_a_killed_session_had_just_recorded_is_completed_in_mlflow(
     )
     show_last_trial(session)
     assert shown == ([1, 2] if killed else [])
+
+
+def test_what_stands_on_a_keep_that_waits_waits_with_it(session: Any) -> None:
+    begun = session.ledger.incumbent()
+    session.settings = session.settings.model_copy(update={"approve": "keeps"})
+    assert trial(session, 0, 2.00, 2.10).approval is None
+    kept = trial(session, 1, 1.90, 2.02, edit="a")
+    assert (kept.verdict, kept.approval) == (Verdict.KEEP, Approval.WAITS)
+    assert trial(session, 2, 2.00, edit="b").approval is None, "it is not kept"
+    session.settings = session.settings.model_copy(update={"approve": "nothing"})
+    onto = trial(session, 3, 1.80, 1.92, edit="c")
+    assert (onto.parent, onto.approval) == (kept.commit, Approval.WAITS)
+    assert session.ledger.plumbing.resolve(session.ledger.refs.branch) == begun
+    give_word(session.ledger, None, 3, approve=True)
+    free = trial(session, 4, 1.70, 1.82, edit="d")
+    assert (free.verdict, free.approval) == (Verdict.KEEP, None)
+    assert session.ledger.plumbing.resolve(session.ledger.refs.branch) == free.commit
