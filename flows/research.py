@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from prefect import flow
 
+from flows.approval import hear_page
 from flows.confirm import confirmation
 from flows.naming import name_of_night
 from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
@@ -105,13 +106,18 @@ def _trials(session: Session, limits: Limits, steering: Steering) -> str:
     try:
         _resume_interrupted(session, limits)
         _baseline(session)
-        steering.hear()
+        _hear(session, steering)
         while (stopped := limits.reached()) is None:
             _run_and_ask_ahead(session, _next_number(session), limits)
-            steering.hear()
+            _hear(session, steering)
     except (BudgetReached, SessionOver) as reached:
         return str(reached)
     return stopped
+
+
+def _hear(session: Session, steering: Steering) -> None:
+    hear_page(session)
+    steering.hear()
 
 
 def _confirm_or_say(session: Session) -> None:

@@ -33,7 +33,7 @@ AS_ADA = ("-c", "user.name=Ada", "-c", "user.email=ada@localhost")
 RESEARCH = ("deployment research/nightly", "deployment research/on-demand")
 DEPLOYMENTS = (
     *RESEARCH,
-    *(f"deployment {flow}/on-demand" for flow in ("retry", "confirm", "consolidate")),
+    *(f"deployment {flow}/on-demand" for flow in ("retry", "confirm", "consolidate", "approve")),
 )
 
 
