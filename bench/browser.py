@@ -66,8 +66,11 @@ class Page:
 
 
 @contextmanager
-def browser() -> Iterator[Page]:
+def browser(size: str = SIZE) -> Iterator[Page]:
     """A browser of this measurement's own, with nothing cached.
+
+    Args:
+        size: of its window, in pixels: WIDTH,HEIGHT.
 
     Raises:
         RuntimeError: there is no chromium on the PATH, or it does not start.
@@ -76,7 +79,7 @@ def browser() -> Iterator[Page]:
     if program is None:
         raise RuntimeError("Pages are opened in chromium, and there is none on the PATH.")
     with tempfile.TemporaryDirectory(prefix="nightlab-browser-") as folder:
-        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={SIZE}"]
+        flags = ["--headless=new", "--no-sandbox", "--disable-gpu", f"--window-size={size}"]
         flags += ["--remote-debugging-port=0", f"--user-data-dir={folder}", "about:blank"]
         process = subprocess.Popen([program, *flags], stderr=subprocess.DEVNULL)
         try:

@@ -58,7 +58,7 @@ def trial(number: int) -> int:
 def night(root: str, study: str, picture: str) -> dict[str, object]:
     """Tell Prefect of all trials of a study, as a session does, one after another."""
     ledger = Growing(Ledger(Path(root), study))
-    tracker = SimpleNamespace(run_url=lambda number: f"http://127.0.0.1/{number}")
+    tracker = SimpleNamespace(study_url=lambda: "http://127.0.0.1/")
     session = cast("Session", SimpleNamespace(ledger=ledger, tracker=tracker))
     seconds = []
     for number in range(len(ledger.whole.records())):

@@ -28,7 +28,7 @@ from mlflow import MlflowClient
 from nightlab.ledger import Ledger, Remote
 from nightlab.records import InFlight
 from nightlab.settings import Places
-from nightlab.tracking import Tracker, TrialFacts, synchronise
+from nightlab.tracking import Tracker, TrialFacts, View, synchronise, view_url
 
 STUDY = "long"
 DATABASES = ("PostgreSQL", "SQLite")
@@ -153,7 +153,7 @@ def show_another(desk: Desk) -> None:
     tracker = Tracker(desk.fleet.tracking, desk.fleet.desk / "mlruns", STUDY)
     tracker.trial_started(mark, TrialFacts.of(record))
     for each in record.replicates:
-        tracker.replicate_started(record.number, each.seed)
+        tracker.replicate_started(record.number, each.seed, record.started_at)
     tracker.trial_ended(record, evidence, ledger.diff(last), ledger.source(last.commit))
     if not tracker.flush(timeout_seconds=600):
         raise RuntimeError(tracker.away)
@@ -185,12 +185,12 @@ def addresses(desk: Desk, run_id: str) -> dict[str, tuple[str, str]]:
     """The pages, and what is true of each once it shows something."""
     fleet = desk.fleet
     experiment = MlflowClient(fleet.tracking).get_experiment_by_name(f"nightlab/{STUDY}")
-    runs = f"{fleet.tracking}/#/experiments/{experiment.experiment_id}/runs"
-    runs += "?workflowType=machine_learning"
+    known = experiment.experiment_id
     prefect = fleet.api.removesuffix("/api")
     return {
-        "MLflow's table": (runs, ROWS),
-        "MLflow's charts": (f"{runs}&compareRunsMode=CHART", CHARTS),
+        "MLflow's table": (view_url(fleet.tracking, known), ROWS),
+        "MLflow's staircase": (view_url(fleet.tracking, known, View.STAIRCASE), CHARTS),
+        "MLflow's curves": (view_url(fleet.tracking, known, View.CURVES), CHARTS),
         "the report": (report(desk).as_uri(), REPORT),
         "Prefect's run": (f"{prefect}/runs/flow-run/{run_id}", RUN),
         "Prefect's table": (f"{prefect}/artifacts/key/{STUDY}-trials", TRIALS),
