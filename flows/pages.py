@@ -17,9 +17,12 @@ from flows.prefect_health import require_api
 from nightlab.errors import MachineryError, UsageError
 from nightlab.redaction import redact
 from nightlab.settings import Places
+from nightlab.tracking.connection import latest_views
 from nightlab.tracking.failures import check_store
 
 START_SECONDS = 300
+SHOWN_STUDIES = 10
+"""So many of the studies that were worked on last are named."""
 PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
@@ -36,7 +39,12 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
     configure_prefect(places.cache, console=False)
     served: list[subprocess.Popen[bytes]] = []
     try:
-        console.print(f"MLflow:  {_mlflow_page(places, port, served)}", **PLAIN)
+        mlflow = _mlflow_address(places, port, served)
+        # Without that word MLflow opens on a page for language models.
+        page = f"{redact(mlflow).rstrip('/')}/#/experiments?workflowType=machine_learning"
+        console.print(f"MLflow:  {page}", **PLAIN)
+        for study, view in latest_views(mlflow, places.mlruns, SHOWN_STUDIES).items():
+            console.print(f"         {study}: {view}", **PLAIN)
         console.print(f"Prefect: {_prefect_page(prefect_port, served)}", **PLAIN)
         if served:
             console.print(f"Ctrl-C ends {'both' if len(served) > 1 else 'it'}.", style="dim")
@@ -51,8 +59,8 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
             process.wait()
 
 
-def _mlflow_page(places: Places, port: int, served: list["subprocess.Popen[bytes]"]) -> str:
-    """The address of the studies in MLflow; a store that is no server's is served."""
+def _mlflow_address(places: Places, port: int, served: list["subprocess.Popen[bytes]"]) -> str:
+    """The address of MLflow's server; a store that is on none is served."""
     server = places.tracking_uri
     is_server = urlsplit(server).scheme in ("http", "https")
     if is_server or places.has_store:
@@ -65,8 +73,7 @@ def _mlflow_page(places: Places, port: int, served: list["subprocess.Popen[bytes
         store = {"MLFLOW_BACKEND_STORE_URI": places.tracking_uri}
         served.append(_start(_mlflow_command(places, port), store))
         _await(server, "MLflow", served[-1])
-    # Else MLflow opens on a page for language models.
-    return f"{redact(server).rstrip('/')}/#/experiments?workflowType=machine_learning"
+    return server
 
 
 def _prefect_page(port: int, served: list["subprocess.Popen[bytes]"]) -> str:

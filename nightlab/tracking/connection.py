@@ -34,6 +34,8 @@ ENVIRONMENT = {
 # Their chatter would tear the terminal's live view; failures are told by the tracker.
 LOUD_LOGGERS = ("mlflow", "alembic", "urllib3.connectionpool")
 
+EXPERIMENTS = "nightlab/"
+"""What the names of experiments begin with."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 LONGEST_CAUSE = 200
 
@@ -90,7 +92,7 @@ def study_experiment(client: "MlflowClient", tracking_uri: str, mlruns: Path, st
     """
     from mlflow.exceptions import MlflowException
 
-    name = f"nightlab/{study}"
+    name = f"{EXPERIMENTS}{study}"
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         try:
@@ -120,6 +122,27 @@ def _experiment_tags(study: str, identifier: str) -> dict[str, str]:
         f"training. Git holds the truth; `nightlab sync {study}` rebuilds this view from it.",
         **view_tags(),
         LAYOUT_TAG: LAYOUT,
+    }
+
+
+def latest_views(address: str, mlruns: Path, most: int) -> dict[str, str]:
+    """The pages of the studies that were worked on last, by the studies' names.
+
+    Args:
+        address: of MLflow's server.
+        mlruns: the folder of a local store.
+        most: so many of them.
+
+    Raises:
+        Exception: whatever ``failures`` lists.
+    """
+    found = connect(address, mlruns).search_experiments(
+        max_results=most,
+        filter_string=f"name LIKE '{EXPERIMENTS}%'",
+        order_by=["last_update_time DESC"],
+    )
+    return {
+        each.name.removeprefix(EXPERIMENTS): view_url(address, each.experiment_id) for each in found
     }
 
 

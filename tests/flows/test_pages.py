@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from nightlab.tracking.connection import connect, study_experiment
 from tests.conftest import find_free_port, nightlab_command, nightlab_environment
 
 
@@ -31,7 +32,7 @@ def pages(
         said = {}
         while "Prefect" not in said and (line := process.stdout.readline()):
             name, _, address = line.partition(": ")
-            said[name] = address.strip()
+            said[name.strip()] = address.strip()
         yield process, said
     finally:
         process.send_signal(signal.SIGINT)
@@ -45,9 +46,13 @@ def test_what_is_named_is_a_page_served_here_or_on_a_configured_server(
     own = nightlab_environment(shared_cache, {"PREFECT_HOME": str(tmp_path / "prefect")})
     port, prefect_port, free = (find_free_port() for _ in range(3))
     ports = ("--port", str(port), "--prefect-port", str(prefect_port))
+    mlruns, store = clone / "mlruns", f"sqlite:///{clone / 'mlruns' / 'mlflow.db'}"
+    study_experiment(connect(store, mlruns), store, mlruns, "night")
     with pages(clone, own, *ports) as (_, here):
+        assert "Prefect" in here, here
         assert here["Prefect"] == f"http://127.0.0.1:{prefect_port}"
         assert here["MLflow"].startswith(f"http://127.0.0.1:{port}/#/experiments")
+        assert here["night"].startswith(f"http://127.0.0.1:{port}/#/experiments/1/runs?")
         fleet = {
             "NIGHTLAB_TRACKING_URI": f"http://127.0.0.1:{port}/",
             "PREFECT_API_URL": f"http://127.0.0.1:{prefect_port}/api",
@@ -61,7 +66,7 @@ def test_what_is_named_is_a_page_served_here_or_on_a_configured_server(
             assert answer.is_success
             assert "text/html" in answer.headers["content-type"]
         # A database that is no file of this clone is served as well.
-        store = {**own, **fleet, "NIGHTLAB_TRACKING_URI": f"sqlite:///{tmp_path / 'other.db'}"}
-        with pages(clone, store, "--port", str(free)) as (_, other):
+        elsewhere = {**own, **fleet, "NIGHTLAB_TRACKING_URI": f"sqlite:///{tmp_path / 'other.db'}"}
+        with pages(clone, elsewhere, "--port", str(free)) as (_, other):
             assert re.match(rf"http://127\.0\.0\.1:{free}/#/", other["MLflow"])
             assert httpx.get(f"http://127.0.0.1:{free}/health", timeout=30).text == "OK"
