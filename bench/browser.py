@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 SIZE = "1600,1000"
 START_SECONDS = 60
@@ -26,7 +27,7 @@ LOOK_EVERY_SECONDS = 0.05
 class Page:
     """A tab."""
 
-    socket: ClientConnection
+    socket: Connection
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def open(self, address: str, shown: str, seconds: float = 120) -> float | None:

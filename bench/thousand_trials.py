@@ -36,7 +36,6 @@ ROWS = "document.querySelectorAll('[role=row]').length > 20"
 CHARTS = "document.querySelectorAll('.js-plotly-plot').length > 0"
 REPORT = "document.readyState === 'complete' && document.querySelectorAll('tr').length > 20"
 RUN = "document.body.innerText.includes('Completed')"
-TRIALS = "document.body.innerText.includes('within_noise')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +154,7 @@ def show_another(desk: Desk) -> None:
     for each in record.replicates:
         tracker.replicate_started(record.number, each.seed, record.started_at)
     tracker.trial_ended(record, evidence, ledger.diff(last), ledger.source(last.commit))
+    tracker.study_changed((*ledger.records(), record), "One more.")
     if not tracker.flush(timeout_seconds=600):
         raise RuntimeError(tracker.away)
     tracker.close()
@@ -185,15 +185,14 @@ def addresses(desk: Desk, run_id: str) -> dict[str, tuple[str, str]]:
     """The pages, and what is true of each once it shows something."""
     fleet = desk.fleet
     experiment = MlflowClient(fleet.tracking).get_experiment_by_name(f"nightlab/{STUDY}")
-    known = experiment.experiment_id
+    views = {view: view_url(fleet.tracking, experiment.experiment_id, view) for view in View}
     prefect = fleet.api.removesuffix("/api")
     return {
-        "MLflow's table": (view_url(fleet.tracking, known), ROWS),
-        "MLflow's staircase": (view_url(fleet.tracking, known, View.STAIRCASE), CHARTS),
-        "MLflow's curves": (view_url(fleet.tracking, known, View.CURVES), CHARTS),
+        **{f"MLflow's {view}": (views[view], CHARTS) for view in (View.STAIRCASE, View.CURVES)},
+        "MLflow's table": (views[View.TRIALS], ROWS),
         "the report": (report(desk).as_uri(), REPORT),
         "Prefect's run": (f"{prefect}/runs/flow-run/{run_id}", RUN),
-        "Prefect's table": (f"{prefect}/artifacts/key/{STUDY}-trials", TRIALS),
+        "Prefect's page of the study": (f"{prefect}/runs/flow-run/{run_id}?tab=Artifacts", RUN),
     }
 
 
