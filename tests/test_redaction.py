@@ -222,6 +222,9 @@ def test_a_text_made_to_take_long_does_not() -> None:
     ):
         text = part * (50_000 // len(part))
         assert redact_it(text) == text
+    framed = Redaction.of("tn" + "|" * 12 + "0123456789", {})
+    text = "tn" + "|" * 5_000
+    assert framed(text) == text
 
 
 def test_secrets_are_not_in_the_representation() -> None:

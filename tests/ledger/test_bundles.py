@@ -1,5 +1,9 @@
 """What a remote did not take is kept on the machine, and the next session brings it there."""
 
+import os
+import time
+from pathlib import Path
+
 import pytest
 
 from nightlab.errors import LedgerError, RemoteError, StudyBusy
@@ -306,3 +310,64 @@ def test_places_have_folders_of_their_own_that_name_them():
     one, other = folder_name("github.com/me/lab"), folder_name("github.com/me-lab")
     assert one != other
     assert one.startswith("github.com-me-lab-")
+
+
+def test_a_bundle_is_on_the_disk_before_it_stands_under_its_name(
+    begin, remote_address, cache, monkeypatch
+):
+    """A power cut after the rename would else leave a name with nothing behind it."""
+    ledger, holding, remote = begin()
+    done, sync, replace = [], os.fsync, os.replace
+
+    def note(what):
+        def run(*arguments):
+            path = arguments[0]
+            done.append((what, Path(f"/proc/self/fd/{path}").resolve() if what == "sync" else path))
+            return (sync if what == "sync" else replace)(*arguments)
+
+        return run
+
+    with holding as session:
+        started(ledger, session, remote)
+        away(remote_address)
+        monkeypatch.setattr(os, "fsync", note("sync"))
+        monkeypatch.setattr(os, "replace", note("replace"))
+        with pytest.raises(RemoteError):
+            session.push()
+        monkeypatch.undo()
+    (bundle,) = standing(cache)
+    beside = bundle.with_name(f".{bundle.name}.new")
+    steps = [(what, path) for what, path in done if cache in Path(path).parents]
+    assert steps == [("sync", beside), ("replace", beside), ("sync", bundle.parent)]
+
+
+def test_a_bundle_that_somebody_removed_is_written_again(begin, remote_address, cache):
+    ledger, holding, remote = begin()
+    with holding as session:
+        started(ledger, session, remote)
+        away(remote_address)
+        for _ in range(2):
+            with pytest.raises(RemoteError):
+                session.push()
+            (bundle,) = standing(cache)
+            bundle.unlink()
+
+
+def test_bundles_are_taken_in_as_they_were_written_with_the_branch_that_is_offered(
+    begin, remote_address, cache, git
+):
+    ledger, holding, remote = begin()
+    with holding as session:
+        started(ledger, session, remote)
+        git(ledger.root, "branch", f"{ledger.branch}-consolidated", ledger.branch)
+        away(remote_address)
+        with pytest.raises(RemoteError):
+            session.push()
+    (bundle,) = standing(cache)
+    assert ledger.refs.consolidated in git(ledger.root, "bundle", "list-heads", str(bundle))
+    for name, age in (("first-light.zz.bundle", 7200), ("first-light.aa.bundle", 3600)):
+        bundle.with_name(name).write_bytes(bundle.read_bytes())
+        os.utime(bundle.with_name(name), (time.time() - age,) * 2)
+    found = Bundles(cache, remote, "x").standing()
+    assert [path.name.split(".")[1] for path in found][:2] == ["zz", "aa"]
+    assert found[2] == bundle

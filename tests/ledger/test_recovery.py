@@ -193,3 +193,21 @@ def test_git_killed_between_two_refs(ledger, root, make, rename, check_health):
     assert len(ledger.records()) == 2
     assert not list((root / ".git" / "refs").rglob("*.lock"))
     check_health(root)
+
+
+def test_a_lock_beside_one_of_this_moment_is_not_stale_however_old(ledger, root, make, monkeypatch):
+    monkeypatch.setattr("nightlab.ledger.recovery._PATIENCE_SECONDS", 0.3)
+    interrupted(ledger, make, 1)
+    old, *_ = (root / ".git" / "refs").rglob("*.lock")
+    os.utime(old, (time.time() - 7200,) * 2)
+    with pytest.raises(LedgerError, match="an unknown git at work"):
+        ledger.recover(quiet_seconds=3600.0)
+    assert old.exists()
+
+
+def test_a_lock_of_the_branch_that_is_offered_is_the_studys(ledger, root):
+    ledger.create()
+    lock = root / ".git" / f"{ledger.refs.consolidated}.lock"
+    lock.touch()
+    assert ledger.recover(quiet_seconds=0.0).locks == (lock.name,)
+    assert not lock.exists()

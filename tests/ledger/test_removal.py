@@ -125,6 +125,17 @@ def test_what_a_consolidation_offers_is_not_deleted_as_a_study_of_that_name(
     assert (whose(git, root), whose(git, remote_address)) == before
 
 
+def test_a_study_that_was_begun_on_what_was_offered_goes_whole(pushed, ledger, root, git, make):
+    offer(ledger)
+    other = Ledger(root, "first-light-consolidated")
+    commit = other.incumbent()
+    record = make.record(0, commit, commit, Verdict.KEEP, study=other.study)
+    other.finish(record, make.evidence())
+    delete_study(other, None)
+    assert not other.exists()
+    assert ledger.exists()
+
+
 @pytest.mark.parametrize("name", ["first", "first-light-", "first-light-20", "first-ligh", "x"])
 def test_names_that_begin_alike_are_others(pushed, ledger, root, remote_address, git, name):
     before = refs(git, root), refs(git, remote_address)

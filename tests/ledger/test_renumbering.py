@@ -209,6 +209,46 @@ def test_ideas_in_hand_stay_too(parted, make):
     assert marks == {3: "theirs too", 4: "mine"}
 
 
+def test_numbers_that_the_remote_has_left_out_are_not_taken(parted, make):
+    here, there = parted
+    make.trial(here.ledger, title="mine")
+    make.trial(there.ledger, title="theirs")
+    make.trial(there.ledger, number=7, title="theirs, later")
+    there.remote.push()
+    here.remote.fetch()
+    assert here.numbers == {
+        **{"Trial 0": 0, "Trial 1": 1, "theirs": 2},
+        **{"theirs, later": 7, "mine": 8},
+    }
+
+
+def test_what_was_paid_for_stays_in_a_mark_without_an_idea(parted, make):
+    here, there = parted
+    parent = here.ledger.incumbent()
+    make.trial(here.ledger, title="mine")
+    here.ledger.mark(make.mark(3, parent, parent, attempts=0, set_aside=(idea("paid for"),)))
+    make.trial(there.ledger, title="theirs")
+    there.remote.push()
+    here.remote.fetch()
+    (mark,) = here.ledger.marks()
+    assert (mark.number, [each.title for each in mark.set_aside]) == (4, ["paid for"])
+    assert here.remote.fetch() == {}
+    assert len(here.ledger.marks()) == 1
+
+
+def test_a_trial_and_its_retry_in_hand_are_two(parted, make):
+    here, there = parted
+    parent = here.ledger.incumbent()
+    make.trial(here.ledger, title="mine")
+    make.trial(there.ledger, title="again")
+    here.ledger.mark(make.mark(3, parent, parent, proposal=idea("again"), retry_of=1))
+    there.remote.push()
+    here.remote.fetch()
+    assert here.numbers == {"Trial 0": 0, "Trial 1": 1, "again": 2, "mine": 3}
+    (mark,) = here.ledger.marks()
+    assert (mark.number, mark.retry_of) == (4, 1)
+
+
 def test_a_trial_that_was_taken_up_elsewhere_is_one_trial(parted, make):
     here, there = parted
     parent = here.ledger.incumbent()
@@ -305,6 +345,16 @@ def test_two_confirmations_of_one_number_stay_and_one_that_went_on_is_one(parted
     there.remote.push()
     here.remote.fetch()
     assert [each.finished_at for each in confirmations(here.ledger)] == [later, None]
+
+
+def test_two_confirmations_of_one_session_are_told_apart_by_their_beginning(parted):
+    here, there = parted
+    moment = here.ledger.record(1).started_at
+    confirmation(here, moment, session="one")
+    confirmation(there, moment.replace(hour=5), session="one")
+    there.remote.push()
+    here.remote.fetch()
+    assert [each.started_at.hour for each in confirmations(here.ledger)] == [5, moment.hour]
 
 
 def use_of(machine, seed, trial=1):

@@ -182,13 +182,15 @@ def test_a_session_that_lost_its_lease_pushes_nothing(
     ledger, remote, remote_address, away, git, make
 ):
     ledger.create()
-    with hold_session(ledger, remote, "x") as session:
+    said = []
+    with listening(said.append), hold_session(ledger, remote, "x") as session:
         make.trial(ledger)
         blob = put_lease(remote, away)
         with pytest.raises(StudyBusy, match=r"silent for too long.*gpu-box"):
             session.push()
         with pytest.raises(StudyBusy, match="gpu-box"):
             session.beat()
+    assert said == [], "what is another's is not given back"
     assert git(
         remote_address, "for-each-ref", "--format=%(refname) %(objectname)"
     ).splitlines() == [

@@ -129,7 +129,10 @@ def test_an_idea_reaches_a_session_elsewhere_and_its_answer_comes_back(
 ):
     remote.push()
     before = git(second_root, "for-each-ref", "refs/heads")
+    second.plumbing.transaction([f"create {second.refs.trial(9)} {begun.incumbent()}"])
     made = send_suggestion(second, second_remote, "Try SSSL")
+    assert second.refs.trial(9) not in remote.study_refs(), "what else is here stays here"
+    second.plumbing.transaction([f"delete {second.refs.trial(9)}"])
     assert git(second_root, "for-each-ref", "refs/heads") == before  # no branch was moved
     remote.fetch(("suggestions",))
     assert suggestions(begun) == (made,)
@@ -140,6 +143,7 @@ def test_an_idea_reaches_a_session_elsewhere_and_its_answer_comes_back(
     fetch_suggestions(second, second_remote)
     assert suggestions(second) == suggestions(begun)
     assert suggestions(second)[0].trial == 1
+    assert git(second_root, "for-each-ref", "refs/heads") == before, "nor does anything else come"
 
 
 def test_a_remote_without_the_study_is_said(remote, ledger):

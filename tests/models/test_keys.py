@@ -151,6 +151,11 @@ def test_white_space_around_a_key_goes(around: str) -> None:
     assert "0123456789" not in repr(key) + str(key)
 
 
+def test_a_key_may_begin_and_end_with_any_printed_character() -> None:
+    for key in ("!sk-0123456789~", "~sk-0123456789!"):
+        assert read_key(key, "the block 'x'") == SecretStr(key)
+
+
 @pytest.mark.parametrize("empty", ["", " ", "\r\n", "\t\u00a0"])
 def test_an_empty_key_is_none(empty: str) -> None:
     assert read_key(empty, "the block 'x'") is None
