@@ -26,7 +26,7 @@ from pydantic import Field
 from flows.deployed import require_remote
 from flows.outages import best_effort
 from nightlab import events
-from nightlab.errors import NightlabError
+from nightlab.errors import NightlabError, UsageError
 from nightlab.ledger import Ledger, Remote, give_word
 from nightlab.records import TrialRecord
 from nightlab.redaction import redact
@@ -86,11 +86,11 @@ def _hear(session: Session) -> None:
     study = session.ledger.study
     with get_client(sync_client=True) as client:
         asked = {run.parameters["number"]: run for run in _open_runs(client, study)}
-        for number, run in asked.items():
-            if run.state_name == RESUMING:
-                _take_in(session, client, number, run.id)
+        answered = {n for n, run in asked.items() if run.state_name == RESUMING}
+        for number in answered:
+            _take_in(session, client, number, asked[number].id)
         waiting = {record.number: record for record in session.ledger.waiting()}
-        for number in asked.keys() - waiting.keys():
+        for number in asked.keys() - waiting.keys() - answered:
             said = "The word on it was given elsewhere."
             client.set_flow_run_state(asked[number].id, Completed(message=said), force=True)
         with suppress(ObjectNotFound):
@@ -107,13 +107,16 @@ def _open_runs(client: SyncPrefectClient, study: str) -> list[FlowRun]:
 
 
 def _take_in(session: Session, client: SyncPrefectClient, number: int, run: UUID) -> None:
+    """Carry an answer out; where git or the remote does not let it, a worker or the next look."""
     answer = Answer.model_validate_json(client.read_flow_run_input(run, KEYS["response"]))
     said = "The study's session took it in."
     try:
         give_word(session.ledger, session.remote, number, approve=answer.word == "approve")
+    except UsageError as refusal:
+        said = str(refusal)
     except NightlabError as error:
-        said = str(error)
-        events.publish(events.Notice(text=said))
+        events.publish(events.Notice(text=f"A word on trial {number} waits on the page: {error}"))
+        return
     client.set_flow_run_state(run, Completed(message=said), force=True)
 
 

@@ -84,7 +84,7 @@ def test_a_word_given_on_the_page_lands_on_the_branch(
         assert resume(api, runs[1], word="approve") == "ACCEPT"
         hear_page(session)  # no worker has time for it
         assert merged() == commit(1)
-        assert asked(api)[1]["state_type"] == "COMPLETED"
+        assert asked(api)[1]["state"]["message"] == "The study's session took it in."
         assert asked(api)[2]["state_type"] == "PAUSED"
 
         assert resume(api, runs[2], word="approve") == "ACCEPT"
