@@ -136,14 +136,16 @@ def latest_views(address: str, mlruns: Path, most: int) -> dict[str, str]:
     Raises:
         Exception: whatever ``failures`` lists.
     """
-    found = connect(address, mlruns).search_experiments(
+    client = connect(address, mlruns)
+    found = client.search_experiments(
         max_results=most,
         filter_string=f"name LIKE '{EXPERIMENTS}%'",
         order_by=["last_update_time DESC"],
     )
-    return {
-        each.name.removeprefix(EXPERIMENTS): view_url(address, each.experiment_id) for each in found
-    }
+    names = [each.name.removeprefix(EXPERIMENTS) for each in found]
+    # Those that an older version made get their views here.
+    made = {name: study_experiment(client, address, mlruns, name) for name in names}
+    return {name: view_url(address, identifier) for name, identifier in made.items()}
 
 
 def shown_address(tracking_uri: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from nightlab.tracking.connection import connect, study_experiment
+from nightlab.tracking.connection import connect
 from tests.conftest import find_free_port, nightlab_command, nightlab_environment
 
 
@@ -47,12 +47,15 @@ def test_what_is_named_is_a_page_served_here_or_on_a_configured_server(
     port, prefect_port, free = (find_free_port() for _ in range(3))
     ports = ("--port", str(port), "--prefect-port", str(prefect_port))
     mlruns, store = clone / "mlruns", f"sqlite:///{clone / 'mlruns' / 'mlflow.db'}"
-    study_experiment(connect(store, mlruns), store, mlruns, "night")
+    client = connect(store, mlruns)
+    experiment = client.create_experiment("nightlab/night")  # as an older version made it
     with pages(clone, own, *ports) as (_, here):
         assert "Prefect" in here, here
         assert here["Prefect"] == f"http://127.0.0.1:{prefect_port}"
         assert here["MLflow"].startswith(f"http://127.0.0.1:{port}/#/experiments")
-        assert here["night"].startswith(f"http://127.0.0.1:{port}/#/experiments/1/runs?")
+        assert here["night"].startswith(f"http://127.0.0.1:{port}/#/experiments/{experiment}/runs?")
+        views = client.get_experiment(experiment).tags
+        assert f"mlflow.sharedViewState.{here['night'].rpartition('=')[2]}" in views
         fleet = {
             "NIGHTLAB_TRACKING_URI": f"http://127.0.0.1:{port}/",
             "PREFECT_API_URL": f"http://127.0.0.1:{prefect_port}/api",
