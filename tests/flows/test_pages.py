@@ -43,7 +43,7 @@ def pages(
 def test_what_is_named_is_a_page_served_here_or_on_a_configured_server(
     clone: Path, shared_cache: Path, tmp_path: Path
 ) -> None:
-    own = nightlab_environment(shared_cache, {"PREFECT_HOME": str(tmp_path / "prefect")})
+    own = nightlab_environment(shared_cache)
     port, prefect_port, free = (find_free_port() for _ in range(3))
     ports = ("--port", str(port), "--prefect-port", str(prefect_port))
     mlruns, store = clone / "mlruns", f"sqlite:///{clone / 'mlruns' / 'mlflow.db'}"
