@@ -28,6 +28,7 @@ from nightlab.records import (
     Verdict,
 )
 from nightlab.settings import SessionSettings
+from nightlab.training.curve import PROFILE_BINS
 
 BEGAN = datetime(2026, 1, 2, 1, 0, tzinfo=UTC)
 TRIAL_SECONDS = 90
@@ -35,6 +36,8 @@ BASELINE_BPB = 2.2
 NOISE_BPB = 0.01
 POINTS = 80
 """Of a training's curve: real ones at the ``quick`` preset have 60 to 100."""
+SEEDS = (1_001, 9_001)
+"""Every code of a study is trained on the same ones."""
 PROMPT_LETTERS = 20_000
 ANSWER_LETTERS = 3_000
 LOG_LINES = 40
@@ -137,7 +140,7 @@ class LongStudy:
 
     def _outcome(self, number: int) -> tuple[Decision, tuple[Replicate, ...]]:
         if number == 0:
-            replicates = self._trainings(number, BASELINE_BPB)
+            replicates = self._trainings(BASELINE_BPB)
             baseline = Decision(
                 verdict=Verdict.KEEP, reason=Reason.BASELINE, sentence="The baseline scored."
             )
@@ -152,7 +155,7 @@ class LongStudy:
         kept = lot < 0.18
         difference = -self._chooser.uniform(0.001, 0.006) if kept else self._chooser.expovariate(20)
         before, self._best = self._best, self._best + (difference if kept else 0.0)
-        replicates = self._trainings(number, before + difference)
+        replicates = self._trainings(before + difference)
         pairs = tuple(
             Pair(seed=each.seed, candidate_bpb=score, incumbent_bpb=score - difference)
             for each in replicates
@@ -173,8 +176,8 @@ class LongStudy:
             replicates,
         )
 
-    def _trainings(self, number: int, score: float) -> tuple[Replicate, ...]:
-        return tuple(self._training(seed, score) for seed in (1_000 + number, 9_000 + number))
+    def _trainings(self, score: float) -> tuple[Replicate, ...]:
+        return tuple(self._training(seed, score) for seed in SEEDS)
 
     def _training(self, seed: int, score: float) -> Replicate:
         training = TrainingResult(
@@ -187,6 +190,7 @@ class LongStudy:
             tokens_per_second=16_384.0,
             peak_memory_mb=900.0,
             curve=tuple(self._curve(score)),
+            loss_profile=tuple(score + 3.0 / share for share in range(1, PROFILE_BINS + 1)),
             log=self._log(),
         )
         evaluation = Evaluation(
