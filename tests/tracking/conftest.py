@@ -74,7 +74,7 @@ def server(mlruns: Path, local_uri: str) -> Iterator[str]:
 
 
 def _await(ready: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         try:
             if ready():
