@@ -161,6 +161,7 @@ def test_the_flow_runs_on_prefect_pushes_what_it_offers_and_knows_it_again(
         "Steering": lambda session: steering,
     }.items():
         monkeypatch.setattr(flow_module, name, stand_in)
+    monkeypatch.setattr(rounds, "push_or_say", lambda session: session.remote.push())
     monkeypatch.setattr(task_module, "consolidate_once", train)
     monkeypatch.chdir(root)
     with temporary_settings({PREFECT_API_URL: prefect_api["PREFECT_API_URL"]}):

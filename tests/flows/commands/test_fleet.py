@@ -143,6 +143,8 @@ def test_a_remote_may_be_an_address(fleet: Fleet) -> None:
 
 
 def test_what_cannot_be_fetched_is_one_sentence(fleet: Fleet) -> None:
+    with pytest.raises(UsageError, match=r"no study 'one' \(studies: none yet\)"):
+        run("fetch", "one")
     fleet.night("one", 0)
     with pytest.raises(UsageError, match=r"origin' has no study 'two' \(studies: one\)"):
         run("fetch", "two")
