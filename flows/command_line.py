@@ -55,6 +55,7 @@ COMMANDS = (
     study.sync,
     fleet.fetch,
     fleet.recover,
+    fleet.notify,
     fleet.delete,
     machine.ui,
     machine.doctor,

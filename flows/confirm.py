@@ -8,6 +8,8 @@ from pydantic import Field
 
 from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
 from flows.rounds import measure_rounds, settings_of
+from flows.session_page import show_session
+from flows.telling import ended, tell_failed
 from nightlab import events
 from nightlab.ledger import ConfirmationRecord, confirmations
 from nightlab.report import log_report, write_report
@@ -26,6 +28,7 @@ from nightlab.study.confirmation import (
 from nightlab.study.session import Session, current_session
 from nightlab.study.steering import Steering
 from tasks.confirm import confirm as confirm_code
+from tasks.finished import finished
 
 
 @flow(name="confirmation", flow_run_name="confirm {study}")
@@ -64,7 +67,7 @@ def confirmation(study: str, wanted: int, until_sure: bool = False) -> Confirmat
     record = finish_confirmation(session, with_enough(session, record))
     session.tracker.confirmed(record)
     events.publish(events.Notice(text=record.sentence))
-    return record
+    return finished(record, record.sentence)
 
 
 @flow(
@@ -72,6 +75,7 @@ def confirmation(study: str, wanted: int, until_sure: bool = False) -> Confirmat
     flow_run_name="confirm {study}",
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAY_SECONDS,
+    on_failure=[tell_failed],
 )
 def confirm(
     study: StudyName,
@@ -97,6 +101,7 @@ def confirm(
         told = confirmations(session.ledger)
         files = write_report(session.ledger, session.places.mlruns / "reports", told)
         log_report(session.tracker, files)
+        show_session(session, files.png)
         session.tracker.flush(timeout_seconds=60)
         Steering(session).end()
-        return record
+    return ended(study, record, record.sentence)

@@ -9,6 +9,7 @@ from pydantic import Field
 from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
 from flows.pushing import push_or_say
 from flows.rounds import measure_rounds, settings_of
+from flows.telling import ended, tell_failed
 from nightlab import events
 from nightlab.errors import RemoteError
 from nightlab.judging.consolidating import FEWEST_PAIRS, MOST_PAIRS
@@ -28,6 +29,7 @@ from nightlab.study.consolidation_codes import check_consolidatable
 from nightlab.study.session import Session, current_session
 from nightlab.study.steering import Steering
 from tasks.consolidate import consolidate as train_code
+from tasks.finished import finished
 
 
 @flow(name="consolidation", flow_run_name="consolidate {study}")
@@ -60,7 +62,7 @@ def consolidation(study: str, pairs: int) -> ConsolidationRecord:
     record = finish_consolidation(session, record)
     session.tracker.consolidated(record)
     events.publish(events.Notice(text=record.sentence))
-    return record
+    return finished(record, record.sentence)
 
 
 @flow(
@@ -68,6 +70,7 @@ def consolidation(study: str, pairs: int) -> ConsolidationRecord:
     flow_run_name="consolidate {study}",
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAY_SECONDS,
+    on_failure=[tell_failed],
 )
 def consolidate(
     study: StudyName,
@@ -87,7 +90,7 @@ def consolidate(
     known = latest_consolidation(ledger)
     if known is not None and known.finished_at is not None and not again:
         _offer_or_say(ledger, known)
-        return known
+        return ended(study, known, known.sentence)
     with working_session(settings) as session:
         session.trials_ended_at = session.began
         # An outage of Prefect, or a retry of this run, asks for no second one.
@@ -99,7 +102,7 @@ def consolidate(
         push_or_say(session)
         _push_branch_or_say(session, record)
         Steering(session).end()
-        return record
+    return ended(study, record, record.sentence)
 
 
 def _offer_or_say(ledger: Ledger, record: ConsolidationRecord) -> None:

@@ -13,6 +13,7 @@ from prefect.runtime import flow_run
 from flows.deployed import require_remote, say_what_stays_here
 from flows.holders import waiting_for
 from flows.keys import read_api_keys
+from flows.naming import label_run
 from flows.open_runs import close_killed_runs, close_runs_below
 from flows.outages import PrefectAway, await_prefect, through_outages
 from flows.progress import session_progress
@@ -55,6 +56,7 @@ def working_session(settings: SessionSettings) -> Iterator[Session]:
         )
         with opening as session, session_progress(session), pushed_at_the_end(session):
             say_what_stays_here(session)
+            label_run(f"study:{settings.study}")
             with_prefect(session, partial(close_killed_runs, session))
             with_prefect(session, partial(close_runs_below, session))
             show_last_trial(session)

@@ -1,4 +1,4 @@
-"""Progress on Prefect's pages of a session: a bar, the table of trials, every step in the log.
+"""Progress on Prefect's pages of a session: a bar, every step in the log, an event for each keep.
 
 All of it is for people who look there: a server that is away does not hold up a session.
 """
@@ -8,17 +8,13 @@ from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
 
-from prefect.artifacts import (
-    create_link_artifact,
-    create_progress_artifact,
-    create_table_artifact,
-    update_progress_artifact,
-)
+from prefect.artifacts import create_progress_artifact, update_progress_artifact
 from prefect.logging import get_run_logger
 
 from flows.outages import best_effort
+from flows.telling import tell_kept
 from nightlab import events
-from nightlab.records import Reason, TrialRecord
+from nightlab.records import Reason, Verdict
 from nightlab.records.counting import counted
 from nightlab.study.session import Session
 
@@ -47,7 +43,11 @@ def session_progress(session: Session) -> Iterator[None]:
                 record.reason_text,
                 record.decision.sentence,
             )
-            done += record.reason is not Reason.BASELINE
+            if record.reason is Reason.BASELINE:
+                return
+            if record.verdict is Verdict.KEEP:
+                tell_kept(record, session.tracker.run_url(record.number))
+            done += 1
             if bar is not None and wanted:
                 share = min(100.0, 100.0 * done / wanted)
                 best_effort(partial(update_progress_artifact, bar, progress=share))
@@ -62,24 +62,3 @@ def _bar(study: str, wanted: int | None) -> UUID | None:
     text = f"{counted(wanted, 'trial')} of study {study}"
     made = best_effort(partial(create_progress_artifact, progress=0.0, description=text))
     return made if isinstance(made, UUID) else None
-
-
-def show_trials(study: str, records: tuple[TrialRecord, ...], study_url: str | None) -> None:
-    """Put the table of trials, and a link to MLflow's, on the session's page."""
-    rows = [
-        {
-            "trial": record.number,
-            "verdict": record.verdict.value,
-            "reason": record.reason_text,
-            "val_bpb": "" if record.val_bpb is None else f"{record.val_bpb:.4f}",
-            "title": record.title,
-        }
-        for record in records
-    ]
-    about = f"Trials of study {study}"
-    # Prefect's artifact keys take lower-case letters, digits and dashes only.
-    key = study.lower().replace("_", "-")
-    text = "The trials in MLflow"
-    if study_url is not None:
-        best_effort(partial(create_link_artifact, study_url, text, key=f"{key}-mlflow"))
-    best_effort(partial(create_table_artifact, rows, key=f"{key}-trials", description=about))

@@ -10,7 +10,6 @@ from nightlab.records.counting import counted
 from nightlab.records.durations import SECONDS_PER_HOUR
 from nightlab.study.session import Session, say_once
 from nightlab.study.steering import Ear
-from tasks.record import push
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 300.0
@@ -24,7 +23,7 @@ def push_or_say(session: Session) -> None:
     if session.remote is None:
         return
     try:
-        push(session)
+        session.hold.push()
     except RemoteError as error:
         text = f"Not pushed yet; all is kept here and the next push tries again: {error}"
         say_once(session, "push", text)

@@ -8,8 +8,9 @@ from flows.approval import hear_page
 from flows.confirm import confirmation
 from flows.naming import name_of_night
 from flows.opening import RETRIES, RETRY_DELAY_SECONDS, with_prefect, working_session
-from flows.progress import show_trials
 from flows.pushing import push_or_say
+from flows.session_page import show_session
+from flows.telling import ended, tell_failed
 from flows.trial import record_of, trial
 from nightlab import events
 from nightlab.errors import (
@@ -19,7 +20,7 @@ from nightlab.errors import (
     SessionOver,
     UsageError,
 )
-from nightlab.judging.scores import find_baseline, standing_record
+from nightlab.judging.scores import find_baseline
 from nightlab.ledger import confirmations
 from nightlab.records import Reason, TrialRecord, Verdict, utc_now
 from nightlab.report.conclusion import gain_sentence
@@ -33,7 +34,7 @@ from nightlab.study.prefetch import await_idea, is_prefetched
 from nightlab.study.session import Session
 from nightlab.study.steering import Steering
 from nightlab.study.trial import baseline_proposal, keep_unanswered
-from tasks.finished import finished, result_of
+from tasks.finished import result_of
 from tasks.report import report
 
 DEFAULTS = Settings()
@@ -56,6 +57,9 @@ class SessionSummary:
     """What models cost, in words; None where none was asked."""
     gain: str
     """What the study has gained, as a sentence."""
+    gain_bpb: float | None
+    mlflow: str | None
+    """Address of the study's trials, where MLflow is a server."""
     experiment: str | None = None
     """MLflow's identifier of the study; None while it is away."""
 
@@ -65,6 +69,7 @@ class SessionSummary:
     flow_run_name=name_of_night,
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAY_SECONDS,
+    on_failure=[tell_failed],
 )
 def research(
     study: StudyName = "first-light", remote: str | None = None, settings: Settings = DEFAULTS
@@ -82,7 +87,7 @@ def research(
     """
     with working_session(SessionSettings.of(study, remote, settings)) as session:
         summary = _session(session)
-    return finished(summary, summary.gain)
+    return ended(study, summary, summary.gain, gain_bpb=summary.gain_bpb, link=summary.mlflow)
 
 
 def _session(session: Session) -> SessionSummary:
@@ -208,7 +213,7 @@ def _run(
         return record_of(session, number, state)
 
     record = with_prefect(session, run)
-    show_trials(ledger.study, ledger.records(), session.tracker.study_url())
+    show_session(session)
     push_or_say(session)
     _stop_after_failures(session)
     return record
@@ -223,19 +228,22 @@ def _stop_after_failures(session: Session) -> None:
 def _summary(session: Session, stopped: str) -> SessionSummary:
     session.tracker.flush(timeout_seconds=60)
     files = result_of(report(session))
-    records = session.ledger.records()
-    baseline, incumbent = find_baseline(records), standing_record(records)
+    show_session(session, files.png)
+    study = read_study(session.ledger, confirmations(session.ledger))
+    baseline, incumbent = study.baseline, study.incumbent
     if baseline is None or incumbent is None:
         raise RuntimeError("a session ended without a baseline")
     return SessionSummary(
-        study=session.ledger.study,
+        study=study.name,
         stopped=stopped,
-        trials=sum(record.session == session.identifier for record in records),
+        trials=sum(record.session == session.identifier for record in study.records),
         baseline=baseline,
         incumbent=incumbent,
         report_page=str(files.html),
         report_picture=str(files.picture),
         models=session.spending.in_words(),
-        gain=gain_sentence(read_study(session.ledger, confirmations(session.ledger))),
+        gain=gain_sentence(study),
+        gain_bpb=study.gain_bpb,
+        mlflow=session.tracker.study_url(),
         experiment=session.tracker.experiment_id,
     )

@@ -5,7 +5,8 @@ from functools import partial
 from prefect import flow
 
 from flows.opening import RETRIES, RETRY_DELAY_SECONDS, fetched_study, with_prefect, working_session
-from flows.progress import show_trials
+from flows.session_page import show_session
+from flows.telling import ended, tell_failed
 from flows.trial import record_of, trial
 from nightlab.proposers.choose import UNKEPT_CAPS
 from nightlab.records import TrialRecord
@@ -18,6 +19,7 @@ from nightlab.study.trial import check_retryable, number_of_retry, retried_by, r
     flow_run_name="retry {study} {number}",
     retries=RETRIES,
     retry_delay_seconds=RETRY_DELAY_SECONDS,
+    on_failure=[tell_failed],
 )
 def retry(study: StudyName, number: int, remote: str | None = None) -> TrialRecord:
     """Retry a failed trial as a new one, with its proposal and its session's settings.
@@ -39,10 +41,16 @@ def retry(study: StudyName, number: int, remote: str | None = None) -> TrialReco
     changes = {**unkept, "study": study, "remote": remote or settings.remote, "trials": 1}
     with working_session(settings.model_copy(update=changes)) as session:
         if (done := retried_by(session, number)) is not None:
-            return done  # in an earlier try of this run
+            return ended(study, done, _in_words(done))  # in an earlier try of this run
         again = number_of_retry(session, number)
         proposal = retry_proposal(session, earlier)
         run = partial(trial, study, again, proposal, number, return_state=True)
         record = record_of(session, again, with_prefect(session, run))
-        show_trials(study, session.ledger.records(), session.tracker.study_url())
-        return record
+        show_session(session)
+        link = session.tracker.run_url(again)
+    return ended(study, record, _in_words(record), link=link)
+
+
+def _in_words(record: TrialRecord) -> str:
+    sentence = record.decision.sentence
+    return f"trial {record.retry_of} was retried as trial {record.number}. {sentence}"

@@ -5,11 +5,19 @@ Nothing rests on them: an event that the server does not get stops nothing.
 
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any, TypeVar
 
+from prefect import runtime
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
+from prefect.utilities.urls import url_for
 
+from nightlab.records import TrialRecord
 from nightlab.redaction import redact
+from tasks.finished import finished
+
+Result = TypeVar("Result")
 
 TAG = "nightlab"
 """Of everything that an automation is to hear, as prefect.yaml has it for each deployment."""
@@ -43,10 +51,13 @@ def tell(
         gain_bpb: of the trial or the study; None where none is known.
         trial: its number, where the news is of one.
         title: the trial's.
-        links: addresses by what they show; those that are None are left out.
+        links: addresses by what they show, besides that of the run that this happens in; those
+            that are None are left out.
     """
     if not PREFECT_API_URL.value():
         return  # Prefect would start a server for it.
+    run = runtime.flow_run.get_id()
+    shown = {"prefect": url_for("flow-run", run) if run else None, **(links or {})}
     emit_event(
         event=news.value,
         resource={
@@ -61,6 +72,56 @@ def tell(
             "gain_bpb": gain_bpb,
             "trial": trial,
             "title": title and redact(title),
-            "links": {name: link for name, link in (links or {}).items() if link},
+            "links": {name: link for name, link in shown.items() if link},
         },
     )
+
+
+def tell_kept(record: TrialRecord, link: str | None) -> None:
+    """Tell of a change that was kept, with the address of its run in MLflow."""
+    decision = record.decision
+    gain = decision.expected_gain_bpb
+    tell(
+        News.KEPT,
+        record.study,
+        f"Study {record.study}, trial {record.number}, “{record.title}”. {decision.sentence}",
+        gain_bpb=-(decision.difference_bpb or 0.0) if gain is None else gain,
+        trial=record.number,
+        title=record.title,
+        links={"mlflow": link},
+    )
+
+
+def ended(
+    study: str,
+    result: Result,
+    sentence: str,
+    *,
+    gain_bpb: float | None = None,
+    link: str | None = None,
+) -> Result:
+    """What a session's flow returns: its run ends with the sentence, and who listens is told.
+
+    Args:
+        study: name of the study.
+        result: of the flow.
+        sentence: what came of it; empty where it was stopped before.
+        gain_bpb: of the study, where the flow was for one.
+        link: address in MLflow of what came of it.
+    """
+    sentence = sentence or "Stopped before its end: the same again goes on with it."
+    tell(
+        News.ENDED,
+        study,
+        f"Study {study}: {sentence}",
+        gain_bpb=gain_bpb,
+        links={"mlflow": link},
+    )
+    return finished(result, sentence)
+
+
+def tell_failed(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+    """Tell of a session that failed and is not tried again; for Prefect to call."""
+    said = str(state.result(raise_on_failure=False)) or state.message or "it does not say why"
+    study = str(flow_run.parameters.get("study"))
+    tell(News.FAILED, study, f"Study {study}: {flow_run.name} failed: {said}")

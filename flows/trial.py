@@ -7,6 +7,7 @@ from prefect import flow
 from prefect.client.schemas.objects import State
 from prefect.states import Completed, Failed
 
+from flows.naming import label_run, name_of_trial
 from flows.pushing import push_or_say
 from flows.side_by_side import Outcomes, outcomes_of
 from nightlab import events
@@ -49,7 +50,7 @@ from tasks.record import record
 from tasks.train import train
 
 
-@flow(name="trial", flow_run_name="{study} {number}")
+@flow(name="trial", flow_run_name="trial {number}")
 def trial(
     study: str,
     number: int,
@@ -117,6 +118,7 @@ def _proposed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
             )
             mark = apply_proposal(session, mark, idea)
         push_or_say(session)
+    _label(mark)
     track_start(session, mark)
     return mark
 
@@ -192,7 +194,14 @@ def _recorded(session: Session, mark: InFlight, verdict: Decision, clock: StepCl
     # Taken before the task: what it is tried again with has them still.
     mark = with_unanswered(session, mark)
     record(session, mark, verdict, clock.totals())
+    _label(mark, f"verdict:{verdict.verdict.value}")
     return end_state(verdict)
+
+
+def _label(mark: InFlight, *tags: str) -> None:
+    """Say on Prefect's page what the trial tries."""
+    name = name_of_trial(mark.number, mark.proposal.title) if mark.proposal is not None else None
+    label_run(f"study:{mark.study}", *tags, name=name)
 
 
 def _say(mark: InFlight, step: str, detail: str = "", seed: int | None = None) -> None:

@@ -13,7 +13,6 @@ from nightlab.proposers import EndpointError
 
 MODEL_DELAYS_SECONDS = [2.0, 10.0, 30.0]
 GIT_DELAYS_SECONDS = [0.5, 2.0, 10.0]
-REMOTE_DELAYS_SECONDS = [1.0, 5.0]
 SANDBOX_DELAYS_SECONDS = [2.0]
 MEASURING_DELAYS_SECONDS = [*SANDBOX_DELAYS_SECONDS, 30.0, 60.0, 120.0, 300.0, 600.0, 600.0, 600.0]
 """For trainings and evaluations: what goes beyond the first is for a machine that is busy with

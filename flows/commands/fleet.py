@@ -67,6 +67,30 @@ def fetch_all(root: Path, remote: str) -> list[Any]:
     return ledgers
 
 
+def notify(
+    address: Annotated[
+        str,
+        typer.Argument(
+            help="A webhook's address, Slack's, or mailtos://USER:PASSWORD@MAILHOST?to=YOU",
+            envvar="NIGHTLAB_NOTIFY",
+            show_envvar=True,
+            show_default=False,
+        ),
+    ],
+) -> None:
+    """Have somebody told what is kept, and how sessions end: by automations on Prefect's server."""
+    from flows.local_server import configure_prefect
+
+    places = Places.find()
+    configure_prefect(places.cache, console=False)  # before Prefect is imported
+    from flows.notifying import notify as put_automations
+
+    names = put_automations(address, places.root)
+    _say("Told from now on, each of which can be switched off on Prefect's page:")
+    for name in names:
+        _say(f"  {name.removeprefix('Nightlab: ')}")
+
+
 def recover(study: SomeStudy = None, remote: Where = "origin") -> None:
     """Push what sessions on this machine could not push, from the bundles in the cache folder."""
     from nightlab.ledger import Plumbing, Remote, bundles_in, recover_study

@@ -12,7 +12,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import typer
 from pydantic.fields import FieldInfo
 
-from nightlab.settings import SessionSettings
+from nightlab.settings import SessionSettings, Settings
+from nightlab.settings.groups import group_of, place_of
+
+STUDY = ("study", "remote")
 
 REQUIRED = frozenset({"study"})
 """A default is for Prefect's form; at a terminal nobody should continue a study by accident."""
@@ -29,9 +32,12 @@ def with_session_options(command: Callable[[dict[str, Any]], None]) -> Callable[
         command({name: value for name, value in options.items() if value is not None})
 
     # Which study comes first, in the help too.
-    offered = {name: SessionSettings.model_fields[name] for name in ("study", "remote")}
-    offered |= SessionSettings.model_fields
-    parameters = [_parameter(*each) for each in offered.items() if each[0] not in NOT_OFFERED]
+    offered = [*STUDY, *sorted(Settings.model_fields, key=place_of)]
+    parameters = [
+        _parameter(name, SessionSettings.model_fields[name])
+        for name in offered
+        if name not in NOT_OFFERED
+    ]
     run.__signature__ = Signature(parameters)  # type: ignore[attr-defined]
     return run
 
@@ -43,7 +49,8 @@ def _parameter(name: str, field: FieldInfo) -> Parameter:
     text = field.description or ""
     if name not in REQUIRED:
         text += _default_in_words(field.default)
-    option = typer.Option(flag, help=text, show_default=False)
+    panel = None if name in STUDY else group_of(name)
+    option = typer.Option(flag, help=text, show_default=False, rich_help_panel=panel)
     return Parameter(
         name,
         Parameter.KEYWORD_ONLY,

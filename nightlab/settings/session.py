@@ -5,11 +5,12 @@ validate alike. They never hold a key: Prefect stores and shows flow
 parameters, so keys come from the environment or a Prefect Secret block.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from nightlab.presets import PRESETS, Preset
+from nightlab.settings.groups import arranged
 from nightlab.settings.named import StudyName, address_problem, named_keys
 
 LONGEST_SECONDS = 1_000_000
@@ -24,12 +25,6 @@ TOKEN_BUDGET_CAP = 3.0
 set: it is there to end what hangs, not to judge what happens to be slow today."""
 
 
-def _numbered(schema: dict[str, Any]) -> None:
-    """Give the fields their order on Prefect's form: PostgreSQL gives them back by length."""
-    for position, field in enumerate(schema.get("properties", {}).values()):
-        field["position"] = position
-
-
 class Settings(BaseModel):
     """Everything that a person may set for a session of any study, and nothing secret."""
 
@@ -38,7 +33,7 @@ class Settings(BaseModel):
         extra="forbid",
         allow_inf_nan=False,
         hide_input_in_errors=True,
-        json_schema_extra=_numbered,
+        json_schema_extra=arranged,
     )
 
     preset: Literal["quick", "laptop", "h100"] = Field(

@@ -34,7 +34,7 @@ from flows.outages import (
     is_outage,
     through_outages,
 )
-from flows.progress import show_trials
+from flows.session_page import show_session
 from flows.trial import record_of, trial
 from nightlab import events
 from nightlab.errors import MachineryError, SandboxError, SessionOver
@@ -145,7 +145,7 @@ def test_a_session_goes_on_once_the_server_is_back_and_every_run_ends_as_it_did(
         run(1, DEEPER)
         if moment == "at the end":
             lose_server()
-        show_trials(STUDY, session.ledger.records(), None)
+        show_session(session)
         _await_listener(session)
 
     def run(number: int, proposal: Proposal) -> TrialRecord:
