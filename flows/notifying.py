@@ -60,6 +60,8 @@ def _block_for(address: str) -> tuple[str, Block]:
         name, accepted = "nightlab-slack", Apprise.instantiate(address) is not None
     elif parts.scheme in ("mailto", "mailtos"):
         name, accepted = "nightlab-email", Apprise.instantiate(address) is not None
+        # What a model called its change is no HTML.
+        url = SecretStr(f"{address}{'&' if parts.query else '?'}format=text")
     elif parts.scheme in ("http", "https") and parts.hostname:
         return "nightlab-webhook", Webhook(url=url, headers=JSON)
     else:
@@ -67,8 +69,9 @@ def _block_for(address: str) -> tuple[str, Block]:
     if not accepted:
         raise UsageError(
             "Whom to tell needs an address such as https://HOST/PATH (a webhook), "
-            "https://hooks.slack.com/services/… (Slack) or mailtos://USER:PASSWORD@MAILHOST?to=YOU "
-            "(e-mail), and this is none of them, or not whole: see automations.yaml."
+            "https://hooks.slack.com/services/… (Slack) or "
+            "mailtos://MAILHOST?user=USER&pass=PASSWORD&to=YOU (e-mail), and this is none of "
+            "them, or not whole: see automations.yaml."
         )
     # Prefect has no block for a mail server of one's own, and its Slack block takes any address
     # that Apprise knows.

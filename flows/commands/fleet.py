@@ -71,7 +71,7 @@ def notify(
     address: Annotated[
         str,
         typer.Argument(
-            help="A webhook's address, Slack's, or mailtos://USER:PASSWORD@MAILHOST?to=YOU",
+            help="A webhook's address, Slack's, or mailtos://MAILHOST?user=USER&pass=PASSWORD&to=YOU",
             envvar="NIGHTLAB_NOTIFY",
             show_envvar=True,
             show_default=False,
