@@ -22,6 +22,7 @@ from nightlab.proposers import KnobProposer
 from nightlab.records import Approval, TrialRecord, utc_now
 from nightlab.records.counting import counted
 from nightlab.records.durations import SECONDS_PER_HOUR
+from nightlab.report.study import trial_seconds
 from nightlab.study.session import Session, say_once
 from nightlab.study.showing import show_record
 
@@ -64,9 +65,13 @@ def require_no_stop(session: Session) -> None:
 
 
 def hours_used(session: Session, records: Iterable[TrialRecord]) -> float:
-    """Hours since the session began, by its own records too: a retried run counts on."""
-    ours = [record.started_at for record in records if record.session == session.identifier]
-    return (utc_now() - min([session.began, *ours])).total_seconds() / SECONDS_PER_HOUR
+    """Hours that a session has worked; a retried run counts on, without the time in between."""
+    before = sum(
+        trial_seconds(each)
+        for each in records
+        if each.session == session.identifier and each.finished_at < session.began
+    )
+    return (before + (utc_now() - session.began).total_seconds()) / SECONDS_PER_HOUR
 
 
 class Ear:
