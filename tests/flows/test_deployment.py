@@ -1,7 +1,6 @@
 """Deployments on a real server with a real worker, and a schedule that must really fire."""
 
 import json
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,15 @@ from nightlab.ledger import Ledger
 from nightlab.records import Reason
 from nightlab.sandbox.driver import may_have_gpu
 from tests.conftest import git
-from tests.flows.conftest import run_prefect, worker
-
-SHORT = {"budget_seconds": 6, "startup_free_seconds": 60}
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+from tests.flows.conftest import (
+    SHORT,
+    await_log,
+    ended,
+    log_of,
+    run_prefect,
+    start_run,
+    worker,
+)
 
 
 @pytest.mark.parametrize(
@@ -82,28 +86,22 @@ def test_the_nightly_schedule_fires_and_its_session_reaches_the_remote(
     assert git(tmp_path / "hub.git", "rev-parse", "nightlab/nightly").strip() == records[0].commit
 
 
-@pytest.fixture
-def fleet(hub: Path, server: dict[str, str]) -> dict[str, str]:
-    """The file as it is shipped, deployed; the environment of a client."""
-    run_prefect(server, hub, "work-pool", "create", "gpu", "--type", "process")
-    run_prefect(server, hub, "deploy", "--all")
-    return server
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(may_have_gpu(), reason="the night that is shipped would run")
 def test_each_deployment_as_shipped_starts_and_says_in_a_sentence_what_does_not_fit(
     fleet: dict[str, str], hub: Path, tmp_path: Path
 ) -> None:
     with worker(fleet, tmp_path):
-        no_gpu = _ended(fleet, _start(fleet, hub, "research/nightly"))
-        no_remote = _ended(fleet, _start(fleet, hub, "research/nightly", "--param", "remote=null"))
+        no_gpu = ended(fleet, start_run(fleet, hub, "research/nightly"))
+        no_remote = ended(
+            fleet, start_run(fleet, hub, "research/nightly", "--param", "remote=null")
+        )
         without_study = [
-            _ended(fleet, _start(fleet, hub, f"{name}/on-demand"))
+            ended(fleet, start_run(fleet, hub, f"{name}/on-demand"))
             for name in ("retry", "confirm", "consolidate")
         ]
-        demanded = _start(fleet, hub, "research/on-demand")
-        _await_log(fleet, demanded, "Trial 0: ")
+        demanded = start_run(fleet, hub, "research/on-demand")
+        await_log(fleet, demanded, "Trial 0: ")
         _cancel(fleet, demanded)
     assert _sentence(no_gpu) == (
         "The preset h100 needs a GPU and finds none: run it on a machine with a GPU, or take "
@@ -123,31 +121,12 @@ def test_settings_of_one_run_leave_its_study_and_remote_alone(
     """One parameter on the command line once replaced the remote with it, and lost the study."""
     given = f"settings={json.dumps({'preset': 'quick', 'trials': 0, **SHORT})}"
     with worker(fleet, tmp_path):
-        run = _ended(fleet, _start(fleet, hub, "research/on-demand", "--param", given))
+        run = ended(fleet, start_run(fleet, hub, "research/on-demand", "--param", given))
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     records = Ledger(tmp_path / "hub.git", "on-demand").records()
     assert [record.reason for record in records] == [Reason.BASELINE]
     assert records[0].budget_seconds == SHORT["budget_seconds"]
-    assert "MLflow's store is a file of this machine alone" in _log(fleet, run["id"])
-
-
-def _start(environment: dict[str, str], folder: Path, name: str, *options: str) -> str:
-    """Start a deployment as a user would; give the run's id."""
-    said = run_prefect(environment, folder, "deployment", "run", name, *options)
-    found = re.search(r"UUID: *([0-9a-f-]{36})", said)
-    assert found is not None, said
-    return found[1]
-
-
-def _ended(environment: dict[str, str], run: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 300
-    address = f"{environment['PREFECT_API_URL']}/flow_runs/{run}"
-    while time.monotonic() < deadline:
-        found: dict[str, Any] = httpx.get(address, timeout=30).json()
-        if found["state_type"] in ENDED:
-            return found
-        time.sleep(1)
-    pytest.fail(f"the run has not ended: {found['state']}")
+    assert "MLflow's store is a file of this machine alone" in log_of(fleet, run["id"])
 
 
 def _sentence(run: dict[str, Any]) -> str:
@@ -159,25 +138,10 @@ def _sentence(run: dict[str, Any]) -> str:
     return str(sentence)
 
 
-def _log(environment: dict[str, str], run: str) -> str:
-    query = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC"}
-    address = f"{environment['PREFECT_API_URL']}/logs/filter"
-    return "\n".join(each["message"] for each in httpx.post(address, json=query).json())
-
-
-def _await_log(environment: dict[str, str], run: str, text: str) -> None:
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        if text in _log(environment, run):
-            return
-        time.sleep(1)
-    pytest.fail(_log(environment, run))
-
-
 def _cancel(environment: dict[str, str], run: str) -> None:
     address = f"{environment['PREFECT_API_URL']}/flow_runs/{run}/set_state"
     httpx.post(address, json={"state": {"type": "CANCELLING"}}, timeout=30).raise_for_status()
-    assert _ended(environment, run)["state_type"] == "CANCELLED"
+    assert ended(environment, run)["state_type"] == "CANCELLED"
 
 
 def _every_minute(path: Path) -> None:
