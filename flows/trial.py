@@ -134,7 +134,7 @@ def _rehearsed(session: Session, mark: InFlight, clock: StepClock) -> InFlight:
             return mark
         with clock("propose"):
             _say(mark, "repair", session.proposer.name)
-            mark = apply_repair(session, mark, repair(session, mark))
+            mark = apply_repair(session, mark, result_of(repair(session, mark)))
         push_or_say(session)
 
 

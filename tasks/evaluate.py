@@ -21,4 +21,4 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 def evaluate(session: Session, training: Training) -> Evaluation:
     """Measure val_bpb in a fresh sandbox."""
     evaluation = evaluate_once(session, training)
-    return finished(evaluation, evaluation.sentence)
+    return finished(evaluation, f"scored {training.label}: {evaluation.sentence}")

@@ -24,7 +24,7 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 def preflight(session: Session, mark: InFlight) -> PreflightResult:
     """Train for seconds on random tokens, save, answer."""
     result = run_preflight(session, mark)
-    return finished(result, result.message or "it runs")
+    return finished(result, f"dry run: {result.message or 'it runs'}")
 
 
 # Not tried again: a candidate that is not mended is a crash, which is a result.
@@ -36,8 +36,10 @@ def repair(session: Session, mark: InFlight) -> Proposal | None:
         return None
     try:
         with session.tracker.model_calls(mark.number):
-            return session.proposer.repair(brief(session, mark), proposal, problem_text(result))
+            told = brief(session, mark)
+            mended = session.proposer.repair(told, proposal, problem_text(result))
     except ModelError as error:
         text = f"Trial {mark.number} could not be sent back to its proposer: {error}"
         events.publish(events.Notice(text=text))
         return None
+    return finished(mended, "no answer" if mended is None else f"mended: {mended.title}")

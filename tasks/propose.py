@@ -28,7 +28,7 @@ def propose(session: Session, mark: InFlight) -> Proposal:
     else:
         with session.tracker.model_calls(mark.number):
             idea = session.proposer.propose(brief(session, mark))
-    return finished(idea, idea.title)
+    return finished(idea, f"idea: {idea.title}")
 
 
 # Not tried again: the trial asks when its turn comes.
@@ -36,4 +36,4 @@ def propose(session: Session, mark: InFlight) -> Proposal:
 def propose_ahead(session: Session, number: int, under_way: InFlight) -> Proposal:
     """Ask for the next trial's idea while one trains, and keep it for that trial."""
     idea = ask_ahead(session, number, under_way)
-    return finished(idea, f"{idea.title} (for trial {number})")
+    return finished(idea, f"idea for trial {number}: {idea.title}")

@@ -23,4 +23,4 @@ def report(session: Session) -> ReportFiles:
     ledger = session.ledger
     files = write_report(ledger, session.places.mlruns / "reports", confirmations(ledger))
     log_report(session.tracker, files)
-    return finished(files, f"{files.html.name}, also with the study's run in MLflow")
+    return finished(files, f"report {files.html.name}, also with the study's run in MLflow")

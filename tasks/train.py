@@ -21,4 +21,4 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 def train(session: Session, training: Training) -> TrainingResult:
     """Train for the budget in the sandbox. The host keeps the clock, not this task."""
     result = train_once(session, training)
-    return finished(result, result.sentence)
+    return finished(result, f"trained {training.label}: {result.sentence}")
