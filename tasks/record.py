@@ -23,4 +23,4 @@ def record(
 ) -> TrialRecord:
     """Record the trial in one ref transaction; a second try starts from untouched refs."""
     written = record_trial(session, mark, verdict, step_seconds)
-    return finished(written, written.decision.sentence)
+    return finished(written, f"recorded: {verdict.verdict.value} ({verdict.reason.value})")
