@@ -15,7 +15,7 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 @task(
     name="preflight",
-    task_run_name="preflight {mark.number}",
+    task_run_name="preflight",
     retries=len(MEASURING_DELAYS_SECONDS),
     retry_delay_seconds=MEASURING_DELAYS_SECONDS,
     retry_condition_fn=may_measure,
@@ -28,7 +28,7 @@ def preflight(session: Session, mark: InFlight) -> PreflightResult:
 
 
 # Not tried again: a candidate that is not mended is a crash, which is a result.
-@task(name="repair", task_run_name="repair {mark.number}", cache_policy=NO_CACHE)
+@task(name="repair", task_run_name="repair", cache_policy=NO_CACHE)
 def repair(session: Session, mark: InFlight) -> Proposal | None:
     """Send the traceback back to the proposer; None where it has no answer."""
     proposal, result = mark.proposal, mark.preflight

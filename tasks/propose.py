@@ -15,7 +15,7 @@ from tasks.policy import MODEL_DELAYS_SECONDS, may_succeed
 # mark in git, where a retried or resumed trial finds it, on another machine too.
 @task(
     name="propose",
-    task_run_name="propose {mark.number}",
+    task_run_name="propose",
     retries=len(MODEL_DELAYS_SECONDS),
     retry_delay_seconds=MODEL_DELAYS_SECONDS,
     retry_condition_fn=may_succeed,
@@ -32,7 +32,7 @@ def propose(session: Session, mark: InFlight) -> Proposal:
 
 
 # Not tried again: the trial asks when its turn comes.
-@task(name="propose ahead", task_run_name="propose {number}", cache_policy=NO_CACHE)
+@task(name="propose ahead", task_run_name="propose {number} ahead", cache_policy=NO_CACHE)
 def propose_ahead(session: Session, number: int, under_way: InFlight) -> Proposal:
     """Ask for the next trial's idea while one trains, and keep it for that trial."""
     idea = ask_ahead(session, number, under_way)

@@ -13,7 +13,7 @@ REPORT_DELAYS_SECONDS = [1.0]
 
 @task(
     name="report",
-    task_run_name="report {session.ledger.study}",
+    task_run_name="report",
     retries=len(REPORT_DELAYS_SECONDS),
     retry_delay_seconds=REPORT_DELAYS_SECONDS,
     cache_policy=NO_CACHE,

@@ -12,7 +12,7 @@ from tasks.policy import MEASURING_DELAYS_SECONDS, may_measure
 
 @task(
     name="train",
-    task_run_name="train {training.label}",
+    task_run_name="train {training.wanted.subject.value} seed {training.seed}",
     retries=len(MEASURING_DELAYS_SECONDS),
     retry_delay_seconds=MEASURING_DELAYS_SECONDS,
     retry_condition_fn=may_measure,
