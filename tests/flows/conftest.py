@@ -17,7 +17,7 @@ from tests.conftest import git, make_clone, nightlab_environment, prefect_server
 PREFECT = str(Path(sys.executable).parent / "prefect")
 SHORT = {"budget_seconds": 6, "startup_free_seconds": 60}
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
-LATEST_SECONDS = 300
+LATEST_SECONDS = 600
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from nightlab.ledger import Ledger
 from nightlab.records import Reason
 from tests.conftest import git
-from tests.flows.conftest import LATEST_SECONDS, SHORT, ended, run_prefect, start_run, worker
+from tests.flows.conftest import LATEST_SECONDS, ended, run_prefect, start_run, worker
 
 STUDY = "on-demand"
 
@@ -27,7 +27,9 @@ def test_retry_goes_on_with_a_session_however_it_ended(
     away, remote = tmp_path / "away.git", tmp_path / "hub.git"
     ledger = Ledger(remote, STUDY)
     settings = {"preset": "quick", "proposer": "knobs", "trials": 2, "confirm_replicates": 0}
-    given = json.dumps({**settings, **SHORT, "push_hours": 0})
+    # Tokens, since other work on the machine is no end of them.
+    budget = {"budget_tokens": 20_000, "startup_seconds": 300, "push_hours": 0}
+    given = json.dumps(settings | budget)
     with machine(fleet, tmp_path, 0):
         run = start_run(fleet, hub, "research/on-demand", "--param", f"settings={given}")
         name = under_way(fleet, ledger, run, 1)
