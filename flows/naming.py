@@ -1,5 +1,6 @@
 """How runs are named and tagged on Prefect's pages."""
 
+import re
 from datetime import datetime
 from functools import partial
 from textwrap import shorten
@@ -16,9 +17,9 @@ LONGEST_NAME = 120
 
 def name_of_night() -> str:
     """A session's run: its study, and when it began, by this machine's clock."""
-    if flow_run.get_run_count() > 1:
-        return str(flow_run.get_name())  # Tried again, it is the same night.
-    study = flow_run.get_parameters()["study"]
+    study, name = flow_run.get_parameters()["study"], str(flow_run.get_name())
+    if re.fullmatch(rf"{re.escape(study)} \d{{4}}-\d\d-\d\d \d\d:\d\d", name):
+        return name  # Tried again, it is the same night.
     return f"{study} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
 
 

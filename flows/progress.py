@@ -46,7 +46,7 @@ def session_progress(session: Session) -> Iterator[None]:
             if record.reason is Reason.BASELINE:
                 return
             if record.verdict is Verdict.KEEP:
-                tell_kept(record, session.tracker.run_url(record.number))
+                tell_kept(record, session.tracker.study_url())
             done += 1
             if bar is not None and wanted:
                 share = min(100.0, 100.0 * done / wanted)

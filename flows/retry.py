@@ -47,7 +47,7 @@ def retry(study: StudyName, number: int, remote: str | None = None) -> TrialReco
         run = partial(trial, study, again, proposal, number, return_state=True)
         record = record_of(session, again, with_prefect(session, run))
         show_session(session)
-        link = session.tracker.run_url(again)
+        link = session.tracker.study_url()
     return ended(study, record, _in_words(record), link=link)
 
 

@@ -78,7 +78,7 @@ def tell(
 
 
 def tell_kept(record: TrialRecord, link: str | None) -> None:
-    """Tell of a change that was kept, with the address of its run in MLflow."""
+    """Tell of a change that was kept, with the address of its study in MLflow."""
     decision = record.decision
     gain = decision.expected_gain_bpb
     tell(
