@@ -101,7 +101,7 @@ def confirm(
         told = confirmations(session.ledger)
         files = write_report(session.ledger, session.places.mlruns / "reports", told)
         log_report(session.tracker, files)
-        show_session(session, files.png)
+        show_session(session, files.picture)
         session.tracker.flush(timeout_seconds=60)
         Steering(session).end()
     return ended(study, record, record.sentence)

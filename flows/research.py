@@ -228,7 +228,7 @@ def _stop_after_failures(session: Session) -> None:
 def _summary(session: Session, stopped: str) -> SessionSummary:
     session.tracker.flush(timeout_seconds=60)
     files = result_of(report(session))
-    show_session(session, files.png)
+    show_session(session, files.picture)
     study = read_study(session.ledger, confirmations(session.ledger))
     baseline, incumbent = study.baseline, study.incumbent
     if baseline is None or incumbent is None:

@@ -48,7 +48,7 @@ def session_markdown(study: Study, link: str | None = None, picture: bytes | Non
     Args:
         study: as it stands.
         link: address of its trials in MLflow, where that is a server.
-        picture: a PNG.
+        picture: an SVG.
     """
     records = _shown(study.records)
     drawn = base64.b64encode(picture).decode() if picture is not None else ""
@@ -56,7 +56,7 @@ def session_markdown(study: Study, link: str | None = None, picture: bytes | Non
     parts = [
         f"# {study.name}",
         " ".join((gain_sentence(study), *certainty_sentences(study))),
-        drawn and f"![score by trial](data:image/png;base64,{drawn})",
+        drawn and f"![score by trial](data:image/svg+xml;base64,{drawn})",
         "\n".join([*_HEADER, *map(_row, records)]),
         f"{hidden} more were not kept: `nightlab show {study.name}`." if hidden else "",
         f"[The trials in MLflow]({link})" if link is not None else "",
@@ -75,7 +75,7 @@ def _row(record: TrialRecord) -> str:
     cells = (
         str(record.number),
         f"**{record.verdict.value}**" if kept else record.verdict.value,
-        record.reason.value,
+        record.reason_text,
         format_score(record.val_bpb),
         number(decision.difference_bpb, "+.4f"),
         format_chance(decision.probability_better),

@@ -13,7 +13,7 @@ from prefect.events import emit_event
 from prefect.settings import PREFECT_API_URL
 from prefect.utilities.urls import url_for
 
-from nightlab.records import TrialRecord
+from nightlab.records import Approval, TrialRecord
 from nightlab.redaction import redact
 from tasks.finished import finished
 
@@ -78,18 +78,28 @@ def tell(
 
 
 def tell_kept(record: TrialRecord, link: str | None) -> None:
-    """Tell of a change that was kept, with the address of its study in MLflow."""
-    decision = record.decision
-    gain = decision.expected_gain_bpb
-    tell(
-        News.KEPT,
-        record.study,
-        f"Study {record.study}, trial {record.number}, “{record.title}”. {decision.sentence}",
-        gain_bpb=-(decision.difference_bpb or 0.0) if gain is None else gain,
-        trial=record.number,
-        title=record.title,
-        links={"mlflow": link},
-    )
+    """Tell of a change that was kept, and that it waits where it does.
+
+    Args:
+        record: of its trial.
+        link: address of its study in MLflow.
+    """
+    decision, gain = record.decision, record.decision.expected_gain_bpb
+    said = f"Study {record.study}, trial {record.number}, “{record.title}”. {decision.sentence}"
+    news = {News.KEPT: said}
+    if record.approval is Approval.WAITS:
+        word = f"`nightlab approve {record.study} {record.number}`"
+        news[News.AWAITS_APPROVAL] = f"{said} It waits for your word: {word}, or Prefect's page."
+    for kind, sentence in news.items():
+        tell(
+            kind,
+            record.study,
+            sentence,
+            gain_bpb=-(decision.difference_bpb or 0.0) if gain is None else gain,
+            trial=record.number,
+            title=record.title,
+            links={"mlflow": link},
+        )
 
 
 def ended(

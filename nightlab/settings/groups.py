@@ -23,7 +23,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "model_timeout_seconds",
         "wait_for_model_hours",
     ),
-    "Keeping": ("keep_probability", "confirm_replicates", "prune"),
+    "Keeping": ("keep_probability", "approve", "confirm_replicates", "prune"),
     "Training": ("seed", "startup_seconds", "startup_free_seconds", "preflight_seconds"),
     "Sandbox": ("require_rung", "trust_candidate"),
     "Waiting": ("push_hours", "wait_for_study_hours", "wait_for_prefect_hours"),

@@ -23,7 +23,7 @@ def test_a_run_is_named_and_tagged_once_that_is_known_and_keeps_its_page(
     prefect_api: dict[str, str], tmp_path: Path
 ) -> None:
     session = sample_session(tmp_path / "clone")
-    picture = tmp_path / "x.png"
+    picture = tmp_path / "x.svg"
     picture.write_bytes(b"a picture")
     finish_trial(session, Proposal(title="baseline", proposer="none"), Verdict.KEEP)
 
@@ -51,7 +51,7 @@ def test_a_run_is_named_and_tagged_once_that_is_known_and_keeps_its_page(
     assert sorted(runs["trial 1: Deeper"]) == ["study:night", "verdict:keep"]
     (page,) = pages
     assert page.key == "night-2026-11-30-01-00"
-    assert "data:image/png;base64,YSBwaWN0dXJl" in str(page.data)
+    assert "data:image/svg+xml;base64,YSBwaWN0dXJl" in str(page.data)
     assert "| 1 | failed | machinery |" in str(page.data)
 
 
