@@ -65,15 +65,6 @@ def test_a_study_that_cannot_be_a_branch_is_refused(name: str) -> None:
         SessionSettings(study=name)
 
 
-def test_a_form_shows_the_settings_in_their_order_whatever_order_a_database_keeps() -> None:
-    """Prefect's page sorts by ``position``; PostgreSQL gives a schema's fields back by length."""
-    fields = SessionSettings.model_json_schema()["properties"]
-    by_length = sorted(fields, key=len)
-    assert by_length != list(SessionSettings.model_fields)
-    shown = sorted(by_length, key=lambda name: fields[name]["position"])
-    assert shown == list(SessionSettings.model_fields)
-
-
 def test_an_unknown_setting_is_refused() -> None:
     with pytest.raises(ValidationError, match="trails"):
         SessionSettings.model_validate({"trails": 4})
