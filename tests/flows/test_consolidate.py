@@ -177,7 +177,7 @@ def test_the_flow_runs_on_prefect_pushes_what_it_offers_and_knows_it_again(
         # A run that is tried again, or again after an outage of Prefect, has its own already.
         assert consolidate(study=STUDY, remote="origin", again=True).number == 0
         assert len(trainings) == made
-        session.identifier = "another run"
+        session.identifier, session.began = "another run", utc_now()
         again = consolidate(study=STUDY, remote="origin", again=True)
         assert again.number == 1
         assert len(trainings) > made
