@@ -21,6 +21,7 @@ from flows.pushing import pushed_at_the_end
 from nightlab.errors import NightlabError, NotPushed, SessionOver, StudyBusy, UsageError
 from nightlab.ledger import Ledger, Remote, hold_clone
 from nightlab.settings import Places, SessionSettings
+from nightlab.study.kept_models import show_last_model
 from nightlab.study.recording import show_last_trial
 from nightlab.study.session import Session, open_session
 from nightlab.study.steering import Ear
@@ -60,6 +61,7 @@ def working_session(settings: SessionSettings) -> Iterator[Session]:
             with_prefect(session, partial(close_killed_runs, session))
             with_prefect(session, partial(close_runs_below, session))
             show_last_trial(session)
+            show_last_model(session)
             prepare(session)
             try:
                 yield session

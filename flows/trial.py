@@ -19,6 +19,7 @@ from nightlab.errors import (
     SessionOver,
 )
 from nightlab.records import Decision, InFlight, Proposal, Replicate, TrialRecord, Verdict
+from nightlab.study.kept_models import keep_model
 from nightlab.study.measurement import Training, add_replicates, next_round, say_pairs, say_twin
 from nightlab.study.prefetch import begin_asking
 from nightlab.study.preflight import (
@@ -193,7 +194,7 @@ def _recorded(session: Session, mark: InFlight, verdict: Decision, clock: StepCl
     _say(mark, "record")
     # Taken before the task: what it is tried again with has them still.
     mark = with_unanswered(session, mark)
-    record(session, mark, verdict, clock.totals())
+    keep_model(session, result_of(record(session, mark, verdict, clock.totals())))
     _label(mark, f"verdict:{verdict.verdict.value}")
     return end_state(verdict)
 

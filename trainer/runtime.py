@@ -69,11 +69,21 @@ other: the first is asked for rows, the other two for positions:
 
 B and T are the same throughout an evaluation. Before ``load`` no candidate's code runs.
 
+A model that is kept, with ``weights.py`` and then ``sample.py`` as the other side, one job each:
+
+    convert           ──>          checkpoint (path), weights (path to write safetensors to)
+                      <──  saved   final
+    sample            ──>          spec, source and weights (paths), tokens (numbers), length,
+                                   temperature, seed, end (the token that ends a text)
+                      <──  sampled tokens (numbers)
+
 Whatever else the candidate's side sends, or sends late, is a breach of contract: the
 host notes it and kills the tree. Nothing that it sends is ever trusted: reports inform
 the picture. Losses are claims; the score is computed by the host, from the claims and
 from what the logits in secret positions say of them.
 """
+
+from __future__ import annotations
 
 import argparse
 import functools
@@ -96,8 +106,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import numpy as np
 import torch
+
+try:
+    import numpy as np
+except ModuleNotFoundError:  # beside a model that was exported, which is built and not trained
+    np = None  # type: ignore[assignment]
 
 SOCKET_VARIABLE = "NIGHTLAB_SOCKET"
 COMPILES_VARIABLE = "NIGHTLAB_COMPILES"

@@ -14,7 +14,9 @@ from flows.commands.common import (
     existing_ledger,
     print_json,
     print_notice,
+    validated_settings,
 )
+from flows.commands.models import KeptTrial, export_model
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.records.counting import counted
@@ -130,11 +132,23 @@ def report(study: Study, remote: RemoteName = None) -> None:
 def export(
     study: Study,
     form: Annotated[str, typer.Option("--format", help="Only tsv so far")] = "tsv",
+    model: Annotated[
+        Path | None,
+        typer.Option(help="Write the champion's trained model into this folder instead"),
+    ] = None,
+    trial: KeptTrial = None,
     remote: RemoteName = None,
 ) -> None:
-    """Print the study as a results.tsv with the original project's columns."""
+    """Print the study as a results.tsv with the original project's columns, or write its model."""
     from nightlab.ledger import results_tsv
 
+    if model is not None:
+        if remote is not None:
+            existing_ledger(study, remote)
+        export_model(validated_settings({"study": study}).study, model, trial)
+        return
+    if trial is not None:
+        raise UsageError("A trial is chosen with --model FOLDER, and no folder was named: add it.")
     if form != "tsv":
         raise UsageError(f"The one format is tsv, and {form!r} was asked for: use --format tsv.")
     sys.stdout.write(results_tsv(existing_ledger(study, remote).records()))
@@ -146,6 +160,7 @@ def sync(study: Study, remote: RemoteName = None) -> None:
     from nightlab.ledger import confirmations, consolidations, is_worked_on
     from nightlab.report.conclusion import gain_sentence
     from nightlab.report.study import read_study
+    from nightlab.study.kept_models import sync_models
     from nightlab.tracking import Origin, synchronise
 
     places, ledger = Places.find(), existing_ledger(study, remote)
@@ -163,9 +178,11 @@ def sync(study: Study, remote: RemoteName = None) -> None:
             origin=Origin.of(ledger.plumbing, places.cache),
             at_work=is_worked_on(ledger, at),
         )
+        added = sync_models(ledger, places)
+    models = f", {added} of its models were missing" if added else ""
     console.print(
         f"MLflow is up to date with {study} ({counted(result.trials, 'trial')}, of which "
-        f"{result.changed} had to be mended): "
+        f"{result.changed} had to be mended{models}): "
         f"{mlflow_page(places, result.experiment)}",
         markup=False,
         highlight=False,

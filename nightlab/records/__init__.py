@@ -10,6 +10,7 @@ from nightlab.records.base import (
     Frozen,
     utc_now,
 )
+from nightlab.records.kept_models import KeptModel
 from nightlab.records.measurements import (
     Confinement,
     CurvePoint,
@@ -56,6 +57,7 @@ __all__ = [
     "Forecast",
     "Frozen",
     "InFlight",
+    "KeptModel",
     "Mode",
     "OtherWork",
     "Pair",

@@ -31,7 +31,10 @@ CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_MAX_BYTES = 4 * 2**30
 """Also the size limit of any one file that a candidate writes."""
 
-ENGINE_FILES = ("runtime.py", "score.py")
+WEIGHTS = "model.safetensors"
+"""What a ``weights`` job writes."""
+
+ENGINE_FILES = ("runtime.py", "score.py", "weights.py", "generate.py", "sample.py")
 _COPY_BYTES = 16 * 2**20
 
 
@@ -39,8 +42,9 @@ _COPY_BYTES = 16 * 2**20
 class Job:
     """What is to be run."""
 
-    program: Literal["train", "score"]
-    """``train`` runs the candidate's train.py, ``score`` the engine's score.py on it."""
+    program: Literal["train", "score", "weights", "sample"]
+    """``train`` runs the candidate's train.py, the others the engine's file of that name:
+    ``score`` and ``sample`` on the candidate's, ``weights`` on its checkpoint alone."""
     source: str
     """The text of the candidate's train.py."""
     device: Device
@@ -51,7 +55,7 @@ class Job:
     compiles: bool = True
     """Whether torch.compile compiles."""
     weights: Path | None = None
-    """A checkpoint that the job may read."""
+    """A file of weights that the job may read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,12 +84,17 @@ class Layout:
 
     @property
     def saved_weights(self) -> str:
-        """The checkpoint that a ``score`` job reads."""
+        """The weights that a job may read."""
         return f"{self.weights}/{CHECKPOINT}"
+
+    @property
+    def written_weights(self) -> str:
+        """Where a ``weights`` job writes."""
+        return f"{self.work}/{WEIGHTS}"
 
     def script(self, job: Job) -> str:
         """The file that Python runs."""
-        return self.source if job.program == "train" else f"{self.trainer}/score.py"
+        return self.source if job.program == "train" else f"{self.trainer}/{job.program}.py"
 
 
 class JobFolder:
@@ -129,8 +138,12 @@ class JobFolder:
             work=str(self.path / "work"),
         )
 
-    def take_checkpoint(self, destination: Path) -> str | None:
-        """Copy a complete checkpoint out; the candidate may have put anything in its place.
+    def take_checkpoint(self, destination: Path, name: str = CHECKPOINT) -> str | None:
+        """Copy complete weights out; the candidate may have put anything in their place.
+
+        Args:
+            destination: where to.
+            name: of the file in the job's folder.
 
         Returns:
             None when ``destination`` now is a complete copy that belongs to the engine,
@@ -146,13 +159,13 @@ class JobFolder:
             return "the working folder is gone"
         try:
             # Non-blocking, or a named pipe in the file's place would hold us forever.
-            source = os.open(CHECKPOINT, flags | os.O_NONBLOCK, dir_fd=work)
+            source = os.open(name, flags | os.O_NONBLOCK, dir_fd=work)
         except OSError as error:
-            return f"there is no {CHECKPOINT} ({os.strerror(error.errno or 0)})"
+            return f"there is no {name} ({os.strerror(error.errno or 0)})"
         finally:
             os.close(work)
         try:
-            return _copy_checkpoint(source, destination)
+            return _copy_weights(source, name, destination)
         finally:
             os.close(source)
 
@@ -185,12 +198,12 @@ class JobFolder:
         (self.path / "work").chmod(0o711)
 
 
-def _copy_checkpoint(source: int, destination: Path) -> str | None:
+def _copy_weights(source: int, name: str, destination: Path) -> str | None:
     state = os.fstat(source)
     if not stat.S_ISREG(state.st_mode):
-        return f"{CHECKPOINT} is not a regular file"
+        return f"{name} is not a regular file"
     if not 0 < state.st_size <= CHECKPOINT_MAX_BYTES:
-        return f"{CHECKPOINT} has {state.st_size} bytes; 1 to {CHECKPOINT_MAX_BYTES} are allowed"
+        return f"{name} has {state.st_size} bytes; 1 to {CHECKPOINT_MAX_BYTES} are allowed"
     partial = destination.with_name(destination.name + ".partial")
     try:
         complete = _copy(source, partial) == state.st_size == os.fstat(source).st_size
@@ -200,9 +213,9 @@ def _copy_checkpoint(source: int, destination: Path) -> str | None:
             partial.unlink()
     except OSError as error:
         raise SandboxError(
-            f"The checkpoint cannot be copied to {destination} ({error}): free space there."
+            f"The weights cannot be copied to {destination} ({error}): free space there."
         ) from error
-    return None if complete else f"{CHECKPOINT} changed while it was copied"
+    return None if complete else f"{name} changed while it was copied"
 
 
 def _copy(source: int, destination: Path) -> int:

@@ -92,7 +92,14 @@ class Logits(_Message):
     rows: Count
 
 
-Message = Ready | Step | Saved | Loaded | Losses | Logits
+class Sampled(_Message):
+    """sample.py's answer."""
+
+    type: Literal["sampled"]
+    tokens: tuple[Count, ...]
+
+
+Message = Ready | Step | Saved | Loaded | Losses | Logits | Sampled
 
 _MESSAGES: pydantic.TypeAdapter[Message] = pydantic.TypeAdapter(
     Annotated[Message, Field(discriminator="type")]

@@ -206,6 +206,17 @@ class Settings(BaseModel):
     trust_candidate: bool = Field(
         False, description="Run candidates without a sandbox: only for code that you trust"
     )
+    kept_models: Literal["all", "champion", "none"] = Field(
+        "all",
+        description="Which trained models to keep, of the baseline and of what is kept: all, "
+        "champion (the baseline's and the incumbent's) or none",
+    )
+    kept_models_mb: int = Field(
+        8_192,
+        ge=0,
+        description="Most disk for kept models in this machine's cache, in MiB, of all studies "
+        "together: the oldest go first, baselines and champions last",
+    )
     push_hours: float = Field(
         1,
         ge=0,

@@ -30,6 +30,7 @@ from nightlab.records import (
 )
 from nightlab.source.code_size import is_clearly_less
 from nightlab.source.schedule import touched_schedule
+from nightlab.study.checkpoints import checkpoint_path, drop_checkpoints
 from nightlab.study.lanes import device_turn
 from nightlab.study.session import (
     Session,
@@ -169,12 +170,11 @@ def _training(
         ):
             keep_below = twin.val_bpb - decision.needed_gain_bpb(case)
             watch = _watch(session, mark, case, twin, keep_below, beside)
-    whose = wanted.subject.value
     return Training(
         number=mark.number,
         wanted=wanted,
         source=session.ledger.source(subject_commit(mark, wanted.subject)),
-        checkpoint=session.work / f"{mark.number:04d}-{whose}-{wanted.seed}.pt",
+        checkpoint=checkpoint_path(session, mark.number, wanted.subject, wanted.seed),
         keep_below_bpb=keep_below,
         watch=watch,
         twin=twin,
@@ -310,9 +310,10 @@ def train_code(
 
 
 def evaluate_once(session: Session, training: Training) -> Evaluation:
-    """Score the checkpoint of one training on ``val``, then drop the checkpoint.
+    """Score the checkpoint of one training on ``val``, then drop it, if it is the incumbent's.
 
-    An evaluation that raises keeps it: another try needs it.
+    An evaluation that raises keeps it: another try needs it. The trial's own is its model, should
+    it be kept.
     """
     sizes = session.settings.sizes
     with device_turn(session):
@@ -327,14 +328,15 @@ def evaluate_once(session: Session, training: Training) -> Evaluation:
             screen_positions=sizes.screen_positions,
             keep_below_bpb=training.keep_below_bpb,
         )
-    training.checkpoint.unlink(missing_ok=True)
+    if training.whose:
+        training.checkpoint.unlink(missing_ok=True)
     return evaluation
 
 
 def add_replicates(
     session: Session, mark: InFlight, measured: list[tuple[Training, Replicate]]
 ) -> InFlight:
-    """Move the mark forward by a finished round."""
+    """Move the mark forward by a finished round; the best checkpoint so far stays."""
     own, others = list(mark.replicates), list(mark.incumbent_replicates)
     for training, replicate in measured:
         placed = replicate.model_copy(update={"place": session.place})
@@ -344,6 +346,7 @@ def add_replicates(
         update={"replicates": tuple(own), "incumbent_replicates": tuple(others)}
     )
     session.ledger.mark(grown)
+    drop_checkpoints(session, mark.number, but_best_of=grown.replicates)
     return grown
 
 

@@ -1,9 +1,10 @@
 """Everything that a study left, counted before it is removed.
 
-its refs here and on a remote; its runs in MLflow; its report; bundles that were not pushed;
-folders of sessions that were killed
+its refs here and on a remote; its runs and its model in MLflow; its report; its models in the
+cache; bundles that were not pushed; folders of sessions that were killed
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,9 @@ from nightlab.ledger.bundles import bundles_of
 from nightlab.records.counting import counted
 from nightlab.report.write import report_files
 from nightlab.settings import Places
+from nightlab.study.model_cache import ModelCache
 from nightlab.tracking import delete_experiment, tracked_runs
+from nightlab.tracking.champion import delete_registered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +41,8 @@ class Remains:
     """Report and bundles."""
     stays: str | None
     """A branch of its name that is not its own."""
+    models: tuple[Path, ...]
+    """Folders of kept models in this machine's cache."""
 
     def sentences(self, remote: str | None) -> list[str]:
         """What is to be removed, a line each."""
@@ -48,7 +53,7 @@ class Remains:
             lines.append(
                 f"In MLflow: {counted(self.runs, 'run')} (it keeps them as deleted: `mlflow gc`)."
             )
-        lines += [f"File: {path}" for path in self.files]
+        lines += [f"File: {path}" for path in (*self.files, *self.models)]
         if self.stays is not None:
             lines.append(
                 f"Branch {self.stays} stays: it is another study's, or no consolidation of this "
@@ -73,6 +78,7 @@ def remains_of(places: Places, study: str, remote: Remote | None) -> Remains:
         runs=tracked_runs(places.tracking_uri, places.mlruns, study),
         files=tuple(_files(places, ledger)),
         stays=_staying(ledger),
+        models=tuple(_models(places, ledger)),
     )
     if not (found.here or found.there or found.files or found.runs is not None):
         where = f" or at remote {remote.name!r}" if remote is not None else ""
@@ -101,6 +107,9 @@ def remove(places: Places, remains: Remains, remote: Remote | None) -> None:
     delete_study(Ledger(places.root, remains.study), remote)
     for path in remains.files:
         path.unlink(missing_ok=True)
+    for folder in remains.models:
+        shutil.rmtree(folder, ignore_errors=True)
+    delete_registered(places.tracking_uri, places.mlruns, remains.study)
     delete_experiment(places.tracking_uri, places.mlruns, remains.study)
 
 
@@ -109,6 +118,12 @@ def _staying(ledger: Ledger) -> str | None:
     ref = ledger.refs.consolidated
     is_other = ref not in standing_refs(ledger.plumbing, ledger.study)
     return ref.removeprefix("refs/heads/") if is_other and ledger.plumbing.resolve(ref) else None
+
+
+def _models(places: Places, ledger: Ledger) -> list[Path]:
+    commits = {record.commit for record in ledger.records()} if ledger.exists() else set()
+    cache = ModelCache(places.cache, ledger.study)
+    return [path for commit in commits for path in cache.folders_of(commit)]
 
 
 def _files(places: Places, ledger: Ledger) -> list[Path]:

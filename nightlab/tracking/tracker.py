@@ -14,9 +14,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from nightlab import events
+from nightlab.errors import TrackingError
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.ledger.consolidations import ConsolidationRecord
-from nightlab.records import CurvePoint, Evidence, InFlight, Replicate, TrialRecord
+from nightlab.records import CurvePoint, Evidence, InFlight, KeptModel, Replicate, TrialRecord
+from nightlab.tracking.champion import show_model
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
 from nightlab.tracking.connection import import_mlflow, shown_address
 from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
@@ -174,6 +176,19 @@ class Tracker:
             gain: what was gained so far, in a sentence.
         """
         self._show(describe_study(records, gain, self.origin.dataset(records[-1])), KIND_TAG)
+
+    def model_kept(self, folder: Path, model: KeptModel, *, only_champion: bool) -> None:
+        """Put a kept trial's model into MLflow's registry; a failure is said."""
+
+        def write() -> None:
+            store = self._open()
+            try:
+                show_model(store, self._uri, folder, model, only_champion=only_champion)
+            except TrackingError as error:
+                text = f"The model of trial {model.trial} is not in MLflow: {error}"
+                events.publish(events.Notice(text=text))
+
+        self._submit(write)
 
     def files_written(self, kind: str, paths: Iterable[Path]) -> None:
         """Put files, such as the report's, on the study's run of that kind and name."""

@@ -43,6 +43,7 @@ LIMITS: tuple[tuple[str, str, object, object], ...] = (
     ("keep_probability", "gt", 0.501, 0.5),
     ("keep_probability", "lt", 0.999, 1),
     ("confirm_replicates", "ge", 0, -1),
+    ("kept_models_mb", "ge", 0, -1),
     ("seed", "ge", 0, -1),
     ("seed", "lt", 2_147_483_647, 2_147_483_648),
 )
@@ -124,6 +125,7 @@ CHOICES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("preset", ("quick", "laptop", "h100")),
     ("proposer", ("auto", "knobs", "llm", "hybrid", "command")),
     ("require_rung", ("1", "1n", "2")),
+    ("kept_models", ("all", "champion", "none")),
     ("reasoning_effort", ("none", "minimal", "low", "medium", "high", "xhigh")),
 )
 
@@ -174,6 +176,8 @@ def test_a_session_that_nothing_was_set_for() -> None:
         "seed": 0,
         "require_rung": "2",
         "trust_candidate": False,
+        "kept_models": "all",
+        "kept_models_mb": 8192,
         "program": "program.md",
     }
     assert {name: given[name] for name in expected} == expected

@@ -548,9 +548,10 @@ class TestOnce:
         assert candidate.label == f"1 candidate seed {SEEDS[0]}"
         assert twin.checkpoint != candidate.checkpoint
 
-    def test_a_checkpoint_goes_once_it_is_scored_and_no_sooner(
+    def test_the_incumbents_checkpoint_goes_once_it_is_scored_and_no_sooner(
         self, study: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        study.place = ELSEWHERE
         first, second = next_round(study, under_way())
         assert first.checkpoint != second.checkpoint
         first.checkpoint.write_bytes(b"weights")
@@ -569,6 +570,9 @@ class TestOnce:
         assert evaluate_once(study, first).val_bpb == 2.0
         assert not first.checkpoint.exists()
         assert told == [first.keep_below_bpb] * 2
+        second.checkpoint.write_bytes(b"weights")
+        evaluate_once(study, second)
+        assert second.checkpoint.exists(), "it may be kept"
 
 
 FORECAST = Forecast(share=0.5, gap_bpb=0.1, expected_bpb=2.1, needed_bpb=1.99, chance=0.01, pairs=8)
