@@ -179,7 +179,7 @@ class Settings(BaseModel):
     approve: Literal["nothing", "keeps"] = Field(
         "nothing",
         description="What waits for a person's word (`nightlab approve`) before it is on the "
-        "study's branch: keeps, while the study goes on from them, or nothing",
+        "study's branch: nothing or keeps (the study goes on from them)",
     )
     confirm_replicates: int = Field(
         3,

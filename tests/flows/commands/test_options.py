@@ -68,7 +68,9 @@ def test_help_shows_every_setting_with_its_description_and_default(tmp_path: Pat
     for name in OFFERED:
         assert FIELDS[name].description
         assert FIELDS[name].description in shown, name
-    lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│    --")}
+    lines = {
+        line.split()[1]: line for line in shown.splitlines() if line.lstrip("│ ").startswith("--")
+    }
     assert "(default: quick)" in lines["--preset"]
     assert "(default: 600)" in lines["--model-timeout-seconds"]
     assert "(default: 0)" in lines["--seed"]
