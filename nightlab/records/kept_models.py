@@ -1,5 +1,7 @@
 """A trained model that is kept: what stands beside its weights, as ``config.json``."""
 
+from pydantic import Field
+
 from nightlab.records.base import SCHEMA_VERSION, Frozen
 from nightlab.records.verdicts import Reason
 
@@ -13,7 +15,7 @@ class KeptModel(Frozen):
     title: str
     reason: Reason
     """``baseline`` of the model that the others are compared with."""
-    commit: str
+    commit: str = Field(pattern="^[0-9a-f]{40,64}$")
     """Of the code that builds it."""
     seed: int
     """Of the training that made it."""

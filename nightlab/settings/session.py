@@ -208,8 +208,8 @@ class Settings(BaseModel):
     )
     kept_models: Literal["all", "champion", "none"] = Field(
         "all",
-        description="Which trained models to keep, of the baseline and of what is kept: all, "
-        "champion (the baseline's and the incumbent's) or none",
+        description="Which trained models to keep, of the baseline and of what is kept: all of "
+        "them, champion (the baseline's and the incumbent's) or none at all",
     )
     kept_models_mb: int = Field(
         8_192,

@@ -20,9 +20,8 @@ from nightlab.ledger.candidates import one_line
 from nightlab.records import KeptModel, TrialRecord
 from nightlab.training.weights import problem_of
 
-CONFIG, WEIGHTS, TOKENIZER, SOURCE, CARD = (
-    *("config.json", "model.safetensors", "tokenizer.json", "train.py", "README.md"),
-)
+CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+SOURCE, CARD = "train.py", "README.md"
 ENGINE_FILES = ("generate.py", "weights.py", "runtime.py")
 _ENGINE = Path(__file__).resolve().parents[2] / "trainer"
 
@@ -33,8 +32,7 @@ def fill(folder: Path, model: KeptModel, source: str, tokenizer: Path, card: str
     (folder / TOKENIZER).write_text(portable_tokenizer(tokenizer), encoding="utf-8")
     (folder / SOURCE).write_text(source, encoding="utf-8")
     (folder / CARD).write_text(card, encoding="utf-8")
-    for name in ENGINE_FILES:
-        shutil.copyfile(_ENGINE / name, folder / name)
+    _add_programs(folder)
 
 
 def read_model(folder: Path) -> KeptModel:
@@ -43,7 +41,7 @@ def read_model(folder: Path) -> KeptModel:
     Raises:
         UsageError: it is no whole folder of a kept model.
     """
-    remedy = f"delete {folder}; it is then fetched from MLflow again"
+    remedy = "delete it; `nightlab sync` where the model was kept puts it into MLflow again"
     try:
         model = KeptModel.model_validate_json((folder / CONFIG).read_bytes(), extra="allow")
         problem = problem_of(folder / WEIGHTS)
@@ -71,8 +69,7 @@ def write_copy(kept: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (WEIGHTS, CONFIG, TOKENIZER, SOURCE, CARD):
         shutil.copyfile(kept / name, folder / name)
-    for name in ENGINE_FILES:
-        shutil.copyfile(_ENGINE / name, folder / name)
+    _add_programs(folder)
 
 
 def write_card(model: KeptModel, record: TrialRecord) -> str:
@@ -99,6 +96,11 @@ def write_card(model: KeptModel, record: TrialRecord) -> str:
     table = "\n".join(f"| {name} | {text.replace('|', '/')} |" for name, text in rows.items())
     title = f"# Trial {model.trial}: {one_line(model.title)}"
     return f"{title}\n\n| | |\n|---|---|\n{table}\n{_HOW}"
+
+
+def _add_programs(folder: Path) -> None:
+    for name in ENGINE_FILES:
+        shutil.copyfile(_ENGINE / name, folder / name)
 
 
 _HOW = """

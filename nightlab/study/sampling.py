@@ -116,10 +116,16 @@ def continue_text(
     """What a model writes after a text.
 
     Raises:
-        EvaluationError: it does not.
+        UsageError: it has another number of tokens than its tokenizer.
+        EvaluationError: it does not answer.
         SandboxError: the sandbox broke.
     """
     encoding = load_tokenizer(kept.folder / TOKENIZER)
+    if encoding.n_vocab != kept.model.vocab_size:
+        raise UsageError(
+            f"The tokenizer in {kept.folder} has {encoding.n_vocab} tokens and its model "
+            f"{kept.model.vocab_size}: delete that folder."
+        )
     tokens = [bos_token(encoding), *encoding.encode(text, disallowed_special=())]
     source = (kept.folder / SOURCE).read_text(encoding="utf-8")
     # Who trains on a GPU would be disturbed.

@@ -17,7 +17,7 @@ from nightlab.records import KeptModel
 from nightlab.tracking.connection import connect, failures, import_mlflow, shown_address
 from nightlab.tracking.failures import explain
 from nightlab.tracking.store import Store
-from nightlab.tracking.tags import NOTE_TAG, STUDY_TAG, TRIAL_TAG
+from nightlab.tracking.tags import LONGEST_TAG, NOTE_TAG, STUDY_TAG, TRIAL_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,7 +68,7 @@ def register(store: Store, folder: Path, model: KeptModel) -> bool:
     client, run = store.client, store.trial(model.trial).run
     if run is None or _version_of(client, model.study, model.commit) is not None:
         return False
-    card = (folder / CARD).read_text(encoding="utf-8")
+    card = (folder / CARD).read_text(encoding="utf-8")[:LONGEST_TAG]
     tags = {
         TRIAL_TAG: str(model.trial),
         "val_bpb": format_score(model.study_bpb),
@@ -95,7 +95,8 @@ def _logged(
     """The logged model of a trial's run, with its files; one that was cut off is taken up again."""
     client, experiment = store.client, store.experiment_id
     begun = client.search_logged_models([experiment], f"tags.`{COMMIT_TAG}` = '{model.commit}'")
-    params = {key: str(value) for key, value in model.model_dump(mode="json").items()}
+    known = model.model_dump(mode="json").items()
+    params = {key: str(value)[:LONGEST_TAG] for key, value in known}
     logged = next(iter(begun), None) or client.create_logged_model(
         experiment,
         f"trial-{model.trial}",
@@ -208,11 +209,11 @@ def _asked(tracking_uri: str, mlruns: Path) -> "Iterator[MlflowClient | None]":
 
 
 def _retire(store: Store) -> None:
-    """Remove the versions that have no alias, with their logged models."""
+    """Remove the versions that have no alias, with their logged models, but for other people's."""
     client, name = store.client, registered_name(store.study)
-    named = set(client.get_registered_model(name).aliases.values())
+    named = {str(version) for version in client.get_registered_model(name).aliases.values()}
     for version in client.search_model_versions(f"name = '{name}'"):
-        if str(version.version) not in {str(each) for each in named}:
+        if str(version.version) not in named and LOGGED_TAG in version.tags:
             client.delete_model_version(name, version.version)
             client.delete_logged_model(version.tags[LOGGED_TAG])
 

@@ -95,6 +95,14 @@ def test_a_folder_that_is_not_whole_is_refused(kept: Path, name: str) -> None:
         read_model(kept)
 
 
+@pytest.mark.parametrize("commit", ["../../x", "*", "", "C" * 40])
+def test_a_commit_that_is_none_names_no_folder(kept: Path, commit: str) -> None:
+    config = json.loads((kept / "config.json").read_text())
+    (kept / "config.json").write_text(json.dumps({**config, "commit": commit}))
+    with pytest.raises(UsageError, match=r"config\.json is not one"):
+        read_model(kept)
+
+
 def test_what_another_version_knew_of_a_model_is_read_past(kept: Path) -> None:
     config = json.loads((kept / "config.json").read_text())
     (kept / "config.json").write_text(json.dumps({**config, "colour": "blue"}))
