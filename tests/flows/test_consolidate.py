@@ -41,6 +41,7 @@ from nightlab.records import Decision, Evidence, Proposal, Reason, Verdict, utc_
 from nightlab.study.consolidation import Due, begin_consolidation, finish_consolidation, offer
 from nightlab.study.session import as_current
 from tasks import consolidate as task_module
+from tasks.finished import result_of
 from tests.conftest import (
     ROOT,
     expect_success,
@@ -95,7 +96,7 @@ def test_it_trains_side_by_side_tells_each_round_and_says_what_came_out(
     monkeypatch.setattr(flow_module, "train_code", trainer)
     heard: list[events.Event] = []
     with events.listening(heard.append), as_current(session):
-        record = consolidation.fn(STUDY, MOST_PAIRS)
+        record = result_of(consolidation.fn(STUDY, MOST_PAIRS))
     begun = [each for each in heard if isinstance(each, events.StepBegun)]
     assert begun[0].title == "incumbent, without trial 1"
     assert {(each.step, each.number) for each in begun} == {("consolidate", 2)}
@@ -121,13 +122,13 @@ def test_a_person_who_asks_it_to_stop_can_go_on_later(
     stopping = SimpleNamespace(submit=submit)
     monkeypatch.setattr(flow_module, "train_code", stopping)
     with hold_session(session.ledger, None, holder=session.identifier), as_current(session):
-        record = consolidation.fn(STUDY, MOST_PAIRS)
+        record = result_of(consolidation.fn(STUDY, MOST_PAIRS))
     assert record.finished_at is None
     assert len(trainer.trained) == 3
     monkeypatch.setattr(flow_module, "train_code", trainer)
     session.trials_ended_at = utc_now()
     with as_current(session):
-        record = consolidation.fn(STUDY, MOST_PAIRS)
+        record = result_of(consolidation.fn(STUDY, MOST_PAIRS))
     assert record.finished_at is not None
     assert len(set(trainer.trained[:3]) & {"incumbent", "without trial 1"}) == 2
 
