@@ -19,7 +19,6 @@ from nightlab.records import utc_now
 from nightlab.sandbox.endable import EndableSandbox
 from nightlab.settings import SessionSettings
 from nightlab.study import steering
-from tasks.record import push
 from tests.conftest import git
 
 
@@ -73,7 +72,7 @@ def test_a_remote_that_comes_back_gets_the_study(session: Any, hub: Path, tmp_pa
     with listening(come_back):
         push_at_last(session)
     assert len(said) == 1, "a long outage is said once"
-    assert "Trying to push for 1 hours (--push-hours)" in said[0].text  # type: ignore[union-attr]
+    assert "Trying for 1 hour (--push-hours) to push" in said[0].text  # type: ignore[union-attr]
     assert branch_of(hub) == "refs/heads/nightlab/night"
     assert list((tmp_path / "cache").rglob("*.bundle")) == []
 
@@ -141,10 +140,7 @@ def test_what_ends_a_block_is_the_news(session: Any) -> None:
         raise UsageError("the news")
 
 
-def test_a_push_that_fails_is_said_once_until_one_succeeds(
-    session: Any, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pushing, "push", push.fn)  # without the task's pauses
+def test_a_push_that_fails_is_said_once_until_one_succeeds(session: Any, hub: Path) -> None:
     said: list[Event] = []
     away = hub.with_name("away")
     with listening(said.append):

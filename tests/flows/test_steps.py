@@ -76,6 +76,7 @@ def test_calls_without_an_answer_stand_in_what_is_recorded_however_often_it_is_t
     lose_an_answer(session)
     recorded = []
     monkeypatch.setattr(trial, "record", lambda _, mark, *rest: recorded.append(mark))
+    monkeypatch.setattr(trial, "keep_model", lambda *_: None)
     verdict = Decision(verdict=Verdict.FAILED, reason=Reason.MODEL, sentence="None answers.")
     trial._recorded(session, mark, verdict, StepClock(mark))
     assert [each.cost.calls for each in recorded[0].set_aside] == [1]

