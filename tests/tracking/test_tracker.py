@@ -385,7 +385,7 @@ def test_what_is_open_at_the_end_of_a_session_is_not_shown_as_running(
         assert again["3"] == "RUNNING"
 
 
-@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("times", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_run_whose_making_was_not_answered_is_there_once(
     server: str, local_uri: str, mlruns: Path, study: str, times: int
 ) -> None:
