@@ -22,6 +22,12 @@ SECONDS = 60
 NEXT = "d" * 40
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that runs other work takes more than the two seconds of other tests to answer."""
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "120")
+
+
 @pytest.fixture(params=["local", "served"])
 def uri(request: pytest.FixtureRequest, local_uri: str) -> str:
     if request.param == "local":
