@@ -467,6 +467,18 @@ def test_a_finished_round_stands_in_the_mark_with_its_place() -> None:
     assert asked(study, grown) != asked(study, mark)
 
 
+def test_after_a_round_the_checkpoint_of_the_best_training_stands_alone(tmp_path: Path) -> None:
+    study, mark = session(begun(), work=tmp_path, place=ELSEWHERE, lanes=2), under_way()
+    kept = None
+    for score in (2.1, 2.2, 2.0):
+        training = next_round(study, mark)[-1]
+        training.checkpoint.touch()
+        index = SEEDS.index(training.seed)
+        mark = add_replicates(study, mark, [(training, trained(index, score, place=ELSEWHERE))])
+        kept = training.checkpoint if score != 2.2 else kept
+        assert list(tmp_path.iterdir()) == [kept]
+
+
 class TestOnce:
     """A training and an evaluation, with what is around them."""
 
