@@ -12,7 +12,7 @@ SAMPLE_SECONDS = 5.0
 
 
 class MachineWatch:
-    """Samples processors, memory, disk and network, and GPUs where `nvidia-ml-py` is installed.
+    """Samples processors, memory, disk and network, and of GPUs where there is NVIDIA's driver.
 
     The samples are of the machine and not of the trial alone; no record has them, so what is made
     anew from git is without them.
