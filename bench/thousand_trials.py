@@ -163,7 +163,7 @@ def show_another(desk: Desk) -> None:
 def in_prefect(desk: Desk) -> str:
     """Have a session of so many trials on Prefect's pages; returns its run."""
     program = Path(__file__).with_name("long_night.py")
-    picture = report(desk).with_suffix(".png")
+    picture = report(desk).with_suffix(".svg")
     said = desk.python(str(program), str(desk.fleet.desk), STUDY, str(picture))
     told = json.loads(said.splitlines()[-1])
     print_each("show a trial in Prefect", told["seconds"])
