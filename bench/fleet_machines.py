@@ -124,6 +124,7 @@ class Fleet:
             "PATH": f"{BIN}:{os.environ['PATH']}",
             "PREFECT_HOME": str(folder / "prefect"),
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_UI_API_URL": "/api",  # or the page asks the default port
             "DO_NOT_TRACK": "1",
             "PREFECT_CLI_PROMPT": "false",
             "MLFLOW_DISABLE_TELEMETRY": "true",
