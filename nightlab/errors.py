@@ -31,26 +31,20 @@ another time or on another machine.
 from typing import ClassVar
 
 from nightlab.redaction import redact
-
-
-def printable(text: str) -> str:
-    """The text with bytes of a name that are not UTF-8 written out: no terminal and no database
-    takes what Python makes of them.
-    """
-    return text.encode("utf-8", "backslashreplace").decode()
+from nightlab.shown import for_terminal
 
 
 class NightlabError(Exception):
     """Base of all errors that Nightlab raises; the message is meant for people.
 
     It may quote what git, a server or a model said, and it is stored and shown in many places:
-    keys and passwords are taken out of it here, once.
+    keys and passwords, and what steers a terminal, are taken out of it here, once.
     """
 
     exit_status: ClassVar[int] = 1
 
     def __init__(self, message: str = "") -> None:
-        super().__init__(printable(redact(message)))
+        super().__init__(for_terminal(redact(message)))
 
 
 class UsageError(NightlabError):

@@ -19,8 +19,9 @@ from nightlab.corpus.formats import (
     texts_of,
     unreadable,
 )
-from nightlab.errors import CorpusError, printable
+from nightlab.errors import CorpusError
 from nightlab.records.counting import counted
+from nightlab.shown import for_terminal
 
 _LONGEST_LIST = 8
 
@@ -81,7 +82,7 @@ class FolderSource:
                     yield text
         for what, count in self.passed_over.items():
             text = f"The corpus passes over {count:,} {what} in {self.folder}."
-            events.publish(events.Notice(text=printable(text)))
+            events.publish(events.Notice(text=for_terminal(text)))
 
     def _name(self, path: Path) -> bytes:
         return os.fsencode(path.relative_to(self.folder).as_posix())
@@ -159,4 +160,4 @@ def _said_of(folder: Path, formats: dict[Path, Format]) -> str:
     ]
     more = "" if len(endings) <= _LONGEST_LIST else ", and others"
     listed = ", ".join(" ".join(kind.split()) for kind in kinds)
-    return printable(f"Reading {counted(len(formats), 'file')} of {folder}: {listed}{more}.")
+    return for_terminal(f"Reading {counted(len(formats), 'file')} of {folder}: {listed}{more}.")

@@ -44,7 +44,8 @@ from nightlab.corpus.tokenizer import (
     save_tokenizer,
     train_tokenizer,
 )
-from nightlab.errors import CorpusError, MachineryError, printable
+from nightlab.errors import CorpusError, MachineryError
+from nightlab.shown import for_terminal
 
 _BUILDING = ".building"
 _LOCK = ".lock"
@@ -102,7 +103,7 @@ def _standing(request: CorpusRequest, source: Source, corpora: Path) -> Corpus |
         "upgrade of packages changes the embedded one): the study goes on with the text that it "
         "began with, which lies in the cache."
     )
-    events.publish(events.Notice(text=printable(text)))
+    events.publish(events.Notice(text=for_terminal(text)))
     return earlier
 
 
