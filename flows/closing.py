@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from flows.terminal import Terminal
 from nightlab.records import Approval
 from nightlab.redaction import redact
 from nightlab.report.conclusion import (
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from flows.research import SessionSummary
 
 
-def print_summary(console: Console, summary: "SessionSummary", places: Places) -> None:
+def print_summary(console: Terminal, summary: "SessionSummary", places: Places) -> None:
     """Say where things stand, what was gained, how sure that is, and what to try next."""
     from flows.printing import number, trial_table
     from nightlab.ledger import Ledger, confirmations
@@ -44,7 +43,7 @@ def print_summary(console: Console, summary: "SessionSummary", places: Places) -
         *conclusion_lines(study, summary.models),
     ]
     for line in lines:
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
+        console.say(line)
 
 
 def mlflow_page(places: Places, experiment: str | None) -> str:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NoReturn
 
 import typer
-from rich.console import Console
 
 from flows.commands import (
     approval,
@@ -25,7 +24,7 @@ from flows.commands import (
     study,
 )
 from flows.commands.common import EXIT_FAILED
-from flows.terminal import redact_terminal
+from flows.terminal import guard_terminal, make_console
 from nightlab.errors import NightlabError
 from nightlab.machine.encoding import require_utf8
 from nightlab.machine.folders import require_home
@@ -69,7 +68,7 @@ for command in COMMANDS:
 
 def main() -> None:
     """Run the command line; turn every known error into one sentence and a status."""
-    redact_terminal()
+    guard_terminal()
     try:
         _meet_machine()
         app()
@@ -94,9 +93,7 @@ def _meet_machine() -> None:
 
 
 def _fail(sentence: str, status: int) -> NoReturn:
-    Console(stderr=True).print(
-        f"nightlab: {sentence}", style="red", markup=False, highlight=False, soft_wrap=True
-    )
+    make_console(is_error=True).say(f"nightlab: {sentence}", "red")
     raise SystemExit(status)
 
 

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
@@ -18,6 +18,7 @@ from rich.text import Text
 
 from flows.printing import trial_table
 from flows.session_state import TRAINING_STEPS, SessionState, Training
+from flows.terminal import Terminal
 from nightlab import events
 from nightlab.judging.score_text import format_chance
 from nightlab.ledger import Ledger
@@ -63,7 +64,7 @@ class LiveView:
             lines.append(Text(f"{elapsed:.0f} s", style="dim"))
         if self._state.pairs:
             lines.append(Text(self._pairs()))
-        return Panel(Group(*lines), title=title, title_align="left", border_style="blue")
+        return Panel(Group(*lines), title=Text(title), title_align="left", border_style="blue")
 
     def _pairs(self) -> str:
         differences = ", ".join(f"{pair.difference_bpb:+.4f}" for pair in self._state.pairs)
@@ -126,7 +127,7 @@ def spark_line(values: list[float], width: int = CURVE_WIDTH) -> str:
 class PlainView:
     """One line an event, for places where nothing can be redrawn."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self._console = console
         self._said = ""
 
@@ -135,7 +136,7 @@ class PlainView:
         line = self._line(event)
         if line and line != self._said:
             self._said = line
-            self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+            self._console.say(line)
 
     def _line(self, event: events.Event) -> str:
         if isinstance(event, events.StepBegun):
@@ -159,7 +160,7 @@ class PlainView:
 
 
 @contextmanager
-def watching(console: Console, ledger: Ledger) -> Iterator[None]:
+def watching(console: Terminal, ledger: Ledger) -> Iterator[None]:
     """Show a session's events on the console while the block runs."""
     if not console.is_terminal:
         with events.listening(PlainView(console).listen):
@@ -170,7 +171,7 @@ def watching(console: Console, ledger: Ledger) -> Iterator[None]:
     def keep_notices(event: events.Event) -> None:
         # Printed above the view, so that it still stands there in the morning.
         if isinstance(event, events.Notice):
-            console.print(Text(f"• {event.text}", style="dim"))
+            console.print(f"• {event.text}", style="dim")
 
     with (
         events.listening(view.listen),

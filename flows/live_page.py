@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
 from flows.page_server import PageServer
 from flows.session_state import SessionState, Training
+from flows.terminal import Terminal
 from nightlab import events
 from nightlab.judging.score_text import needed_probability
 from nightlab.judging.scores import standing_record
@@ -209,7 +208,7 @@ def _shown(state: SessionState, training: Training) -> "TrainingUnderWay":
 
 
 @contextmanager
-def live_page(console: Console, ledger: Ledger, folder: Path) -> Iterator[None]:
+def live_page(console: Terminal, ledger: Ledger, folder: Path) -> Iterator[None]:
     """Have the study's page follow the session while the block runs, and name its address.
 
     Args:
@@ -222,7 +221,7 @@ def live_page(console: Console, ledger: Ledger, folder: Path) -> Iterator[None]:
     server = _served(folder, ledger.study)
     where = f"{folder / ledger.study}.html"
     said = f"Page: {server.address} (it renews itself; the file is {where})" if server else ""
-    console.print(said or f"Page: {where} (it renews itself)", highlight=False, soft_wrap=True)
+    console.say(said or f"Page: {where} (it renews itself)")
     try:
         with events.listening(page.listen):
             yield

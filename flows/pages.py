@@ -6,14 +6,13 @@ import socket
 import subprocess
 import sys
 import time
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from rich.console import Console
 
 from flows.local_server import configure_prefect, server_command, tied
 from flows.prefect_health import require_api
+from flows.terminal import Terminal
 from nightlab.errors import MachineryError, UsageError
 from nightlab.redaction import redact
 from nightlab.settings import Places
@@ -23,10 +22,9 @@ from nightlab.tracking.failures import check_store
 START_SECONDS = 300
 SHOWN_STUDIES = 10
 """So many of the studies that were worked on last are named."""
-PLAIN: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
 
 
-def serve_pages(places: Places, console: Console, *, port: int, prefect_port: int) -> None:
+def serve_pages(places: Places, console: Terminal, *, port: int, prefect_port: int) -> None:
     """Name MLflow's and Prefect's pages, and serve until Ctrl-C what is on no server yet.
 
     Raises:
@@ -42,10 +40,10 @@ def serve_pages(places: Places, console: Console, *, port: int, prefect_port: in
         mlflow = _mlflow_address(places, port, served)
         # Without that word MLflow opens on a page for language models.
         page = f"{redact(mlflow).rstrip('/')}/#/experiments?workflowType=machine_learning"
-        console.print(f"MLflow:  {page}", **PLAIN)
+        console.say(f"MLflow:  {page}")
         for study, view in latest_views(mlflow, places.mlruns, SHOWN_STUDIES).items():
-            console.print(f"         {study}: {view}", **PLAIN)
-        console.print(f"Prefect: {_prefect_page(prefect_port, served)}", **PLAIN)
+            console.say(f"         {study}: {view}")
+        console.say(f"Prefect: {_prefect_page(prefect_port, served)}")
         if served:
             console.print(f"Ctrl-C ends {'both' if len(served) > 1 else 'it'}.", style="dim")
         for process in served:

@@ -8,7 +8,6 @@ import importlib.util
 import io
 import os
 import sqlite3
-import sys
 import tomllib
 from contextlib import closing, redirect_stderr
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from flows.terminal import make_console
 from nightlab.errors import MachineryError, UsageError
 from nightlab.machine.network import speaks_http
 from nightlab.tracking.connection import shown_address
@@ -55,7 +55,7 @@ def require_settings() -> None:
         ) from error
     except SettingsError as error:
         raise UsageError(f"Prefect's settings cannot be read: {error}; correct them.") from error
-    sys.stderr.write(said.getvalue())
+    make_console(is_error=True).print(said.getvalue(), end="", soft_wrap=True)
 
 
 def require_api(address: str) -> None:

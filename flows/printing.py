@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.syntax import Syntax
 from rich.table import Table
-from rich.text import Text
 
+from flows.terminal import Terminal, code
 from nightlab.judging.score_text import (
     NOTHING,
     audit_sentence,
@@ -27,13 +25,6 @@ STYLES = {
     Verdict.CRASH: "red",
     Verdict.FAILED: "yellow",
 }
-PLAIN_WIDTH = 120
-
-
-def make_console() -> Console:
-    """The terminal; a file or a pipe is taken to be wide enough for a table."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH)
 
 
 def trial_table(records: Sequence[TrialRecord], hidden: int = 0) -> Table:
@@ -55,7 +46,7 @@ def trial_table(records: Sequence[TrialRecord], hidden: int = 0) -> Table:
             format_score(record.val_bpb),
             number(record.decision.difference_bpb, "+.4f"),
             format_chance(record.decision.probability_better),
-            Text(record.title),
+            record.title,
             style=STYLES[record.verdict],
         )
     return table
@@ -96,34 +87,34 @@ def pair_table(pairs: Sequence[Pair]) -> Table:
     return table
 
 
-def print_study(console: Console, study: str, records: Sequence[TrialRecord]) -> None:
+def print_study(console: Terminal, study: str, records: Sequence[TrialRecord]) -> None:
     """The trials of a study, and how many of the kept changes are likely to help nothing."""
     console.print(trial_table(records))
     for said in (false_keeps_sentence(study, records), waiting_sentence(study, records)):
         if said:
-            console.print(said.replace("`", ""), markup=False, highlight=False, soft_wrap=True)
+            console.say(said.replace("`", ""))
 
 
-def print_mark(console: Console, mark: InFlight, diff: str) -> None:
+def print_mark(console: Terminal, mark: InFlight, diff: str) -> None:
     """What is known of a trial that has no record yet."""
     idea = mark.proposal
-    console.print(f"[bold]Trial {mark.number} of {mark.study}[/bold]", end=": ")
-    console.print(Text("no idea yet" if idea is None else idea.title))
+    console.print(f"Trial {mark.number} of {mark.study}", end=": ", style="bold")
+    console.print("no idea yet" if idea is None else idea.title)
     state = "its idea is in hand, and it has not begun" if not mark.attempts else "in flight"
-    console.print(Text(f"{state}, no verdict yet", style="yellow"))
+    console.print(f"{state}, no verdict yet", style="yellow")
     if idea is not None:
         if idea.hypothesis:
-            console.print(Text(f"Hypothesis: {idea.hypothesis}"))
+            console.print(f"Hypothesis: {idea.hypothesis}")
         said = " ".join(filter(None, (idea.proposer, idea.model)))
-        console.print(Text(f"proposer {said}", style="dim"))
+        console.print(f"proposer {said}", style="dim")
     trained = len(mark.replicates) + len(mark.incumbent_replicates)
-    console.print(Text(f"{counted(trained, 'training is', 'trainings are')} done", style="dim"))
+    console.print(f"{counted(trained, 'training is', 'trainings are')} done", style="dim")
     if diff.strip():
-        console.print(Syntax(diff, "diff", background_color="default"))
+        console.print(code(diff, "diff"))
 
 
 def print_trial(
-    console: Console,
+    console: Terminal,
     record: TrialRecord,
     diff: str,
     ideas: Sequence[Suggestion] = (),
@@ -139,44 +130,44 @@ def print_trial(
         answers: names in git of what a model or an agent said.
     """
     style = STYLES[record.verdict] or "default"
-    console.print(f"[bold]Trial {record.number} of {record.study}[/bold]", end=": ")
-    console.print(Text(record.title))
-    console.print(Text(f"{record.verdict.value} ({record.reason_text})", style=style))
-    console.print(Text(record.decision.sentence))
+    console.print(f"Trial {record.number} of {record.study}", end=": ", style="bold")
+    console.print(record.title)
+    console.print(f"{record.verdict.value} ({record.reason_text})", style=style)
+    console.print(record.decision.sentence)
     if record.decision.pairs:
         console.print(pair_table(record.decision.pairs))
     for line in verdict_lines(record):
-        console.print(Text(line))
+        console.print(line)
     if record.hypothesis:
-        console.print(Text(f"Hypothesis: {record.hypothesis}"))
+        console.print(f"Hypothesis: {record.hypothesis}")
     if asked := _asked(record):
-        console.print(Text(asked, style="dim"))
+        console.print(asked, style="dim")
     texts = {idea.name: idea.text for idea in ideas}
     for name in record.suggestions:
-        console.print(Text(f"shown the suggestion: {texts.get(name, name)}", style="dim"))
+        console.print(f"shown the suggestion: {texts.get(name, name)}", style="dim")
     if record.preflight is not None:
         times = "once" if record.repairs == 1 else f"{record.repairs} times"
         mended = f", mended {times}" if record.repairs else ""
         outcome = record.preflight.failure.value if record.preflight.failure else "passed"
         said = f"dry run: {outcome} in {record.preflight.seconds:.1f} s{mended}"
-        console.print(Text(said, style="dim"))
+        console.print(said, style="dim")
     if record.replicates:
         console.print(_replicate_table(record))
     for replicate in record.replicates:
         if said := audit_sentence(replicate.evaluation):
-            console.print(Text(f"seed {replicate.seed}: {said}", style="dim"))
+            console.print(f"seed {replicate.seed}: {said}", style="dim")
     for replicate in (*record.replicates, *record.incumbent_replicates):
         if others := replicate.training.other_work:
-            console.print(Text(f"seed {replicate.seed}: {others.sentence}.", style="yellow"))
-    console.print(_facts(record))
+            console.print(f"seed {replicate.seed}: {others.sentence}.", style="yellow")
+    console.print(_facts(record), style="dim")
     if diff.strip():
-        console.print(Syntax(diff, "diff", background_color="default"))
+        console.print(code(diff, "diff"))
     if record.log_tail:
-        console.print(Text("The last lines of its output:", style="bold"))
-        console.print(Text(record.log_tail))
+        console.print("The last lines of its output:", style="bold")
+        console.print(record.log_tail)
     if answers:
         said = f"All that its proposer said: git show {answers[-1]}"
-        console.print(Text(said, style="dim"), soft_wrap=True)
+        console.say(said, "dim")
 
 
 def number(value: float | None, form: str = ".4f") -> str:
@@ -252,16 +243,15 @@ def _cost(record: TrialRecord) -> str:
     return f"model cost {dollars}" + (f" ({sum(tokens):,} tokens)" if tokens else "")
 
 
-def _facts(record: TrialRecord) -> Text:
+def _facts(record: TrialRecord) -> str:
     steps = ", ".join(f"{step} {seconds:.1f} s" for step, seconds in record.step_seconds.items())
     retried = "" if record.retry_of is None else f"\nretry of trial {record.retry_of}"
-    return Text(
+    return (
         f"commit {record.commit[:12]} on {record.parent[:12]}, "
         f"+{record.lines_added} −{record.lines_removed} lines\n"
         f"proposer {' '.join(filter(None, (record.proposer, record.model)))}, {_cost(record)}\n"
         f"budget {budget_text(f'{record.budget_seconds:g} s', record.budget_tokens)} a replicate\n"
         f"{record.device}, {_sandbox(record)}, corpus {record.corpus} "
         f"{record.corpus_fingerprint[:12]}, engine {record.engine_version}\n"
-        f"{steps}{retried}",
-        style="dim",
+        f"{steps}{retried}"
     )

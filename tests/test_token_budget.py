@@ -3,10 +3,10 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from flows.live import LiveView
 from flows.printing import print_trial
+from flows.terminal import Terminal
 from nightlab import events
 from nightlab.proposers.prompts import known_facts
 from nightlab.records import CurvePoint, TrialRecord
@@ -27,7 +27,7 @@ def said(record: TrialRecord) -> str:
 
 
 def test_in_the_terminal(record: TrialRecord) -> None:
-    console = Console(width=120, record=True, file=io.StringIO())
+    console = Terminal(io.StringIO(), width=120, record=True)
     print_trial(console, record, "")
     assert f"budget {said(record)} a replicate" in console.export_text()
 
@@ -56,7 +56,7 @@ def test_while_it_trains() -> None:
         study="night", number=1, seed=7, budget_seconds=60, budget_tokens=1_500_000
     )
     view.listen(gate)
-    console = Console(width=110, record=True, file=io.StringIO())
+    console = Terminal(io.StringIO(), width=110, record=True)
     console.print(view)
     point = CurvePoint(seconds=1.0, step=1, loss=4.0, tokens=500_000)
     view.listen(events.Trained(study="night", number=1, seed=7, point=point))

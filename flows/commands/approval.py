@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flows.commands.common import (
     AsJson,
@@ -14,6 +13,7 @@ from flows.commands.common import (
     print_notice,
     validated_settings,
 )
+from flows.terminal import make_console
 from nightlab import events
 from nightlab.errors import StudyBusy, UsageError
 from nightlab.settings import Places
@@ -81,4 +81,4 @@ def _list_waiting(study: str, remote: str | None, *, as_json: bool) -> None:
 
 
 def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    make_console().say(text)

@@ -2,7 +2,6 @@
 
 import json
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import current_thread, main_thread
@@ -11,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, cast
 
 import typer
 from pydantic import ValidationError
-from rich.console import Console
 
+from flows.terminal import Terminal, make_console, write_data
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.settings import Places, SessionSettings
@@ -39,7 +38,7 @@ EXIT_INTERRUPTED = 130
 
 
 @contextmanager
-def with_prefect(places: Places, ledger: Any, *, has_page: bool = False) -> Iterator[Console]:
+def with_prefect(places: Places, ledger: Any, *, has_page: bool = False) -> Iterator[Terminal]:
     """Run a block with Prefect at hand, the live view, and a clean end on Ctrl-C.
 
     Args:
@@ -48,7 +47,6 @@ def with_prefect(places: Places, ledger: Any, *, has_page: bool = False) -> Iter
         has_page: whether the study's page follows what happens.
     """
     from flows.local_server import configure_prefect, prefect_server
-    from flows.printing import make_console
 
     console = make_console()
     places.require_cache()
@@ -67,8 +65,7 @@ def with_prefect(places: Places, ledger: Any, *, has_page: bool = False) -> Iter
     except KeyboardInterrupt:
         console.print(
             f"Stopped. Nothing is lost: the same command goes on with study {ledger.study}, "
-            "the trial in flight included.",
-            highlight=False,
+            "the trial in flight included."
         )
         raise SystemExit(EXIT_INTERRUPTED) from None
 
@@ -89,7 +86,7 @@ def _ends_known() -> Iterator[None]:
         raise ended from None
 
 
-def _page(console: Console, ledger: Any, places: Places) -> AbstractContextManager[None]:
+def _page(console: Terminal, ledger: Any, places: Places) -> AbstractContextManager[None]:
     from flows.live_page import live_page
 
     return live_page(console, ledger, places.mlruns / "reports")
@@ -172,10 +169,9 @@ def existing_ledger(study: str, remote: str | None = None) -> Any:
 def print_notice(event: events.Event) -> None:
     """Say what happened meanwhile, beside what a command prints."""
     if isinstance(event, events.Notice):
-        console = Console(stderr=True)
-        console.print(event.text, markup=False, highlight=False, soft_wrap=True)
+        make_console(is_error=True).say(event.text)
 
 
 def print_json(value: object) -> None:
     """Print a value for programs."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    write_data(json.dumps(value, indent=2) + "\n")

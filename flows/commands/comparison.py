@@ -8,6 +8,7 @@ import typer
 from rich.table import Table
 
 from flows.commands.common import AsJson, RemoteName, existing_ledger, print_json
+from flows.terminal import make_console
 from nightlab.errors import UsageError
 from nightlab.settings import Places
 
@@ -87,7 +88,6 @@ def _for_programs(
 def _print(
     arms: "Sequence[Arm]", groups: "Sequence[Group]", files: "ReportFiles", away: str | None
 ) -> None:
-    from flows.printing import make_console
     from nightlab.report.comparable import cautions, differences
     from nightlab.report.comparison import equal_seconds
     from nightlab.report.comparison_page import headline
@@ -104,7 +104,7 @@ def _print(
         *([away] if away else []),
     ]
     for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.say(line)
 
 
 def _table(rows: "Sequence[Row]", seconds: float) -> Table:

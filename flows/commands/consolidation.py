@@ -3,11 +3,10 @@
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from flows.commands.common import Study, existing_ledger, once, validated_settings, with_prefect
+from flows.terminal import Terminal, make_console
 from nightlab.settings import Places
 
 if TYPE_CHECKING:
@@ -46,8 +45,6 @@ def consolidate(
         check_consolidatable(study, existing_ledger(study).records())
         known = latest_consolidation(ledger)
         if known is not None and known.finished_at is not None and not again:
-            from flows.printing import make_console
-
             console = make_console()
             problem = offer(ledger, known)
             _print_consolidation(console, known)
@@ -65,7 +62,7 @@ def consolidate(
         _say(console, waiting_sentence(study, ledger.records()))
 
 
-def _print_consolidation(console: Console, record: "ConsolidationRecord") -> None:
+def _print_consolidation(console: Terminal, record: "ConsolidationRecord") -> None:
     console.print(_change_table(record))
     for change in record.changes:
         _say(console, change.sentence)
@@ -75,9 +72,9 @@ def _print_consolidation(console: Console, record: "ConsolidationRecord") -> Non
     _say(console, f"Of the incumbent of trial {trial}; `{how}` looks again with fresh seeds.")
 
 
-def _say(console: Console, text: str) -> None:
+def _say(console: Terminal, text: str) -> None:
     if text:
-        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.say(text)
 
 
 def _change_table(record: "ConsolidationRecord") -> Table:
@@ -101,7 +98,7 @@ def _change_table(record: "ConsolidationRecord") -> Table:
             number(gain, "+.4f"),
             number(None) if chance is None else percent(chance),
             change.outcome.value if change.outcome is not None else "",
-            Text(change.title),
+            change.title,
             style="yellow" if change.outcome is Outcome.PASSENGER else "",
         )
     return table

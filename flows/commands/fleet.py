@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from flows.commands.common import (
     EXIT_FAILED,
@@ -15,6 +14,7 @@ from flows.commands.common import (
     print_notice,
     validated_settings,
 )
+from flows.terminal import make_console
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.records.counting import counted
@@ -28,7 +28,7 @@ Where = Annotated[str, typer.Option("--remote", help="Git remote: a name or an a
 
 def fetch(study: SomeStudy = None, remote: Where = "origin", as_json: AsJson = False) -> None:
     """Bring a study, or all studies, here from the git remote that sessions elsewhere push to."""
-    from flows.printing import make_console, study_table
+    from flows.printing import study_table
     from nightlab.ledger import fetch_study, study_summary
 
     root = Places.find().root
@@ -163,4 +163,4 @@ def delete(
 
 
 def _say(text: str) -> None:
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    make_console().say(text)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import SecretStr
-from rich.console import Console
 
 from flows.commands.common import EXIT_FAILED, AsJson, print_json, validated_settings
+from flows.terminal import make_console
 from nightlab.settings import Places
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ def ui(
     """Serve MLflow's and Prefect's pages on this machine until Ctrl-C."""
     from flows.pages import serve_pages
 
-    serve_pages(Places.find(), Console(), port=port, prefect_port=prefect_port)
+    serve_pages(Places.find(), make_console(), port=port, prefect_port=prefect_port)
 
 
 def doctor(
@@ -44,7 +44,7 @@ def doctor(
     from flows.local_server import prefect_state
     from nightlab.doctor import examine, healthy, print_findings
 
-    console, places = Console(), Places.find()
+    console, places = make_console(), Places.find()
     keys = {} if fleet else _named_keys(model, api_base, api_key_secret)
     with console.status("Trying everything …"):
         if fleet:
@@ -100,17 +100,14 @@ def local_model(
     """Serve a small model on this machine until Ctrl-C, to try Nightlab without a key."""
     from nightlab.models.local_model import MODEL_NAME, serve_local_model
 
-    console = Console()
+    console = make_console()
     with serve_local_model(
         host=host, port=port, context_tokens=context_tokens, answer_tokens=answer_tokens
     ) as address:
-        console.print(
+        console.say(
             f"Serving {MODEL_NAME} at {address}. In another terminal:\n"
             "nightlab research --study small-talk --trials 4 --model-timeout-seconds 600 "
-            f"--model openai/{MODEL_NAME} --api-base {address}",
-            soft_wrap=True,
-            highlight=False,
-            markup=False,
+            f"--model openai/{MODEL_NAME} --api-base {address}"
         )
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:

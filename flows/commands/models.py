@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -17,8 +16,10 @@ from flows.commands.common import (
     print_notice,
     validated_settings,
 )
+from flows.terminal import make_console
 from nightlab import events
 from nightlab.settings import Places
+from nightlab.shown import for_terminal
 
 KeptTrial = Annotated[
     int | None, typer.Option("--trial", min=0, help="A kept trial's model (default: the champion)")
@@ -43,7 +44,6 @@ def sample(
     as_json: AsJson = False,
 ) -> None:
     """Have the baseline's and the champion's models continue a text, side by side."""
-    from flows.printing import make_console
     from nightlab.evaluation.sampling import Draw
     from nightlab.sandbox import choose_sandbox
     from nightlab.sandbox.device import detect_device
@@ -53,7 +53,7 @@ def sample(
     if remote is not None:
         existing_ledger(study, remote)
     places.require_cache()
-    models, console = KeptModels(places, study), Console()
+    models, console = KeptModels(places, study), make_console()
     draw = Draw(length=length, temperature=temperature, seed=seed)
     with events.listening(print_notice), console.status("Sampling …"):
         chosen = models.champion() if trial is None else models.of_trial(trial)
@@ -78,8 +78,8 @@ def sample(
         whose = (
             "baseline" if kept.model.is_baseline else "kept" if trial is not None else "champion"
         )
-        table.add_column(Text(f"{whose}: {_printable(kept.model.label)}"), ratio=1)
-    table.add_row(*(Text.assemble((text, "dim"), _printable(each)) for each in written))
+        table.add_column(f"{whose}: {kept.model.label}", ratio=1)
+    table.add_row(*(Text.assemble((text, "dim"), for_terminal(each)) for each in written))
     make_console().print(table)
     if chosen.model.is_baseline:
         console.print("Nothing else was kept yet: the baseline is the champion.", style="dim")
@@ -95,15 +95,7 @@ def export_model(study: str, folder: Path, trial: int | None = None) -> None:
     models = KeptModels(Places.find(), study)
     kept = models.champion() if trial is None else models.of_trial(trial)
     write_copy(kept.folder, folder)
-    Console().print(
+    make_console().say(
         f"The model of {kept.model.label} is in {folder}: `python {folder / 'generate.py'} "
-        '"TEXT"` continues a text, with torch alone; its card is README.md.',
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        '"TEXT"` continues a text, with torch alone; its card is README.md.'
     )
-
-
-def _printable(text: str) -> str:
-    """The text without what would steer a terminal: a model may write anything."""
-    return "".join(each if each.isprintable() or each in "\n\t" else "\ufffd" for each in text)

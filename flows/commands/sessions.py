@@ -56,7 +56,7 @@ def retry(
         record = once(retry_flow)(study=study, number=trial, remote=remote)
     verdict = f"{record.verdict.value} ({record.reason.value})"
     console.print(f"Trial {trial} was retried as trial {record.number}: {verdict}.")
-    console.print(record.decision.sentence, markup=False, highlight=False, soft_wrap=True)
+    console.say(record.decision.sentence)
     if record.verdict is Verdict.FAILED:
         raise typer.Exit(EXIT_FAILED)
 
@@ -93,7 +93,7 @@ def confirm(
     if record.finished_at is not None:
         waits = waiting_sentence(study, ledger.records())
         for said in filter(None, (record.sentence, waits)):
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
+            console.say(said)
 
 
 def _run_session(settings: SessionSettings, places: Places) -> None:

@@ -5,10 +5,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.syntax import Syntax
 from rich.table import Table
-from rich.text import Text
 
 from flows.commands.common import (
     AsJson,
@@ -18,6 +15,7 @@ from flows.commands.common import (
     print_json,
     validated_settings,
 )
+from flows.terminal import code, make_console
 from nightlab.records import Suggestion
 from nightlab.settings import Places
 
@@ -39,7 +37,6 @@ def suggest(
     as_json: AsJson = False,
 ) -> None:
     """Queue an idea for the next proposal, or list the ideas so far."""
-    from flows.printing import make_console
     from nightlab.ledger import (
         Ledger,
         Remote,
@@ -57,11 +54,7 @@ def suggest(
         if as_json:
             print_json(made.model_dump(mode="json"))
         else:
-            Console().print(
-                f"The suggestion waits for the next proposal of study {study}.",
-                highlight=False,
-                soft_wrap=True,
-            )
+            make_console().say(f"The suggestion waits for the next proposal of study {study}.")
         return
     if there is not None:
         fetch_suggestions(ledger, there)
@@ -71,10 +64,8 @@ def suggest(
     elif queue:
         make_console().print(_suggestion_table(queue))
     else:
-        Console().print(
-            f'No suggestion yet: `nightlab suggest {study} "untie the embeddings"` makes one.',
-            markup=False,
-            highlight=False,
+        make_console().print(
+            f'No suggestion yet: `nightlab suggest {study} "untie the embeddings"` makes one.'
         )
 
 
@@ -91,12 +82,9 @@ def stop(study: Study, remote: SessionsRemote = None) -> None:
         note = ask_remote_to_stop(Remote(root, remote, study))
     else:
         note = ask_to_stop(Ledger(root, study))
-    Console().print(
+    make_console().say(
         f"The session of study {study} (host {note.host}, process {note.pid}) ends after its "
-        "current trial.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        "current trial."
     )
 
 
@@ -109,7 +97,6 @@ def program(
     as_json: AsJson = False,
 ) -> None:
     """Show the versions of program.md that a study has used, and what came of each."""
-    from flows.printing import make_console
     from nightlab.proposers.program import program_history
 
     versions = program_history(existing_ledger(study, remote))
@@ -120,17 +107,17 @@ def program(
         return
     console = make_console()
     if not versions:
-        console.print(f"Study {study} has no recorded trial yet.", highlight=False)
+        console.print(f"Study {study} has no recorded trial yet.")
         return
     console.print(_program_table(versions))
     for earlier, later in pairwise(versions) if with_diff else ():
         if later.diff:
-            console.print(Syntax(later.diff, "diff", background_color="default"))
+            console.print(code(later.diff, "diff"))
         else:
             known = earlier.text and later.text
             what = "line ends alone" if known else "a text that is not known"
             said = f"{earlier.version} to {later.version}: {what}."
-            console.print(said, style="dim", highlight=False)
+            console.print(said, style="dim")
 
 
 def _suggestion_table(queue: Sequence[Suggestion]) -> Table:
@@ -139,7 +126,7 @@ def _suggestion_table(queue: Sequence[Suggestion]) -> Table:
         table.add_column(name)
     for idea in queue:
         state = "waits" if idea.trial is None else f"shown to trial {idea.trial}"
-        table.add_row(f"{idea.made_at:%Y-%m-%d %H:%M} UTC", state, Text(idea.text))
+        table.add_row(f"{idea.made_at:%Y-%m-%d %H:%M} UTC", state, idea.text)
     return table
 
 

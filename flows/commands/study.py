@@ -1,11 +1,9 @@
 """Commands that read a study, or write what is made of it."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from flows.commands.common import (
     AsJson,
@@ -17,6 +15,7 @@ from flows.commands.common import (
     validated_settings,
 )
 from flows.commands.models import KeptTrial, export_model
+from flows.terminal import make_console, write_data
 from nightlab import events
 from nightlab.errors import UsageError
 from nightlab.records.counting import counted
@@ -26,7 +25,7 @@ from nightlab.settings import Places
 def studies(remote: RemoteName = None, as_json: AsJson = False) -> None:
     """List the studies in this repository."""
     from flows.commands.fleet import fetch_all
-    from flows.printing import make_console, study_table
+    from flows.printing import study_table
     from nightlab.ledger import Ledger, study_summary
     from nightlab.ledger import studies as study_names
 
@@ -39,7 +38,7 @@ def studies(remote: RemoteName = None, as_json: AsJson = False) -> None:
     elif summaries:
         make_console().print(study_table(summaries))
     else:
-        Console().print("No study yet: `nightlab research --study NAME` begins one.")
+        make_console().print("No study yet: `nightlab research --study NAME` begins one.")
     _say_lost_branches(root)
 
 
@@ -61,7 +60,7 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a study's trials, or one trial: verdict, numbers, change, output; or all studies."""
-    from flows.printing import make_console, print_mark, print_study, print_trial
+    from flows.printing import print_mark, print_study, print_trial
     from nightlab.ledger import (
         answer_names,
         confirmations,
@@ -104,7 +103,7 @@ def show(
     for each in confirmed:
         if each.sentence:
             said = f"Trial {each.incumbent_trial}: {each.sentence}"
-            console.print(said, markup=False, highlight=False, soft_wrap=True)
+            console.say(said)
     if uses:
         console.print(f"The holdout split was scored {counted(len(uses), 'time')}.", style="dim")
 
@@ -122,11 +121,11 @@ def report(study: Study, remote: RemoteName = None) -> None:
     log_report(tracker, files)
     logged = tracker.flush(timeout_seconds=60)
     tracker.close()
-    console = Console()
-    console.print(f"Page:    {files.html}", soft_wrap=True, highlight=False)
-    console.print(f"Picture: {files.picture}", soft_wrap=True, highlight=False)
+    console = make_console()
+    console.say(f"Page:    {files.html}")
+    console.say(f"Picture: {files.picture}")
     if not logged and tracker.away:
-        console.print(tracker.away, markup=False)
+        console.print(tracker.away)
 
 
 def export(
@@ -151,7 +150,7 @@ def export(
         raise UsageError("A trial is chosen with --model FOLDER, and no folder was named: add it.")
     if form != "tsv":
         raise UsageError(f"The one format is tsv, and {form!r} was asked for: use --format tsv.")
-    sys.stdout.write(results_tsv(existing_ledger(study, remote).records()))
+    write_data(results_tsv(existing_ledger(study, remote).records()))
 
 
 def sync(study: Study, remote: RemoteName = None) -> None:
@@ -166,7 +165,7 @@ def sync(study: Study, remote: RemoteName = None) -> None:
     places, ledger = Places.find(), existing_ledger(study, remote)
     confirmed, records = confirmations(ledger), ledger.records()
     at = remote or (records[-1].settings.get("remote") if records else None)
-    console = Console()
+    console = make_console()
     with console.status(f"Bringing MLflow up to date with study {study} …"):
         result = synchronise(
             ledger,
@@ -180,11 +179,8 @@ def sync(study: Study, remote: RemoteName = None) -> None:
         )
         added = sync_models(ledger, places)
     models = f", {added} of its models were missing" if added else ""
-    console.print(
+    console.say(
         f"MLflow is up to date with {study} ({counted(result.trials, 'trial')}, of which "
         f"{result.changed} had to be mended{models}): "
-        f"{mlflow_page(places, result.experiment)}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        f"{mlflow_page(places, result.experiment)}"
     )

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -211,7 +212,7 @@ def test_the_command_shows_a_finished_one_without_training(
 def test_the_command_hands_its_options_to_the_flow(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
 ) -> None:
-    from rich.console import Console
+    from flows.terminal import Terminal
 
     root = tmp_path / "clone"
     session = studied(root, DEEPER, WIDER)
@@ -223,7 +224,7 @@ def test_the_command_hands_its_options_to_the_flow(
         given.append(values)
         return finished(session)
 
-    console = Console(width=120)
+    console = Terminal(sys.stdout, width=120)
     monkeypatch.setattr(command_module, "with_prefect", lambda *_: nullcontext(console))
     monkeypatch.setattr(command_module, "once", lambda flow: flow)
     monkeypatch.setattr(flow_module, "consolidate", stand_in)

@@ -1,17 +1,17 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from flows.live import LiveView, PlainView, spark_line
 from flows.session_state import SessionState
+from flows.terminal import Terminal
 from nightlab import events
 from nightlab.records import CurvePoint, Pair, Reason, Verdict
 from tests.samples import sample_record
 
 
 def drawn(view: LiveView) -> str:
-    console = Console(width=110, record=True, quiet=False, file=io.StringIO())
+    console = Terminal(io.StringIO(), width=110, record=True, quiet=False)
     console.print(view)
     return console.export_text()
 
@@ -170,7 +170,7 @@ def test_a_title_cannot_style_the_terminal() -> None:
 
 
 def test_without_a_terminal_every_event_is_a_line() -> None:
-    console = Console(width=200, record=True, file=io.StringIO())
+    console = Terminal(io.StringIO(), width=200, record=True)
     view = PlainView(console)
     view.listen(events.Notice(text="Proposer: knobs"))
     view.listen(events.StepBegun(study="n", number=1, step="train", title="wider", seed=7))

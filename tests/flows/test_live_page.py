@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from flows.live_page import LivePage, live_page
+from flows.terminal import Terminal
 from nightlab import events
 from nightlab.records import CurvePoint, Evidence, Pair, Proposal, Reason, TrialRecord, Verdict
 from nightlab.report import write_report
@@ -174,7 +174,7 @@ def test_a_dear_drawing_is_made_less_often(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_the_address_is_said_and_serves_the_page(tmp_path: Path) -> None:
-    out = Console(width=200, record=True, file=io.StringIO())
+    out = Terminal(io.StringIO(), width=200, record=True)
     with live_page(out, FakeLedger(), tmp_path):  # type: ignore[arg-type]
         said = out.export_text(clear=False)
         found = re.search(r"http://127\.0\.0\.1:\d+/first-light\.html", said)
@@ -193,7 +193,7 @@ def test_without_a_port_there_is_still_the_file(
         raise OSError("no port")
 
     monkeypatch.setattr("flows.live_page.PageServer", refuse)
-    out = Console(width=200, record=True, file=io.StringIO())
+    out = Terminal(io.StringIO(), width=200, record=True)
     with live_page(out, FakeLedger(), tmp_path):  # type: ignore[arg-type]
         pass
     assert f"Page: {tmp_path / 'first-light.html'}" in out.export_text()
@@ -201,7 +201,7 @@ def test_without_a_port_there_is_still_the_file(
 
 def test_an_interrupted_session_leaves_a_page_that_claims_no_work(tmp_path: Path) -> None:
     def interrupted() -> None:
-        out = Console(file=io.StringIO())
+        out = Terminal(io.StringIO())
         with live_page(out, FakeLedger(), tmp_path):  # type: ignore[arg-type]
             events.publish(step("train", seed=1))
             raise KeyboardInterrupt

@@ -3,10 +3,10 @@
 import io
 
 import pytest
-from rich.console import Console
 
 from flows.closing import conclusion_lines
 from flows.printing import print_mark, print_study, print_trial, trial_table
+from flows.terminal import Terminal
 from nightlab.records import (
     InFlight,
     OtherWork,
@@ -22,8 +22,8 @@ from tests.report.samples import FixedStudy, baseline, trial
 from tests.samples import sample_record
 
 
-def console() -> Console:
-    return Console(width=200, record=True, file=io.StringIO())
+def console() -> Terminal:
+    return Terminal(io.StringIO(), width=200, record=True)
 
 
 def kept() -> TrialRecord:

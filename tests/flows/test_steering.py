@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from flows.printing import print_trial
+from flows.terminal import Terminal
 from nightlab.ledger import Ledger, add_suggestion, suggestions
 from tests.conftest import (
     expect_success,
@@ -166,7 +166,7 @@ def test_a_trial_shows_the_text_of_the_suggestion_that_it_took_up(clone: Path) -
     ledger = Ledger(clone, "night")
     one, _ = (add_suggestion(ledger, text) for text in ("try [bold]SSSL", "another"))
     record = sample_record(1, scores=(1.5,)).model_copy(update={"suggestions": (one.name,)})
-    console = Console(width=120, record=True, file=io.StringIO())
+    console = Terminal(io.StringIO(), width=120, record=True)
     print_trial(console, record, "", suggestions(ledger))
     said = console.export_text()
     assert "shown the suggestion: try [bold]SSSL\n" in said

@@ -11,8 +11,8 @@ KEY = "sk-terminal-0123456789"
 PRINTS = """
 import sys
 from rich.console import Console
-from flows.terminal import redact_terminal
-redact_terminal()
+from flows.terminal import guard_terminal
+guard_terminal()
 key = "sk-terminal-0123456789"
 print("printed", key, file=sys.stdout)
 sys.stderr.writelines(["lines ", key[:9], key[9:], "\\n"])
