@@ -31,6 +31,7 @@ from nightlab.ledger import Ledger, Remote, give_word
 from nightlab.records import TrialRecord
 from nightlab.redaction import redact
 from nightlab.settings import Places, StudyName
+from nightlab.shown import Markdown, fenced, for_terminal
 from nightlab.study.approval import speak
 from nightlab.study.session import Session
 
@@ -134,10 +135,10 @@ def _ask(
         deployment,
         parameters={"study": study, "number": record.number, "remote": session.settings.remote},
         state=suspended,
-        name=redact(f"approve {study} {record.number}: {record.title}"),
+        name=for_terminal(redact(f"approve {study} {record.number}: {record.title}")),
         idempotency_key=f"{TAG} {study} {record.commit}",
     )
-    question = Answer.with_initial_data(description=_question(session.ledger, record))
+    question = Answer.with_initial_data(description=redact(_question(session.ledger, record)))
     try:
         question.save(KEYS, flow_run_id=run.id)
     except httpx.HTTPStatusError as error:
@@ -151,16 +152,12 @@ def _ask(
     )
 
 
-def _question(ledger: Ledger, record: TrialRecord) -> str:
-    """What a person is to look at, in Markdown."""
-    diff = ledger.diff(record)[:LONGEST_DIFF]
-    parts = (
-        f"**Trial {record.number} of {record.study}: {record.title}**",
-        record.decision.sentence,
-        record.hypothesis,
-        f"```diff\n{diff}\n```",
-    )
-    return redact("\n\n".join(filter(None, parts)))
+def _question(ledger: Ledger, record: TrialRecord) -> Markdown:
+    """What a person is to look at."""
+    head = Markdown("**Trial {} of {}: {}**").filled(record.number, record.study, record.title)
+    diff = fenced(ledger.diff(record)[:LONGEST_DIFF], "diff")
+    said = (head, record.decision.sentence, record.hypothesis, diff)
+    return Markdown("\n\n").joined(said)
 
 
 def _study_tag(study: str) -> str:

@@ -11,6 +11,7 @@ from prefect.runtime import flow_run
 
 from flows.outages import best_effort
 from nightlab.redaction import redact
+from nightlab.shown import for_terminal
 
 LONGEST_NAME = 120
 
@@ -25,7 +26,7 @@ def name_of_night() -> str:
 
 def name_of_trial(number: int, title: str) -> str:
     """A trial's run, once what it tries is known."""
-    return shorten(redact(f"trial {number}: {title}"), LONGEST_NAME, placeholder=" …")
+    return shorten(for_terminal(redact(f"trial {number}: {title}")), LONGEST_NAME, placeholder=" …")
 
 
 def label_run(*tags: str, name: str | None = None) -> None:

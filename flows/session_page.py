@@ -21,12 +21,12 @@ from nightlab.records import TrialRecord, Verdict
 from nightlab.redaction import redact
 from nightlab.report.conclusion import certainty_sentences, gain_sentence
 from nightlab.report.study import Study, read_study
+from nightlab.shown import Markdown
 from nightlab.study.session import Session
 
 MOST_ROWS = 100
 """Beyond these a page is long to read, and to send after each trial: then the latest of those that
 were not kept, with all that were."""
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#|<>!~])")
 
 
 def show_session(session: Session, picture: Path | None = None) -> None:
@@ -42,8 +42,10 @@ def show_session(session: Session, picture: Path | None = None) -> None:
     best_effort(partial(_put, text))
 
 
-def session_markdown(study: Study, link: str | None = None, picture: bytes | None = None) -> str:
-    """How a study stands, in Markdown.
+def session_markdown(
+    study: Study, link: str | None = None, picture: bytes | None = None
+) -> Markdown:
+    """How a study stands.
 
     Args:
         study: as it stands.
@@ -51,37 +53,38 @@ def session_markdown(study: Study, link: str | None = None, picture: bytes | Non
         picture: an SVG.
     """
     records = _shown(study.records)
-    drawn = base64.b64encode(picture).decode() if picture is not None else ""
     hidden = len(study.records) - len(records)
+    said = " ".join((gain_sentence(study), *certainty_sentences(study)))
     parts = [
-        f"# {study.name}",
-        " ".join((gain_sentence(study), *certainty_sentences(study))),
-        drawn and f"![score by trial](data:image/svg+xml;base64,{drawn})",
-        "\n".join([*_HEADER, *map(_row, records)]),
+        Markdown("# {}").filled(study.name),
+        said,
+        _PICTURE.filled(base64.b64encode(picture).decode()) if picture is not None else "",
+        Markdown("\n").joined([_HEADER, *map(_row, records)]),
         f"{hidden} more were not kept: `nightlab show {study.name}`." if hidden else "",
-        f"[The trials in MLflow]({link})" if link is not None else "",
+        Markdown("[The trials in MLflow](<{}>)").filled(link) if link is not None else "",
     ]
-    return redact("\n\n".join(part for part in parts if part)) + "\n"
+    return Markdown("\n\n").joined(parts)
 
 
-_HEADER = (
-    "| trial | verdict | reason | val_bpb | difference | P(better) | title |",
-    "|-:|:-|:-|-:|-:|-:|:-|",
+_PICTURE = Markdown("![score by trial](data:image/svg+xml;base64,{})")
+_HEADER = Markdown(
+    "| trial | verdict | reason | val_bpb | difference | P(better) | title |\n"
+    "|-:|:-|:-|-:|-:|-:|:-|"
 )
+_ROW = Markdown("| {} | {} | {} | {} | {} | {} | {} |")
 
 
-def _row(record: TrialRecord) -> str:
-    kept, decision = record.verdict is Verdict.KEEP, record.decision
-    cells = (
-        str(record.number),
-        f"**{record.verdict.value}**" if kept else record.verdict.value,
+def _row(record: TrialRecord) -> Markdown:
+    verdict, decision = record.verdict.value, record.decision
+    return _ROW.filled(
+        record.number,
+        Markdown("**{}**").filled(verdict) if record.verdict is Verdict.KEEP else verdict,
         record.reason_text,
         format_score(record.val_bpb),
         number(decision.difference_bpb, "+.4f"),
         format_chance(decision.probability_better),
-        " ".join(_MARKUP.sub(r"\\\1", record.title).split()),
+        record.title,
     )
-    return f"| {' | '.join(cells)} |"
 
 
 def _shown(records: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
@@ -93,7 +96,8 @@ def _shown(records: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
     ]
 
 
-def _put(text: str) -> None:
+def _put(page: Markdown) -> None:
+    text = redact(page)
     run, name = UUID(flow_run.get_id()), str(flow_run.get_name())
     # Prefect's keys take lower-case letters, digits and dashes only.
     key = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -15,6 +15,7 @@ from prefect.utilities.urls import url_for
 
 from nightlab.records import Approval, TrialRecord
 from nightlab.redaction import redact
+from nightlab.shown import for_terminal
 from tasks.finished import finished
 
 Result = TypeVar("Result")
@@ -68,10 +69,10 @@ def tell(
         related=[{"prefect.resource.id": f"prefect.tag.{TAG}", "prefect.resource.role": "tag"}],
         payload={
             "study": study,
-            "sentence": redact(sentence),
+            "sentence": for_terminal(redact(sentence)),
             "gain_bpb": gain_bpb,
             "trial": trial,
-            "title": title and redact(title),
+            "title": title and for_terminal(redact(title)),
             "links": {name: link for name, link in shown.items() if link},
         },
     )

@@ -60,25 +60,16 @@ class Markdown(str):
         """Texts with this one between them; those that are empty are left out."""
         return type(self)(self.join(for_markdown(part) for part in parts if part))
 
-    def cut(self, characters: int) -> Self:
-        """As much of it as fits."""
-        return type(self)(self[:characters])
-
 
 def for_markdown(text: str) -> Markdown:
-    """The text as Markdown that shows it on one line; what is Markdown already stays as it is.
+    """The text as Markdown that shows it, on one line; what is Markdown already stays as it is.
 
     References to characters are what all readers of Markdown take for text and nothing else; of
-    escapes with a backslash each has its own list.
+    escapes with a backslash each has its own list. A command of ours between backticks is code.
     """
     if isinstance(text, Markdown):
         return text
-    return Markdown(_MARKING.sub(_referred, " ".join(for_terminal(text).split())))
-
-
-def sentence_for_markdown(sentence: str) -> Markdown:
-    """The same, with the commands in it that stand between backticks as code."""
-    pieces = _COMMAND.split(" ".join(for_terminal(sentence).split()))
+    pieces = _COMMAND.split(" ".join(for_terminal(text).split()))
     return Markdown(
         "".join(
             f"`{piece}`" if place % 2 else _MARKING.sub(_referred, piece)
@@ -87,12 +78,20 @@ def sentence_for_markdown(sentence: str) -> Markdown:
     )
 
 
-def fenced(text: str, language: str = "") -> Markdown:
-    """The text as a block of code in Markdown, between fences that nothing in it closes."""
+def fenced(text: str, language: str = "", most: int | None = None) -> Markdown:
+    """The text as a block of code, between fences that nothing in it closes; empty if it is blank.
+
+    Args:
+        text: cut where the block were longer than ``most`` characters.
+        language: of the code.
+        most: None for a block of any length.
+    """
     inner = for_terminal(text).rstrip()
     longest = max(map(len, _BACKTICKS.findall(inner)), default=0)
     fence = "`" * max(_SHORTEST_FENCE, longest + 1)
-    return Markdown(f"{fence}{language}\n{inner}\n{fence}")
+    if most is not None:
+        inner = inner[: max(0, most - len(f"{fence}{language}\n\n{fence}"))]
+    return Markdown(f"{fence}{language}\n{inner}\n{fence}" if inner else "")
 
 
 def _written_out(found: re.Match[str]) -> str:

@@ -1,9 +1,12 @@
 """Renders the report's page. All that a candidate or a model wrote is escaped."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib import resources
 from typing import TYPE_CHECKING
 
 from nightlab.judging.score_text import (
@@ -27,12 +30,13 @@ from nightlab.report.live import UnderWay, difference_bar
 from nightlab.report.next_steps import next_steps
 from nightlab.report.staircase import NARROW, draw_staircase, legend
 from nightlab.report.study import Study, trial_seconds
+from nightlab.shown import for_html
 
 if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-TEMPLATE = "page.html.j2"
+TEMPLATE, SCRIPT = "page.html.j2", "live.js"
 LONGEST_DIFF_LINES = 2_000
 OUTCOMES = {
     Verdict.KEEP: "kept",
@@ -92,6 +96,9 @@ def study_templates() -> "Environment":
     from markupsafe import Markup
 
     environment = page_environment()
+    script = resources.files("nightlab.report").joinpath(SCRIPT).read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    environment.globals.update(script=Markup(script), script_source=Markup(f"'sha256-{digest}'"))
     environment.filters.update(
         audits=audit_sentences,
         before_pairs=lambda record: [] if record.decision.pairs else verdict_lines(record),
@@ -117,6 +124,7 @@ def page_environment() -> "Environment":
     environment = Environment(
         loader=PackageLoader("nightlab.report", "."),
         autoescape=True,
+        finalize=lambda value: for_html(value) if isinstance(value, str) else value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -135,9 +143,9 @@ def page_environment() -> "Environment":
 
 def mark_commands(sentence: str) -> "Markup":
     """A sentence, escaped, with what stands between backticks as code."""
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
-    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(escape(sentence))))
+    return Markup(re.sub("`([^`]*)`", r"<code>\1</code>", str(for_html(sentence))))
 
 
 def study_tiles(study: Study) -> list[tuple[str, str, str]]:

@@ -1,7 +1,6 @@
 """The picture of a study as a file: its drawing with a heading and a legend, light and dark."""
 
 from nightlab.report.page import study_templates
-from nightlab.report.shapes import printable
 from nightlab.report.staircase import HEIGHT, LEFT, SAMPLE, WIDE, legend
 from nightlab.report.study import Study
 
@@ -26,7 +25,7 @@ def render_picture(study: Study) -> str:
     template = study_templates().get_template(TEMPLATE)
     return template.render(
         study=study,
-        heading=printable(f"{study.name}: val_bpb (bits per byte), lower is better"),
+        heading=f"{study.name}: val_bpb (bits per byte), lower is better",
         legend=placed,
         left=LEFT,
         top=HEADING_HEIGHT,

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from html import escape
+
+from nightlab.shown import for_html
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +32,9 @@ def element(name: str, content: str, *, is_text: bool = False, **attributes: str
         is_text: whether the content is text from anywhere.
         attributes: escaped.
     """
-    inner = escape(printable(content)) if is_text else content
+    inner = for_html(content) if is_text else content
     shown = "".join(
-        f' {key.rstrip("_").replace("_", "-") if key != "viewBox" else key}="{escape(value)}"'
+        f' {key.rstrip("_").replace("_", "-") if key != "viewBox" else key}="{for_html(value)}"'
         for key, value in attributes.items()
     )
     return f"<{name}{shown}>{inner}</{name}>"
@@ -57,8 +58,8 @@ def path(corners: Iterable[tuple[float, float]], kind: str, *, is_closed: bool =
 
 def text(x: float, y: float, said: str, kind: str, anchor: str) -> str:
     """A line of text; ``anchor`` is ``start``, ``middle`` or ``end``."""
-    content = escape(printable(said))
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}">{content}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" class="{kind}" text-anchor="{anchor}"'
+    return f"<text {place}>{for_html(said)}</text>"
 
 
 def nice_steps(
@@ -83,8 +84,3 @@ def nice_steps(
     decimals = max(0, -math.floor(math.log10(step) + 1e-9))
     for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1):
         yield index * step, f"{index * step:.{decimals}f}"
-
-
-def printable(said: str) -> str:
-    """Text that an XML document may hold: models do send what it may not."""
-    return "".join(each if each.isprintable() or each == "\n" else " " for each in said)

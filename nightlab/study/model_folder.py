@@ -16,8 +16,8 @@ from pydantic import ValidationError
 from nightlab.corpus.portable import portable_tokenizer
 from nightlab.errors import UsageError
 from nightlab.judging.score_text import budget_text, format_score
-from nightlab.ledger.candidates import one_line
 from nightlab.records import KeptModel, TrialRecord
+from nightlab.shown import Markdown
 from nightlab.training.weights import problem_of
 
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
@@ -72,30 +72,31 @@ def write_copy(kept: Path, folder: Path) -> None:
     _add_programs(folder)
 
 
-def write_card(model: KeptModel, record: TrialRecord) -> str:
-    """The card of a kept model, as Markdown."""
-    gain = ""
+def write_card(model: KeptModel, record: TrialRecord) -> Markdown:
+    """The card of a kept model."""
+    gain = "none: it is the baseline"
     if model.study_bpb is not None and model.baseline_bpb and not model.is_baseline:
         less = model.baseline_bpb - model.study_bpb
         gain = f"{less:.4f} bpb less than the baseline ({100 * less / model.baseline_bpb:.1f} %)"
-    budget = budget_text(f"{record.budget_seconds:g} s", record.budget_tokens)
-    rows = {
-        "score": f"{format_score(model.study_bpb)} bits per byte on `val`, in the study's pairs",
-        "this training": f"{format_score(model.replicate_bpb)}, seed {model.seed}: the best of "
-        "its trial, so there is luck in it",
-        "gain": gain or "none: it is the baseline",
-        "how sure": one_line(record.decision.sentence),
-        "study, trial": f"`{model.study}`, {model.trial}",
-        "commit": f"`{model.commit}`",
-        "model": f"{model.num_params or 0:,} parameters, {model.vocab_size:,} tokens, "
-        f"{model.sequence_length} at once",
-        "trained": f"{budget} on {one_line(record.device)}, corpus {one_line(record.corpus)} "
-        f"`{record.corpus_fingerprint[:12]}`",
-        "engine": f"Nightlab {model.engine_version}",
-    }
-    table = "\n".join(f"| {name} | {text.replace('|', '/')} |" for name, text in rows.items())
-    title = f"# Trial {model.trial}: {one_line(model.title)}"
-    return f"{title}\n\n| | |\n|---|---|\n{table}\n{_HOW}"
+    return _CARD.filled(
+        trial=model.trial,
+        title=model.title,
+        score=format_score(model.study_bpb),
+        replicate=format_score(model.replicate_bpb),
+        seed=model.seed,
+        gain=gain,
+        sure=record.decision.sentence,
+        study=model.study,
+        commit=model.commit,
+        parameters=f"{model.num_params or 0:,}",
+        tokens=f"{model.vocab_size:,}",
+        length=model.sequence_length,
+        budget=budget_text(f"{record.budget_seconds:g} s", record.budget_tokens),
+        device=record.device,
+        corpus=record.corpus,
+        fingerprint=record.corpus_fingerprint[:12],
+        engine=model.engine_version,
+    )
 
 
 def _add_programs(folder: Path) -> None:
@@ -103,7 +104,21 @@ def _add_programs(folder: Path) -> None:
         shutil.copyfile(_ENGINE / name, folder / name)
 
 
-_HOW = """
+_CARD = Markdown("""\
+# Trial {trial}: {title}
+
+| | |
+|---|---|
+| score | {score} bits per byte on `val`, in the study's pairs |
+| this training | {replicate}, seed {seed}: the best of its trial, so there is luck in it |
+| gain | {gain} |
+| how sure | {sure} |
+| study, trial | {study}, {trial} |
+| commit | {commit} |
+| model | {parameters} parameters, {tokens} tokens, {length} at once |
+| trained | {budget} on {device}, corpus {corpus} {fingerprint} |
+| engine | Nightlab {engine} |
+
 Torch is all that is needed:
 
 ```console
@@ -123,4 +138,4 @@ model.load_state_dict(weights.read(pathlib.Path("model.safetensors")))
 
 `train.py` was written by whatever proposed it, a language model perhaps. `nightlab sample` runs it
 in a sandbox; here it runs as any program of yours: read it first.
-"""
+""")

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 from nightlab.errors import TrackingError
 from nightlab.judging.score_text import format_score
 from nightlab.records import KeptModel
+from nightlab.shown import Markdown
 from nightlab.tracking.connection import connect, failures, import_mlflow, shown_address
 from nightlab.tracking.failures import explain
 from nightlab.tracking.store import Store
-from nightlab.tracking.tags import LONGEST_TAG, NOTE_TAG, STUDY_TAG, TRIAL_TAG
+from nightlab.tracking.tags import LONGEST_TAG, STUDY_TAG, TRIAL_TAG, note_tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -68,20 +69,21 @@ def register(store: Store, folder: Path, model: KeptModel) -> bool:
     client, run = store.client, store.trial(model.trial).run
     if run is None or _version_of(client, model.study, model.commit) is not None:
         return False
-    card = (folder / CARD).read_text(encoding="utf-8")[:LONGEST_TAG]
+    # It was written by this engine, for this folder.
+    card = Markdown((folder / CARD).read_text(encoding="utf-8"))
     tags = {
         TRIAL_TAG: str(model.trial),
         "val_bpb": format_score(model.study_bpb),
         COMMIT_TAG: model.commit,
     }
-    logged = _logged(store, folder, model, run.info.run_id, {**tags, NOTE_TAG: card})
+    logged = _logged(store, folder, model, run.info.run_id, tags | note_tag(card))
     _make_registered(client, model.study)
     version = client.create_model_version(
         registered_name(model.study),
         logged.artifact_location,
         run_id=run.info.run_id,
         tags={**tags, LOGGED_TAG: logged.model_id},
-        description=card,
+        description=card[:LONGEST_TAG],
         model_id=logged.model_id,
     )
     if model.is_baseline:

@@ -8,9 +8,10 @@ from nightlab.judging.scores import scores_of
 from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.records import Replicate
 from nightlab.redaction import redact
+from nightlab.shown import for_markdown
 from nightlab.tracking.curves import present
 from nightlab.tracking.runs import FINISHED, RunContent, milliseconds
-from nightlab.tracking.tags import KIND_TAG, NAME_TAG, NOTE_TAG, STUDY_TAG
+from nightlab.tracking.tags import KIND_TAG, NAME_TAG, STUDY_TAG, note_tag
 
 CONFIRMATION_KIND = "confirmation"
 NUMBER_TAG = "nightlab.confirmation"
@@ -40,7 +41,7 @@ def describe_confirmation(record: ConfirmationRecord) -> RunContent:
             STUDY_TAG: record.study,
             NUMBER_TAG: str(record.number),
             NAME_TAG: f"confirmation of trial {record.incumbent_trial}",
-            NOTE_TAG: redact(record.sentence),
+            **note_tag(for_markdown(record.sentence)),
             "baseline_commit": record.baseline_commit,
             "commit": record.incumbent_commit,
             "parent_trial": str(record.incumbent_trial),

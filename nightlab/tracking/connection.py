@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 from nightlab.errors import NightlabError, TrackingError
 from nightlab.machine.network import prepare_network
 from nightlab.redaction import redact
-from nightlab.tracking.tags import LAYOUT, LAYOUT_TAG, NOTE_TAG, STUDY_TAG
+from nightlab.shown import Markdown
+from nightlab.tracking.tags import LAYOUT, LAYOUT_TAG, STUDY_TAG, note_tag
 from nightlab.tracking.views import View, view_tags, view_url
 
 if TYPE_CHECKING:
@@ -114,12 +115,16 @@ def study_experiment(client: "MlflowClient", tracking_uri: str, mlruns: Path, st
 
 
 def _experiment_tags(study: str, identifier: str) -> dict[str, str]:
-    links = " · ".join(f"[{view.value}]({view_url('', identifier, view)})" for view in View)
+    link = Markdown("[{}](<{}>)")
+    links = [link.filled(view.value, view_url("", identifier, view)) for view in View]
+    said = Markdown(
+        "Study {} of Nightlab: {}. One run a trial, one nested run a training. "
+        "Git holds the truth; {} rebuilds this view from it."
+    )
     return {
         STUDY_TAG: study,
         "mlflow.experimentKind": "custom_model_development",
-        NOTE_TAG: f"Study {study} of Nightlab: {links}. One run a trial, one nested run a "
-        f"training. Git holds the truth; `nightlab sync {study}` rebuilds this view from it.",
+        **note_tag(said.filled(study, Markdown(" · ").joined(links), f"`nightlab sync {study}`")),
         **view_tags(),
         LAYOUT_TAG: LAYOUT,
     }

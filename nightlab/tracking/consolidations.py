@@ -3,9 +3,10 @@
 from nightlab.judging.consolidating import Outcome
 from nightlab.ledger.consolidations import ConsolidationRecord
 from nightlab.redaction import redact
+from nightlab.shown import Markdown
 from nightlab.tracking.curves import present
 from nightlab.tracking.runs import FINISHED, RunContent, milliseconds
-from nightlab.tracking.tags import KIND_TAG, LONGEST_TAG, NAME_TAG, NOTE_TAG, STUDY_TAG
+from nightlab.tracking.tags import KIND_TAG, NAME_TAG, STUDY_TAG, note_tag
 
 CONSOLIDATION_KIND = "consolidation"
 CONSOLIDATION_TAG = "nightlab.consolidation"
@@ -27,7 +28,7 @@ def describe_consolidation(record: ConsolidationRecord) -> RunContent:
         metrics[f"trial_{change.trial}_probability_helps"] = change.probability_helps
     if record.together is not None:
         metrics["consolidated_difference_bpb"] = record.together.difference_bpb
-    said = [record.sentence, *(f"- {each.sentence}" for each in record.changes)]
+    said = [Markdown("- {}").filled(each.sentence) for each in record.changes]
     return RunContent(
         status=FINISHED,
         started_ms=milliseconds(record.started_at),
@@ -38,7 +39,7 @@ def describe_consolidation(record: ConsolidationRecord) -> RunContent:
             STUDY_TAG: record.study,
             CONSOLIDATION_TAG: str(record.number),
             NAME_TAG: f"consolidation of trial {record.incumbent_trial}",
-            NOTE_TAG: redact("\n".join(said))[:LONGEST_TAG],
+            **note_tag(Markdown("\n").joined([record.sentence, *said])),
             "commit": record.consolidated_commit or record.incumbent_commit,
             "parent_trial": str(record.incumbent_trial),
             "mlflow.source.git.commit": record.incumbent_commit,

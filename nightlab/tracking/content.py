@@ -7,13 +7,13 @@ that is missing, or not finite, is left out; it is never 0.
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nightlab.records import Evidence, Frozen, Replicate, TrialRecord, Verdict
 from nightlab.redaction import redacted
+from nightlab.shown import Markdown, fenced
 from nightlab.tracking.curves import Measured, profile_rows
 from nightlab.tracking.metrics import CANDIDATE_LOSS, INCUMBENT_LOSS, trial_metrics
 from nightlab.tracking.origin import Dataset
@@ -26,14 +26,13 @@ from nightlab.tracking.tags import (
     KIND_TAG,
     LONGEST_TAG,
     NAME_TAG,
-    NOTE_TAG,
     RECORD_TAG,
     STUDY_TAG,
     TRIAL_TAG,
+    note_tag,
 )
 
 LONGEST_NAME = 120
-MARKDOWN_FENCE = 3
 
 
 class TrialFacts(Frozen):
@@ -188,7 +187,7 @@ def _trial_tags(record: TrialRecord, diff: str, incumbent: Incumbent) -> dict[st
         "reason": record.reason.value,
         "commit": record.commit,
         "parent": record.parent,
-        NOTE_TAG: _note(record, diff, incumbent),
+        **note_tag(_note(record, diff, incumbent)),
         "mlflow.source.git.commit": record.commit,
         RECORD_TAG: hashlib.sha256(_json(record).encode()).hexdigest(),
     }
@@ -210,17 +209,13 @@ def _trial_tags(record: TrialRecord, diff: str, incumbent: Incumbent) -> dict[st
     return tags
 
 
-def _note(record: TrialRecord, diff: str, incumbent: Incumbent) -> str:
-    """The run's description, in Markdown: MLflow's pages show no file that ends in .patch."""
+def _note(record: TrialRecord, diff: str, incumbent: Incumbent) -> Markdown:
+    """The run's description: MLflow's pages show no file that ends in .patch."""
     on = "" if incumbent.trial is None else f"A change of trial {incumbent.trial}."
-    said = [storable(record.decision.sentence), storable(record.hypothesis), on]
-    note = "\n\n".join(text for text in said if text)[:LONGEST_TAG]
-    shown = storable(diff)[: LONGEST_TAG - len(note)].rstrip()
-    if not shown:
-        return note
-    fence = max((run.group() for run in re.finditer("`+", shown)), key=len, default="``") + "`"
-    fence = fence if len(fence) >= MARKDOWN_FENCE else "`" * MARKDOWN_FENCE
-    return f"{note}\n\n{fence}diff\n{shown}\n{fence}"
+    blank_line = Markdown("\n\n")
+    said = blank_line.joined((record.decision.sentence, record.hypothesis, on))
+    change = fenced(diff, "diff", LONGEST_TAG - len(said) - len(blank_line))
+    return blank_line.joined((said, change))
 
 
 def _texts(record: TrialRecord, evidence: Evidence, diff: str, source: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from nightlab.judging.score_text import audit_sentence
 from nightlab.records import Reason, Replicate
+from nightlab.shown import for_markdown
 from nightlab.tracking.curves import CURVE_KEY, LARGEST_STEP, curve_rows, present
 from nightlab.tracking.metrics import replicate_values
 from nightlab.tracking.runs import FAILED, FINISHED, RunContent, milliseconds, storable
@@ -13,11 +14,11 @@ from nightlab.tracking.tags import (
     KIND_TAG,
     LONGEST_TAG,
     NAME_TAG,
-    NOTE_TAG,
     SEED_TAG,
     STUDY_TAG,
     SUBJECT_TAG,
     TRIAL_TAG,
+    note_tag,
 )
 
 
@@ -63,7 +64,7 @@ def describe_replicate(
         said += [evaluation.message, audit_sentence(evaluation)]
     message = " ".join(text for text in said if text)
     if message:
-        tags[NOTE_TAG] = storable(message)[:LONGEST_TAG]
+        tags |= note_tag(for_markdown(message))
     started_ms = milliseconds(training.started_at or began)
     rows = curve_rows(training.curve, started_ms)
     last = max((row.step for row in rows), default=0)

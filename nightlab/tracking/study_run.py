@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from nightlab.judging.scores import running_best
 from nightlab.records import TrialRecord
+from nightlab.shown import for_markdown
 from nightlab.tracking.curves import Measured
 from nightlab.tracking.metrics import BEST
 from nightlab.tracking.origin import Dataset
@@ -14,9 +15,9 @@ from nightlab.tracking.tags import (
     KIND_TAG,
     LONGEST_TAG,
     NAME_TAG,
-    NOTE_TAG,
     RECORD_TAG,
     STUDY_TAG,
+    note_tag,
 )
 
 STUDY_KIND = "study"
@@ -52,7 +53,7 @@ def describe_study(
             KIND_TAG: STUDY_KIND,
             STUDY_TAG: last.study,
             NAME_TAG: f"study {last.study}",
-            NOTE_TAG: storable(gain)[:LONGEST_TAG],
+            **note_tag(for_markdown(gain)),
             "title": storable(gain)[:LONGEST_TAG],
             RECORD_TAG: hashlib.sha256(shown.encode(errors="replace")).hexdigest(),
         },

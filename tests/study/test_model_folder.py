@@ -112,7 +112,7 @@ def test_what_another_version_knew_of_a_model_is_read_past(kept: Path) -> None:
 def test_the_card_says_what_it_is_and_how_sure() -> None:
     record = finished(3, reason=Reason.IMPROVED, own=[trained(0, 2.0)])
     card = write_card(champion(title="A | B\n# C"), record)
-    assert "# Trial 3: A | B # C\n" in card
+    assert "# Trial 3: A &#124; B # C\n" in card
     for part in (
         "2.1000",
         "0.1500 bpb less than the baseline (6.7 %)",
