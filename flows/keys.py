@@ -13,6 +13,7 @@ from nightlab.errors import UsageError
 from nightlab.models.keys import read_key
 from nightlab.redaction import redact
 from nightlab.settings import VARIABLE_PREFIX, named_keys
+from nightlab.shown import for_terminal
 
 
 def read_api_keys(setting: str | Mapping[str, str] | None) -> dict[str, SecretStr]:
@@ -23,7 +24,7 @@ def read_api_keys(setting: str | Mapping[str, str] | None) -> dict[str, SecretSt
     Raises:
         UsageError: there is no such block, or it holds no key.
     """
-    _redact_logs()
+    _guard_logs()
     names = named_keys(setting).values()
     return {name: _read_block(name) for name in names if not name.startswith(VARIABLE_PREFIX)}
 
@@ -48,15 +49,15 @@ def _read_block(name: str) -> SecretStr:
     return key
 
 
-def _redact_logs() -> None:
-    """Have every log record be made without secrets: Prefect stores them and shows them."""
+def _guard_logs() -> None:
+    """Have every log record be made fit to be shown: Prefect stores them, prints and shows them."""
     make = logging.getLogRecordFactory()
-    if not isinstance(make, _RedactingFactory):
-        logging.setLogRecordFactory(_RedactingFactory(make))
+    if not isinstance(make, _GuardingFactory):
+        logging.setLogRecordFactory(_GuardingFactory(make))
 
 
-class _RedactingFactory:
-    """Makes log records whose text is redacted, that of their exception too."""
+class _GuardingFactory:
+    """Makes log records without secrets and controls, in the text of their exception too."""
 
     def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
         self._make = make
@@ -67,10 +68,11 @@ class _RedactingFactory:
             text = record.getMessage()
         except (TypeError, ValueError):
             return record  # A call with the wrong arguments, which logging tells by itself.
-        redacted = redact(text)
-        if redacted != text:
-            record.msg, record.args = redacted, ()
+        shown = for_terminal(redact(text))
+        if shown != text:
+            record.msg, record.args = shown, ()
         if record.exc_info and record.exc_info[0] is not None:
             # Formatters take this in place of the exception.
-            record.exc_text = redact("".join(traceback.format_exception(*record.exc_info)).rstrip())
+            raised = "".join(traceback.format_exception(*record.exc_info)).rstrip()
+            record.exc_text = for_terminal(redact(raised))
         return record

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from nightlab.errors import LedgerError
 from nightlab.ledger.plumbing import Plumbing
+from nightlab.shown import for_terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +32,8 @@ def write_candidate(
         ) from error
     blob = plumbing.write_blob(content)
     tree = _tree_with(plumbing, f"{parent}^{{tree}}", path.split("/"), blob)
-    message = one_line(title) + (f"\n\n{body.strip()}" if body.strip() else "") + "\n"
-    return plumbing.write_commit(tree, [parent], message)
+    said = one_line(title) + (f"\n\n{body.strip()}" if body.strip() else "") + "\n"
+    return plumbing.write_commit(tree, [parent], for_terminal(said))
 
 
 def _tree_with(plumbing: Plumbing, tree: str | None, parts: list[str], blob: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from nightlab.ledger.candidates import one_line
 from nightlab.records import TrialRecord
+from nightlab.shown import for_terminal
 
 COLUMNS = ("commit", "val_bpb", "memory_gb", "status", "description")
 
@@ -23,10 +24,16 @@ def results_tsv(records: Iterable[TrialRecord]) -> str:
             "" if record.val_bpb is None else f"{record.val_bpb:.6f}",
             "" if memory_mb is None else f"{memory_mb / 1024:.1f}",
             record.verdict.value,
-            one_line(record.title),
+            _cell(record.title),
         )
         lines.append("\t".join(cells))
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Text of others for one cell: a spreadsheet takes what begins so for a formula."""
+    line = for_terminal(one_line(text))
+    return f"'{line}" if line.startswith(("=", "+", "-", "@")) else line
 
 
 def peak_memory_mb(record: TrialRecord) -> float | None:

@@ -63,5 +63,5 @@ def test_the_legend_stays_within_the_picture_and_on_rows_of_its_own() -> None:
 
 def test_the_heading_is_text_whatever_the_study_is_called() -> None:
     picture = render_picture(read_study(FixedStudy(study="<b>&\x07", all_records=[baseline()])))
-    assert "&lt;b&gt;&amp; : val_bpb" in picture
+    assert "&lt;b&gt;&amp;\\x07: val_bpb" in picture
     ElementTree.fromstring(picture)

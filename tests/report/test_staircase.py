@@ -142,5 +142,5 @@ def test_a_scale_without_a_span_divides_by_nothing() -> None:
 
 def test_attributes_are_escaped() -> None:
     assert element("g", "<b>", is_text=True, class_='"x"', aria_label="a") == (
-        '<g class="&quot;x&quot;" aria-label="a">&lt;b&gt;</g>'
+        '<g class="&#34;x&#34;" aria-label="a">&lt;b&gt;</g>'
     )
