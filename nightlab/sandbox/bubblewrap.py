@@ -1,10 +1,9 @@
 """The first rung: bubblewrap, that is Linux namespaces without a daemon.
 
 A candidate gets namespaces of its own (processes, network, mounts, IPC, host name), an
-empty environment, no capabilities, a filter of system calls, and a file system with only
-what ``mounts`` lists; it can write to its working folder and two sized temporary file
-systems. When the engine ends, however it ends, the kernel ends every process of the
-sandbox.
+empty environment, no capabilities, a filter of system calls, and files with only what
+``mounts`` lists, all of them in file systems that no other job sees (see ``room``). When the
+engine ends, however it ends, the kernel ends every process of the sandbox.
 
 Where the kernel refuses a fresh /proc (in a container whose own /proc is partly covered),
 rung 1n does without one: nothing is mounted there, least of all the host's. That holds
@@ -39,12 +38,16 @@ from nightlab.records import Confinement
 from nightlab.sandbox import bubblewrap_flags as flags
 from nightlab.sandbox import mounts
 from nightlab.sandbox.bubblewrap_flags import INNER
+from nightlab.sandbox.confine import PLAIN_DEVICES
 from nightlab.sandbox.environment import Limits, job_environment
 from nightlab.sandbox.identity import Identity, claim_identity
-from nightlab.sandbox.job import Job, JobFolder
+from nightlab.sandbox.job import Job
+from nightlab.sandbox.job_file_system import JobFileSystem
+from nightlab.sandbox.library import Library, prepare_library
 from nightlab.sandbox.mounts import Mounts
 from nightlab.sandbox.process import SandboxedProcess, Spawner
 from nightlab.sandbox.protocol import Pair
+from nightlab.sandbox.room import room_for
 from nightlab.sandbox.seccomp import filter_program
 
 START_SECONDS = 20.0
@@ -71,8 +74,8 @@ class BubblewrapSandbox:
         self._filter = filter_program(local_sockets=True)
 
     @cached_property
-    def _mounts(self) -> Mounts:
-        return mounts.standard_mounts()
+    def _library(self) -> Library:
+        return prepare_library()
 
     def start(self, job: Job) -> SandboxedProcess:
         """Start a job.
@@ -98,8 +101,10 @@ class BubblewrapSandbox:
         limits = Limits.of(job)
         with ExitStack() as undo, _HandedOver() as inner:
             identity = undo.enter_context(claim_identity())
-            folder = JobFolder.create(job, owner=identity.uid)
+            room = room_for(self._library)
+            folder = JobFileSystem.create(room, job, owner=identity.uid)
             undo.callback(folder.remove)
+            shown = folder.shown(INNER) + mounts.gpu(job.device)
             pair = Pair.open()
             undo.callback(pair.channel.close)
             inner.add(pair.candidate)
@@ -111,16 +116,17 @@ class BubblewrapSandbox:
             processor = None if self._fresh_proc else Path(flags.PROCESSOR).read_bytes()
             words = [
                 *flags.namespaces(status_inner, seccomp, identity.uid),
-                *flags.environment(self._environment(job, pair)),
+                *flags.environment(_environment(job, pair, shown)),
                 *flags.root_file_system(
-                    self._mounts + mounts.gpu(job.device),
-                    folder.layout,
-                    processor if processor is None else inner.add_file(processor),
+                    shown,
+                    room.devices((*PLAIN_DEVICES, *shown.devices)),
+                    processor=processor if processor is None else inner.add_file(processor),
+                    proc_written=job.device.kind == "cuda",
                 ),
                 *("--chdir", INNER.work),
             ]
             arguments = inner.add_file(b"".join(word.encode() + b"\0" for word in words))
-            command = [str(self._program), "--args", str(arguments), "--"]
+            command = [*room.entering(), str(self._program), "--args", str(arguments), "--"]
             command += flags.dropping(limits, identity.uid)
             command += [mounts.python_path(), "-s", "-S", "-B", "-u", *script]
             outer = self._spawner.spawn(
@@ -135,17 +141,6 @@ class BubblewrapSandbox:
             tree=_Init(outer, status, identity),
             limits=limits,
         )
-
-    def _environment(self, job: Job, pair: Pair) -> dict[str, str]:
-        shown = self._mounts + mounts.gpu(job.device)
-        return {
-            **job_environment(job, INNER, pair),
-            **mounts.driver_variables(job.device),
-            "TMPDIR": "/tmp",
-            "PYTHONHOME": mounts.PYTHON_HOME,
-            "PYTHONPATH": f"{INNER.trainer}:{mounts.PACKAGES}",
-            "LD_LIBRARY_PATH": ":".join(shown.library_folders),
-        }
 
 
 class _HandedOver(ExitStack):
@@ -216,6 +211,17 @@ class _Init:
             return os.pidfd_open(json.loads(self._told.partition(b"\n")[0])["child-pid"])
         except ProcessLookupError:
             return None
+
+
+def _environment(job: Job, pair: Pair, shown: Mounts) -> dict[str, str]:
+    return {
+        **job_environment(job, INNER, pair),
+        **mounts.driver_variables(job.device),
+        "TMPDIR": "/tmp",
+        "PYTHONHOME": mounts.PYTHON_HOME,
+        "PYTHONPATH": f"{INNER.trainer}:{mounts.PACKAGES}",
+        "LD_LIBRARY_PATH": ":".join(shown.library_folders),
+    }
 
 
 def bubblewrap_version() -> str:

@@ -1,6 +1,6 @@
 """How bubblewrap is told what a job's sandbox is: pure functions that give its flags."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nightlab.sandbox.environment import Limits
@@ -9,15 +9,12 @@ from nightlab.sandbox.mounts import Mounts
 
 ORDINARY_ID = 65534
 """What an ordinary user's candidates are called inside; outside they are that user."""
-TEMPORARY_BYTES = 2**30
-SHARED_MEMORY_BYTES = 2**30
 PROCESSOR = "/proc/cpuinfo"
 
-INNER = Layout(
-    trainer="/nightlab/trainer",
-    candidate="/nightlab/candidate",
-    weights="/nightlab/weights",
-    work="/nightlab/work",
+INNER = Layout.beneath("/nightlab")
+_LINKS = (
+    *(("/proc/self/fd", "/dev/fd"), ("/proc/self/fd/0", "/dev/stdin")),
+    *(("/proc/self/fd/1", "/dev/stdout"), ("/proc/self/fd/2", "/dev/stderr")),
 )
 
 
@@ -50,41 +47,39 @@ def environment(variables: Mapping[str, str]) -> list[str]:
     return flags
 
 
-def root_file_system(shown: Mounts, outside: Layout, processor: int | None) -> list[str]:
-    """Build the file system: what is shown, the job's folders, temporary space, nothing else.
+def root_file_system(
+    shown: Mounts, devices: Iterable[tuple[str, str]], *, processor: int | None, proc_written: bool
+) -> list[str]:
+    """Build the file system: what is shown, and nothing else.
 
     Args:
-        shown: what every job sees.
-        outside: the job's own folders, on the host.
+        shown: what the job sees.
+        devices: nodes, as (path outside, path in the sandbox); on read-only mounts, for
+            bubblewrap itself makes none of those.
         processor: None to mount a /proc of the sandbox's own processes; otherwise there is
             none, but for a file that describes the processor (torch chooses its kernels by
             it), read from this descriptor. The host's own /proc is never shown: it would
             show the host's processes.
+        proc_written: whether /proc can be written to, as a GPU's driver does.
     """
-    job = [
-        (outside.trainer, INNER.trainer),
-        (outside.candidate, INNER.candidate),
-        (outside.weights, INNER.weights),
-    ]
     flags: list[str] = ["--perms", "0755", "--dir", "/"]
     made = {"/"}
-    # A host path under another one that is shown (a driver's folder) comes after it.
-    for source, place in sorted([*shown.read_only, *job], key=lambda mount: mount[1].count("/")):
+    # What lies under another folder that is shown comes after it.
+    for source, place in sorted(shown.read_only, key=lambda mount: mount[1].count("/")):
         flags += _ancestors(place, made)
         flags += ["--ro-bind", source, place]
-    for target, place in shown.links:
-        flags += [*_ancestors(place, made), "--symlink", target, place]
     if processor is None:
-        flags += ["--proc", "/proc"]
+        flags += ["--proc", "/proc", *(() if proc_written else ("--remount-ro", "/proc"))]
     else:
         flags += [*_ancestors(PROCESSOR, made), "--perms", "0444"]
         flags += ["--ro-bind-data", str(processor), PROCESSOR]
-    flags += ["--dev", "/dev"]
-    for node in shown.devices:
-        flags += ["--dev-bind", node, node]
-    for place, size in (("/dev/shm", SHARED_MEMORY_BYTES), ("/tmp", TEMPORARY_BYTES)):
-        flags += ["--perms", "1777", "--size", str(size), "--tmpfs", place]
-    flags += ["--bind", outside.work, INNER.work]
+    flags += ["--perms", "0755", "--tmpfs", "/dev"]
+    for source, place in devices:
+        flags += ["--dev-bind", source, place]
+    for target, place in (*shown.links, *_LINKS):
+        flags += [*_ancestors(place, made), "--symlink", target, place]
+    for source, place in shown.writable:
+        flags += [*_ancestors(place, made), "--bind", source, place]
     return [*flags, "--remount-ro", "/dev", "--remount-ro", "/"]
 
 

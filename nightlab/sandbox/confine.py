@@ -43,7 +43,7 @@ _PROC = (
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/filesystems"),
     "/proc/sys/vm/overcommit_memory",
 )
-_PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/dev/random")
+PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/urandom", "/dev/random")
 
 
 class _FilterProgram(ctypes.Structure):
@@ -143,7 +143,7 @@ def _rules(wall: "dict[str, Any]") -> "Any":
         rules.allow(path, landlock.READ_FILE | landlock.READ_DIR)
     if wall["names_threads"]:
         rules.allow("/proc/self/task", landlock.WRITE_FILE)
-    for path in _PLAIN_DEVICES:
+    for path in PLAIN_DEVICES:
         rules.allow(path, landlock.READ_FILE | landlock.WRITE_FILE)
     return rules
 

@@ -1,7 +1,8 @@
-"""A job for a sandbox, and the folder on disk that it works in.
+"""A job for a sandbox, and the folder that it works in.
 
 Every job has a folder of its own, with copies of all that it may read, so that nothing
-outside depends on its permissions::
+outside depends on its permissions. On rung 1 it is a file system in memory (see room.py),
+elsewhere a folder on disk::
 
     nightlab-jobs-UID/            the engine's alone; as root 0711, so that it can be crossed
       xxxxxxxx/                   a random name; as root 0710 and the job's group's
@@ -20,12 +21,12 @@ import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from nightlab.errors import SandboxError
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.owned_folder import claim, sweep
-from nightlab.sandbox.scratch import remove_tree
+from nightlab.sandbox.scratch import FolderScratch, Scratch, remove_tree
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_MAX_BYTES = 4 * 2**30
@@ -67,6 +68,16 @@ class Layout:
     weights: str
     work: str
 
+    @classmethod
+    def beneath(cls, folder: str) -> "Layout":
+        """The usual places in a job's folder."""
+        return cls(
+            trainer=f"{folder}/trainer",
+            candidate=f"{folder}/candidate",
+            weights=f"{folder}/weights",
+            work=f"{folder}/work",
+        )
+
     @property
     def source(self) -> str:
         """The candidate's train.py."""
@@ -97,8 +108,30 @@ class Layout:
         return self.source if job.program == "train" else f"{self.trainer}/{job.program}.py"
 
 
-class JobFolder:
+class WorkPlace(Protocol):
     """The folder of one job; ``remove`` it when every process of the job is gone."""
+
+    @property
+    def path(self) -> Path:
+        """Where it lies, for who can see it."""
+
+    @property
+    def layout(self) -> Layout:
+        """Its own paths, as they are outside of the sandbox."""
+
+    @property
+    def scratch(self) -> Scratch:
+        """Where the job writes to."""
+
+    def take_checkpoint(self, destination: Path, name: str = CHECKPOINT) -> str | None:
+        """Copy complete weights out: see ``take_file``."""
+
+    def remove(self) -> None:
+        """Delete the folder and everything in it."""
+
+
+class JobFolder:
+    """The folder of one job on disk."""
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
@@ -116,58 +149,36 @@ class JobFolder:
         Raises:
             SandboxError: the temporary folder is not ours, full, or not writable.
         """
+        root = jobs_root(crossed=owner is not None)
         try:
-            root = _jobs_root(crossed=owner is not None)
             sweep(root)
             folder = cls(*claim(root))
             folder._fill(job, owner)
         except OSError as error:
-            raise SandboxError(
-                f"A job needs a folder in {tempfile.gettempdir()}, and making it failed "
-                f"({error}): free space there, or set TMPDIR to another place."
-            ) from error
+            raise _unmade(error) from error
         return folder
 
     @property
     def layout(self) -> Layout:
         """The folder's own paths, as they are outside of any sandbox."""
-        return Layout(
-            trainer=str(self.path / "trainer"),
-            candidate=str(self.path / "candidate"),
-            weights=str(self.path / "weights"),
-            work=str(self.path / "work"),
-        )
+        return Layout.beneath(str(self.path))
+
+    @property
+    def scratch(self) -> FolderScratch:
+        """Where the job writes to."""
+        return FolderScratch(self.layout.work)
 
     def take_checkpoint(self, destination: Path, name: str = CHECKPOINT) -> str | None:
-        """Copy complete weights out; the candidate may have put anything in their place.
-
-        Args:
-            destination: where to.
-            name: of the file in the job's folder.
-
-        Returns:
-            None when ``destination`` now is a complete copy that belongs to the engine,
-            else a sentence that says why there is none.
-
-        Raises:
-            SandboxError: the copy cannot be written.
-        """
-        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+        """Copy complete weights out: see ``take_file``."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
         try:
-            work = os.open(self.path / "work", flags | os.O_DIRECTORY)
+            work = os.open(self.path / "work", flags)
         except OSError:
             return "the working folder is gone"
         try:
-            # Non-blocking, or a named pipe in the file's place would hold us forever.
-            source = os.open(name, flags | os.O_NONBLOCK, dir_fd=work)
-        except OSError as error:
-            return f"there is no {name} ({os.strerror(error.errno or 0)})"
+            return take_file(work, name, destination)
         finally:
             os.close(work)
-        try:
-            return _copy_weights(source, name, destination)
-        finally:
-            os.close(source)
 
     def remove(self) -> None:
         """Delete the folder and everything in it."""
@@ -175,27 +186,58 @@ class JobFolder:
         os.close(self._lock)
 
     def _fill(self, job: Job, owner: int | None) -> None:
-        engine = Path(__file__).resolve().parents[2] / "trainer"
-        for name in ("trainer", "candidate", "weights", "work"):
-            (self.path / name).mkdir()
-            (self.path / name).chmod(0o755)
-        for name in ENGINE_FILES:
-            shutil.copyfile(engine / name, self.path / "trainer" / name)
-        (self.path / "candidate" / "train.py").write_text(job.source, encoding="utf-8")
-        if job.weights is not None:
-            with job.weights.open("rb") as weights:
-                _copy(weights.fileno(), self.path / "weights" / CHECKPOINT)
-        for folder in ("trainer", "candidate", "weights"):
-            for file in (self.path / folder).iterdir():
-                file.chmod(0o444)
+        fill_job_folder(self.path, job)
         (self.path / "work" / "tmp").mkdir(mode=0o700)
         if owner is not None:
             os.chown(self.path / "work" / "tmp", owner, owner)
             os.chown(self.path / "work", owner, owner)
             os.chown(self.path, -1, owner)
             self.path.chmod(0o710)
-        # Searchable: bubblewrap, without root's rights by then, must enter it.
         (self.path / "work").chmod(0o711)
+
+
+def fill_job_folder(folder: Path, job: Job) -> None:
+    """Make what a job may read, and an empty ``work``, in an empty folder. Raises ``OSError``."""
+    engine = Path(__file__).resolve().parents[2] / "trainer"
+    for name in ("trainer", "candidate", "weights", "work"):
+        (folder / name).mkdir()
+        (folder / name).chmod(0o755)
+    for name in ENGINE_FILES:
+        shutil.copyfile(engine / name, folder / "trainer" / name)
+    (folder / "candidate" / "train.py").write_text(job.source, encoding="utf-8")
+    if job.weights is not None:
+        with job.weights.open("rb") as weights:
+            _copy(weights.fileno(), folder / "weights" / CHECKPOINT)
+    for part in ("trainer", "candidate", "weights"):
+        for file in (folder / part).iterdir():
+            file.chmod(0o444)
+
+
+def take_file(work: int, name: str, destination: Path) -> str | None:
+    """Copy a complete file out of a job's folder; anything may be in its place.
+
+    Args:
+        work: a descriptor of the folder.
+        name: of the file in it.
+        destination: where to.
+
+    Returns:
+        None when ``destination`` now is a complete copy that belongs to the engine,
+        else a sentence that says why there is none.
+
+    Raises:
+        SandboxError: the copy cannot be written.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        # Non-blocking, or a named pipe in the file's place would hold us forever.
+        source = os.open(name, flags | os.O_NONBLOCK, dir_fd=work)
+    except OSError as error:
+        return f"there is no {name} ({os.strerror(error.errno or 0)})"
+    try:
+        return _copy_weights(source, name, destination)
+    finally:
+        os.close(source)
 
 
 def _copy_weights(source: int, name: str, destination: Path) -> str | None:
@@ -245,11 +287,21 @@ def _copy(source: int, destination: Path) -> int:
     return at
 
 
-def _jobs_root(*, crossed: bool) -> Path:
-    """The folder of all jobs. ``crossed``: other users pass through, to those they can name."""
+def jobs_root(*, crossed: bool = False) -> Path:
+    """The folder of all jobs.
+
+    Args:
+        crossed: let other users pass through it, to folders that they can name.
+
+    Raises:
+        SandboxError: the temporary folder is not ours, full, or not writable.
+    """
     root = Path(tempfile.gettempdir()) / f"nightlab-jobs-{os.getuid()}"
-    root.mkdir(mode=0o700, exist_ok=True)
-    state = root.lstat()
+    try:
+        root.mkdir(mode=0o700, exist_ok=True)
+        state = root.lstat()
+    except OSError as error:
+        raise _unmade(error) from error
     # The temporary folder is everybody's: somebody else may have made this name first.
     if (
         not stat.S_ISDIR(state.st_mode)
@@ -261,6 +313,15 @@ def _jobs_root(*, crossed: bool) -> Path:
             f"and found mode {stat.filemode(state.st_mode)} of user {state.st_uid}: remove it, or "
             "set TMPDIR to another place."
         )
+    # What cleans temporary folders of old ones is to see that it is in use.
+    os.utime(root)
     if crossed:
         root.chmod(0o711)
     return root
+
+
+def _unmade(error: OSError) -> SandboxError:
+    return SandboxError(
+        f"A job needs a folder in {tempfile.gettempdir()}, and making it failed "
+        f"({error}): free space there, or set TMPDIR to another place."
+    )

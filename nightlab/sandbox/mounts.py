@@ -5,13 +5,14 @@ packages appear under ``/nightlab``, wherever they really lie: they often lie in
 folder of mode 0700, which the candidate's user could not enter.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nightlab.errors import SandboxUnavailable
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.driver import MACHINE, device_nodes, minor_number
-from nightlab.sandbox.library import Library, prepare_library
+from nightlab.sandbox.library import Library
 from nightlab.sandbox.library_tree import real_interpreter
 
 PYTHON_HOME = "/nightlab/python"
@@ -26,9 +27,10 @@ _DRIVER_FILES = ("libcuda.so*", "libnvidia-*.so*", "libcudadebugger.so*", "libnv
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mounts:
-    """What is mounted read-only, as (path on the host, path in the sandbox), and how."""
+    """What is mounted, as (path outside, path in the sandbox), and how."""
 
     read_only: tuple[tuple[str, str], ...] = ()
+    writable: tuple[tuple[str, str], ...] = ()
     links: tuple[tuple[str, str], ...] = ()
     """Symbolic links: (target, path in the sandbox)."""
     devices: tuple[str, ...] = ()
@@ -39,19 +41,11 @@ class Mounts:
     def __add__(self, other: "Mounts") -> "Mounts":
         return Mounts(
             read_only=self.read_only + other.read_only,
+            writable=self.writable + other.writable,
             links=self.links + other.links,
             devices=self.devices + other.devices,
             library_folders=self.library_folders + other.library_folders,
         )
-
-
-def standard_mounts() -> Mounts:
-    """Everything that every job needs, whatever its device.
-
-    Raises:
-        SandboxUnavailable: the stripped copy of Python and torch cannot be made.
-    """
-    return library(prepare_library())
 
 
 def python_path() -> str:
@@ -59,15 +53,26 @@ def python_path() -> str:
     return f"{PYTHON_HOME}/bin/{real_interpreter().name}"
 
 
-def library(tree: Library) -> Mounts:
-    """A stripped copy of Python and torch, and its system files at their usual paths."""
-    mounted = [(str(tree.home), PYTHON_HOME), (str(tree.packages), PACKAGES)]
+def library(tree: Library, *, small: str, large: str, large_files: Iterable[str]) -> Mounts:
+    """A stripped copy of Python and torch, and its system files at their usual paths.
+
+    Args:
+        tree: what it has.
+        small: the folder of a copy of it in which large files are empty.
+        large: the folder in which they are whole.
+        large_files: their paths in either.
+    """
+    places = {"home": PYTHON_HOME, "packages": PACKAGES}
     links = []
     for path in sorted(tree.root.iterdir()):
         if path.is_symlink():
             links.append((str(path.readlink()), f"/{path.name}"))
         else:
-            mounted.append((str(path), f"/{path.name}"))
+            places[f"root/{path.name}"] = f"/{path.name}"
+    mounted = [(f"{small}/{part}", place) for part, place in places.items()]
+    for file in large_files:
+        part = next(part for part in places if file.startswith(f"{part}/"))
+        mounted.append((f"{large}/{file}", places[part] + file.removeprefix(part)))
     return Mounts(
         read_only=tuple(mounted),
         links=tuple(links),

@@ -14,7 +14,7 @@ from nightlab.sandbox.cgroup import Cgroup, Cgroups, entering
 from nightlab.sandbox.environment import Limits
 from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.gpu import other_work, require_vacant, wait_until_released
-from nightlab.sandbox.job import JobFolder, Layout
+from nightlab.sandbox.job import Layout, WorkPlace
 from nightlab.sandbox.log import LogReader
 from nightlab.sandbox.processor_time import ProcessorTime
 from nightlab.sandbox.protocol import Channel
@@ -114,7 +114,7 @@ class SandboxedProcess:
         *,
         process: OuterProcess,
         channel: Channel,
-        folder: JobFolder,
+        folder: WorkPlace,
         layout: Layout,
         tree: Tree,
         limits: Limits,
@@ -134,7 +134,7 @@ class SandboxedProcess:
         self._log = LogReader(process.stdout)
         self._watch = Watch(
             pid=process.pid,
-            work=folder.layout.work,
+            scratch=folder.scratch,
             limits=limits,
             alive=lambda: process.poll() is None,
             kill=self._end_tree,
@@ -270,6 +270,7 @@ class SandboxedProcess:
         if not self._ends_within(max(timeout_seconds, 0.0)):
             return None
         code = self._process.wait()
+        self._watch.look_at_the_end()
         # Nothing holds the pipe any more, so what was written is read in a moment.
         self._log.join(KILL_SECONDS)
         return code

@@ -37,14 +37,6 @@ class Held:
     """Allocated on the work folder's disk in files that have no name any more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Temporary:
-    """Use of the temporary file systems that only the job sees."""
-
-    used_bytes: int = 0
-    files: int = 0
-
-
 def tree_of(pid: int) -> list[int]:
     """The process and all its descendants, parents first; what is gone is left out."""
     tree = [pid]
@@ -100,12 +92,12 @@ def memory_bytes(pids: Iterable[int], held_bytes: int) -> int:
     return total - shared + max(shared, held_bytes)
 
 
-def held_by(pids: Iterable[int], work_device: int) -> Held:
+def held_by(pids: Iterable[int], work_device: int | None) -> Held:
     """What open files hold: memory files, and files on the work folder's disk without a name.
 
     Args:
         pids: the processes of the tree.
-        work_device: ``st_dev`` of the work folder.
+        work_device: ``st_dev`` of the work folder; None where its file system counts itself.
     """
     memory_device = _memory_device()
     memory: dict[int, int] = {}
@@ -121,31 +113,6 @@ def held_by(pids: Iterable[int], work_device: int) -> Held:
     return Held(
         shared_memory_bytes=sum(memory.values()),
         deleted_bytes=sum(deleted.values()),
-    )
-
-
-def temporary_use(pids: Iterable[int]) -> Temporary:
-    """Use of the writable temporary file systems that the tree sees and we do not.
-
-    The mounts are looked up in every call: while a sandbox is being built they change.
-    """
-    ours = {device for device, *_ in _mounts("self")}
-    used: dict[str, os.statvfs_result] = {}
-    seen: set[str] = set()
-    for pid in pids:
-        namespace = _link(f"/proc/{pid}/ns/mnt")
-        if namespace in seen or namespace == _link("/proc/self/ns/mnt"):
-            continue
-        seen.add(namespace)
-        for device, place, options, kind in _mounts(str(pid)):
-            if kind == "tmpfs" and "rw" in options.split(",") and device not in ours:
-                try:
-                    used[device] = os.statvfs(f"/proc/{pid}/root{place}")
-                except OSError:
-                    continue
-    return Temporary(
-        used_bytes=sum((use.f_blocks - use.f_bfree) * use.f_frsize for use in used.values()),
-        files=sum(use.f_files - use.f_ffree for use in used.values()),
     )
 
 
@@ -207,26 +174,11 @@ def _memory_device() -> int:
         os.close(descriptor)
 
 
-def _mounts(process: str) -> Iterator[tuple[str, str, str, str]]:
-    """Device, place, options and kind of every mount that a process sees."""
-    for line in _read_all(f"/proc/{process}/mountinfo").decode(errors="replace").splitlines():
-        fields = line.split()
-        kind = fields[fields.index("-") + 1]
-        yield fields[2], fields[4], fields[5], kind
-
-
 def _names(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
     except OSError:
         return []
-
-
-def _link(path: str) -> str:
-    try:
-        return os.readlink(path)
-    except OSError:
-        return ""
 
 
 def read_file(path: str, size: int = 1 << 16) -> bytes:

@@ -1,7 +1,9 @@
-"""The disk space of a job: measured while it runs, given back afterwards.
+"""What a job has written: measured while it runs, given back afterwards.
 
-The folder is the candidate's while we walk it, so nothing is taken by its path: folders
-are opened one from another, links are never followed, and what vanishes is left out.
+On rung 1 a job writes to a file system of its own, which counts by itself. Elsewhere its folder
+lies on a disk that others use too, and is walked. The folder is the candidate's while we walk it,
+so nothing is taken by its path: folders are opened one from another, links are never followed,
+and what vanishes is left out.
 """
 
 import os
@@ -9,6 +11,7 @@ import stat
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from nightlab.sandbox.process_tree import BLOCK_BYTES
 
@@ -28,6 +31,55 @@ class ScratchUse:
     """Names of every kind, folders included."""
     shut: bool = False
     """Whether a folder could not be looked into, or lies deeper than ``MAX_DEPTH``."""
+
+
+class Scratch(Protocol):
+    """Where a job writes to."""
+
+    @property
+    def disk(self) -> str | None:
+        """The folder on a disk of the machine's; None where it is in memory, and counts there."""
+
+    def use(self, most_files: int) -> ScratchUse:
+        """What lies there; a walk may end once it has met ``most_files``. Raises ``OSError``."""
+
+
+class FolderScratch:
+    """A folder on a disk of the machine's, which is walked.
+
+    Args:
+        disk: its path.
+    """
+
+    def __init__(self, disk: str) -> None:
+        self.disk = disk
+
+    def use(self, most_files: int) -> ScratchUse:
+        """Walk it."""
+        return scratch_use(self.disk, most_files)
+
+
+class SizedScratch:
+    """A file system in memory of which all that is added from now on is the job's.
+
+    Args:
+        descriptor: of a folder in it.
+    """
+
+    disk = None
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._before = os.fstatvfs(descriptor)
+
+    def use(self, most_files: int) -> ScratchUse:
+        """Ask it: files without a name count, and names are not walked."""
+        del most_files
+        now = os.fstatvfs(self._descriptor)
+        return ScratchUse(
+            used_bytes=(self._before.f_bfree - now.f_bfree) * now.f_frsize,
+            files=self._before.f_ffree - now.f_ffree,
+        )
 
 
 def scratch_use(folder: str, most_files: int) -> ScratchUse:

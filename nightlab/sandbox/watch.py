@@ -24,7 +24,7 @@ from nightlab.records import Reason
 from nightlab.sandbox import process_tree
 from nightlab.sandbox.environment import Limits
 from nightlab.sandbox.failure import Failure
-from nightlab.sandbox.scratch import MAX_DEPTH, scratch_use
+from nightlab.sandbox.scratch import MAX_DEPTH, Scratch, ScratchUse
 
 POLL_SECONDS = 0.1
 EXACT_SECONDS = 1.0
@@ -56,13 +56,17 @@ class Reserve:
     disk_bytes: int
 
     @classmethod
-    def of_machine(cls, folder: str) -> "Reserve":
-        """The usual reserve, or half of what is free now where that is less."""
+    def of_machine(cls, disk: str | None) -> "Reserve":
+        """The usual reserve, or half of what is free now where that is less.
+
+        Args:
+            disk: a folder on the disk that the job writes to; None where it writes to none.
+        """
         total = os.sysconf("SC_PHYS_PAGES") * process_tree.PAGE_BYTES
         memory = min(_MEMORY_RESERVE_BYTES, int(total * _MEMORY_RESERVE_SHARE))
         return cls(
             memory_bytes=min(memory, process_tree.available_bytes() // 2),
-            disk_bytes=min(_DISK_RESERVE_BYTES, _free_bytes(folder) // 2),
+            disk_bytes=min(_DISK_RESERVE_BYTES, _free_bytes(disk) // 2) if disk else 0,
         )
 
 
@@ -90,7 +94,7 @@ class Watch:
 
     Args:
         pid: the outermost process.
-        work: the folder that the job writes to.
+        scratch: where the job writes to.
         limits: what it may use.
         alive: whether the outermost process runs.
         kill: ends every process of the job; called from the watch's own thread.
@@ -101,7 +105,7 @@ class Watch:
         self,
         *,
         pid: int,
-        work: str,
+        scratch: Scratch,
         limits: Limits,
         alive: Callable[[], bool],
         kill: Callable[[], None],
@@ -115,24 +119,32 @@ class Watch:
         self.seconds = 0.0
         """What all polls took."""
         self._pid = pid
-        self._work = work
-        self._work_device = os.stat(work).st_dev
+        self._scratch = scratch
+        self._disk_device = os.stat(scratch.disk).st_dev if scratch.disk else None
         self._limits = limits
         self._alive = alive
         self._kill = kill
-        self._reserve = reserve or Reserve.of_machine(work)
+        self._reserve = reserve or Reserve.of_machine(scratch.disk)
         self._memory_pace = _Pace()
         self._scratch_pace = _Pace()
         self._resident_bytes = 0
         self._scratch_pressing = False
         self._deleted_bytes = 0
-        self._temporary = process_tree.Temporary()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="nightlab-watch", daemon=True)
 
     def start(self) -> None:
         """Begin."""
         self._thread.start()
+
+    def look_at_the_end(self) -> None:
+        """Look once more at what the job has written, now that it has ended.
+
+        A file system that counts lets it write no more than its limit, and past that no look
+        may have come before the job's own end.
+        """
+        if self._scratch.disk is None and self.exceeded is None:
+            self.exceeded = self._judge_scratch(self._scratch.use(0))
 
     def stop(self) -> None:
         """End, and return once the last look is over."""
@@ -198,23 +210,25 @@ class Watch:
         )
 
     def _measure_memory(self, pids: list[int]) -> int:
-        held = process_tree.held_by(pids, self._work_device)
-        temporary = process_tree.temporary_use(pids)
+        held = process_tree.held_by(pids, self._disk_device)
         self._deleted_bytes = held.deleted_bytes
-        self._temporary = temporary
-        return process_tree.memory_bytes(pids, held.shared_memory_bytes + temporary.used_bytes)
+        written = 0 if self._scratch.disk else self._scratch.use(0).used_bytes
+        return process_tree.memory_bytes(pids, held.shared_memory_bytes + written)
 
     def _look_at_scratch(self) -> Failure | None:
         if not self._scratch_pace.due(pressing=self._scratch_pressing):
             return None
         began = time.monotonic()
-        limits = self._limits
         try:
-            use = scratch_use(self._work, limits.scratch_files)
+            use = self._scratch.use(self._limits.scratch_files)
         except OSError:
             return _resources("The candidate shut its work folder against the engine.")
         finally:
             self._scratch_pace.took(began)
+        return self._judge_scratch(use)
+
+    def _judge_scratch(self, use: ScratchUse) -> Failure | None:
+        limits = self._limits
         used = use.used_bytes + self._deleted_bytes
         self._scratch_pressing = (
             use.files > _PRESSING_USE * limits.scratch_files
@@ -225,13 +239,12 @@ class Watch:
                 "The candidate shut a folder of its own against the engine, or nested folders "
                 f"deeper than {MAX_DEPTH}."
             )
-        if use.files > limits.scratch_files or self._temporary.files > limits.scratch_files:
+        if use.files > limits.scratch_files:
             return _resources(
                 f"The candidate made more than the {limits.scratch_files:,} files and folders that "
                 "are allowed."
             )
-        if max(used, self._temporary.used_bytes) > limits.scratch_bytes:
-            used = max(used, self._temporary.used_bytes)
+        if used > limits.scratch_bytes:
             return _resources(
                 f"The candidate wrote {used / _MB:,.0f} MB of files where "
                 f"{limits.scratch_bytes / _MB:,.0f} are allowed."
@@ -246,7 +259,7 @@ class Watch:
                 message=f"The machine ran short of memory ({memory / _MB:,.0f} MB left) while the "
                 f"candidate ran, which used {self.peak_bytes / _MB:,.0f} MB that could be seen.",
             )
-        disk = _free_bytes(self._work)
+        disk = _free_bytes(self._scratch.disk) if self._scratch.disk else 0
         if disk < self._reserve.disk_bytes:
             return _resources(
                 f"The disk of the work folder ran short ({disk / _MB:,.0f} MB left) while the "

@@ -204,15 +204,20 @@ def test_limits_hold(ask):
     assert found == {"DATA": [600 << 20] * 2, "FSIZE": [4 << 30] * 2, "CORE": [0, 0]}
 
 
-def test_temporary_file_systems_are_sized(ask):
+def test_all_that_can_be_written_is_one_sized_file_system(ask):
     found = ask("""
         import os
-        answer = {}
-        for place in ("/tmp", "/dev/shm"):
-            state = os.statvfs(place)
-            answer[place] = state.f_blocks * state.f_frsize
+        places = ("/nightlab/work", "/tmp", "/dev/shm")
+        states = [os.statvfs(place) for place in places]
+        answer = {
+            "devices": len({os.stat(place).st_dev for place in places}),
+            "megabytes": [state.f_blocks * state.f_frsize // 2**20 for state in states],
+            "files": [state.f_files for state in states],
+        }
     """)
-    assert found == {"/tmp": 2**30, "/dev/shm": 2**30}
+    assert found.pop("devices") == 1
+    assert all(4096 <= size < 4096 + 32 for size in found["megabytes"])
+    assert all(50_000 <= count < 50_000 + 200 for count in found["files"])
 
 
 def test_torch_and_its_workers_run(ask):
@@ -262,8 +267,7 @@ def test_a_sandbox_outlives_the_thread_that_asked_for_it(bubblewrap):
 
 def test_a_sandbox_that_cannot_be_built_is_no_crash_of_the_candidate(bubblewrap, monkeypatch):
     nowhere = Mounts(read_only=(("/nowhere/at/all", "/nightlab/x"),))
-    runner = bubblewrap.runner
-    monkeypatch.setattr(runner, "_mounts", runner._mounts + nowhere)
+    monkeypatch.setattr(mounts, "gpu", lambda device: nowhere)
     job = Job(program="train", source="", device=CPU)
     with (
         bubblewrap.start(job) as process,

@@ -82,10 +82,12 @@ def test_an_interpreter_that_cannot_be_shown_is_refused(tmp_path, content):
 
 
 def test_mounts_show_the_tree_and_nothing_else_of_the_machine():
-    tree = prepare_library()
-    shown = mounts.standard_mounts()
+    large = ("packages/torch/lib/libtorch_cpu.so", "root/usr/lib/libc.so.6")
+    shown = mounts.library(prepare_library(), small="/small", large="/large", large_files=large)
     assert {mounts.PYTHON_HOME, mounts.PACKAGES, "/usr"} <= {place for _, place in shown.read_only}
-    assert all(source.startswith(str(tree.folder)) for source, _ in shown.read_only)
+    assert all(source.startswith(("/small/", "/large/")) for source, _ in shown.read_only)
+    assert (f"/large/{large[0]}", f"{mounts.PACKAGES}/torch/lib/libtorch_cpu.so") in shown.read_only
+    assert (f"/large/{large[1]}", "/usr/lib/libc.so.6") in shown.read_only
 
 
 TORCH = """

@@ -16,6 +16,7 @@ from nightlab.records import Reason
 from nightlab.sandbox import Job
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.environment import Limits
+from nightlab.sandbox.scratch import FolderScratch
 from nightlab.sandbox.watch import Reserve, Watch
 
 CPU = Device(name="cpu", description="test", threads=1)
@@ -52,7 +53,7 @@ def stay():
 def run(bubblewrap):
     """Run jobs side by side until they end, and give their processes in the same order."""
 
-    def start(*sources, memory_mb=MEMORY_MB, scratch_mb=SCRATCH_MB):
+    def start(*sources, memory_mb=MEMORY_MB, scratch_mb=SCRATCH_MB, sandbox=bubblewrap):
         with ExitStack() as running:
             processes = []
             for source in sources:
@@ -63,7 +64,7 @@ def run(bubblewrap):
                     memory_mb=memory_mb,
                     scratch_mb=scratch_mb,
                 )
-                processes.append(running.enter_context(bubblewrap.start(job)))
+                processes.append(running.enter_context(sandbox.start(job)))
             for process in processes:
                 code = process.wait(60)
                 assert code is not None, "neither ended by itself nor by the watch"
@@ -175,16 +176,28 @@ SCRATCH_HOGS = {
             held.append(open("file", "rb"))
             os.unlink("file")
     """,
-    "files that only claim a size": """
-        for number in range(SIZE // 10):
-            os.truncate(os.open(f"file-{number}", os.O_CREAT | os.O_WRONLY), 10 * MB)
+    "files in every place that can be written": """
+        for number in range(SIZE // 30):
+            for place in (".", "/tmp", "/dev/shm"):
+                write(f"{place}/file-{number}", 10)
+    """,
+    "files without a name that are mapped": """
+        held = []
+        for _ in range(SIZE // 40):  # past all that there is a signal would end it
+            file = os.open("file", os.O_CREAT | os.O_RDWR)
+            os.truncate(file, 20 * MB + 600_000)
+            held.append(mmap.mmap(file, 20 * MB + 600_000))
+            os.unlink("file")
+            os.close(file)
+            fill(held[-1], 20 * MB + 600_000)
     """,
 }
 
 
 @pytest.mark.parametrize("kind", SCRATCH_HOGS)
 def test_the_work_folder_is_bounded(run, kind):
-    source = textwrap.dedent(SCRATCH_HOGS[kind]) + "\nstay()"
+    source = textwrap.indent(textwrap.dedent(SCRATCH_HOGS[kind]), "    ")
+    source = f"try:\n{source}\nexcept OSError: pass\nstay()"
     hog, twin = run(source.replace("SIZE", "120"), source.replace("SIZE", "40"))
     assert hog.exceeded is not None, hog.log
     assert hog.exceeded.reason is Reason.RESOURCES
@@ -214,6 +227,21 @@ def test_a_flood_of_small_files_is_ended(run, monkeypatch):
     assert there.exceeded is None
 
 
+def test_a_full_work_folder_takes_no_more_and_an_empty_claim_costs_nothing(run):
+    (process,) = run("""
+        os.truncate(os.open("claim", os.O_CREAT | os.O_WRONLY), 60 * MB)
+        try:
+            for number in range(7):
+                write(str(number), 10)
+        except OSError as error:
+            print("refused", error.errno, number, os.path.getsize("6") // MB, flush=True)
+    """)
+    assert process.log.startswith("refused 28 6 ")
+    assert int(process.log.split()[3]) < 4, "megabytes past the limit"
+    assert process.exceeded is not None
+    assert process.exceeded.reason is Reason.RESOURCES
+
+
 @pytest.mark.parametrize(
     ("source", "message"),
     [
@@ -221,10 +249,10 @@ def test_a_flood_of_small_files_is_ended(run, monkeypatch):
         ("os.mkdir('in'); write('in/file', 10); os.chmod('in', 0)", "shut a folder"),
     ],
 )
-def test_what_cannot_be_looked_into_is_ended_and_removed(run, source, message):
+def test_what_cannot_be_looked_into_is_ended_and_removed(run, unconfined, source, message):
     if "chmod" in source and os.geteuid() == 0:
         pytest.skip("nothing is shut against root")
-    (process,) = run(source + "\nstay()")
+    (process,) = run(source + "\nstay()", sandbox=unconfined)
     assert process.exceeded is not None, process.log
     assert message in process.exceeded.message
     assert not process.folder.path.exists()
@@ -290,7 +318,7 @@ def test_a_machine_that_runs_short_ends_the_job(short, quiet, tmp_path):
     )
     watch = Watch(
         pid=quiet,
-        work=str(tmp_path),
+        scratch=FolderScratch(str(tmp_path)),
         limits=Limits.of(Job(program="train", source="", device=CPU)),
         alive=lambda: not killed,
         kill=lambda: killed.append(time.monotonic()),
@@ -318,7 +346,7 @@ def test_a_folder_that_vanishes_ends_the_job_and_not_the_watch(quiet, tmp_path):
     killed = []
     watch = Watch(
         pid=quiet,
-        work=str(work),
+        scratch=FolderScratch(str(work)),
         limits=Limits.of(Job(program="train", source="", device=CPU)),
         alive=lambda: not killed,
         kill=lambda: killed.append(1),
