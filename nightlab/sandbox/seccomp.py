@@ -63,6 +63,13 @@ _ADMINISTRATION = (
     *("clock_settime", "adjtimex", "clock_adjtime", "syslog", "sethostname", "setdomainname"),
     *("vhangup", "fanotify_init", "fanotify_mark"),
 )
+# Which pages of a file that all jobs read are in memory is one memory for all of them: nobody may
+# ask, and advice on it is not taken.
+_PAGES_TOLD = ("mincore", "cachestat")
+_PAGES_ADVISED = ("fadvise64", "readahead", "sync_file_range")
+_READ_WITH_FLAGS = ("preadv2", "pwritev2")
+# Merge with others' pages (KSM), make huge pages of a file's (two kinds), push out (two kinds).
+_SHARED_ADVICE = (12, 14, 25, 20, 21)
 _SHARED_BY_NAME = (
     *("shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop"),
     *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend"),
@@ -218,6 +225,11 @@ def filter_program(
     devices = (_CHARACTER_DEVICE, _BLOCK_DEVICE)
     program.never("mknod", Argument(1, *devices, mask=_FILE_TYPE_MASK))
     program.never("mknodat", Argument(2, *devices, mask=_FILE_TYPE_MASK))
+    program.answer(_PAGES_TOLD, EPERM)
+    program.answer(_PAGES_ADVISED, FAKED)
+    program.never("madvise", Argument(2, *_SHARED_ADVICE))
+    for call in _READ_WITH_FLAGS:
+        program.only(call, Argument(5, 0))
     if local_sockets:
         program.only("socket", Argument(0, _AF_UNIX))
     else:

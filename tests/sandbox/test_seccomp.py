@@ -95,6 +95,20 @@ def test_files_may_be_made_but_no_devices(ask):
         assert ask("mknodat", 0, 0, kind | 0o600) == errno.EPERM
 
 
+def test_nothing_tells_of_the_pages_that_others_read_and_nothing_drops_them(ask):
+    assert ask("mincore") == ask("cachestat") == errno.EPERM
+    for call in ("fadvise64", "readahead", "sync_file_range"):
+        assert ask(call, 3, 0, 0, 4) == seccomp.FAKED
+    for call in ("preadv2", "pwritev2"):
+        assert ask(call, 3, 0, 1, 0, 0, 0) == ALLOWED
+        for flag in (1, 8, 0x40, 0x80, 8 | 1 << 40):
+            assert ask(call, 3, 0, 1, 0, 0, flag) == errno.EPERM
+    for advice in (12, 14, 20, 21, 25, 21 | 1 << 32):
+        assert ask("madvise", 0, 4096, advice) == errno.EPERM
+    for advice in (0, 3, 4, 8, 9, 22, 23):  # what allocators and libraries ask for
+        assert ask("madvise", 0, 4096, advice) == ALLOWED
+
+
 def test_calls_younger_than_the_table_do_not_exist(ask):
     assert ask(NEWEST_CALL) == ALLOWED
     assert ask(NEWEST_CALL + 1) == errno.ENOSYS
