@@ -185,6 +185,11 @@ class _Init:
         except ProcessLookupError:
             return
 
+    @property
+    def handles(self) -> dict[str, int | None]:
+        """The inner process; None where the sandbox ended before it had one."""
+        return {"kill": self._handle, "tell": None}
+
     def never_began(self) -> bool:
         """Whether bubblewrap ended without an exit code of the program, so before starting it."""
         while data := os.read(self._status, 4096):

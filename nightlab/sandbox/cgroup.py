@@ -133,17 +133,6 @@ class Cgroup:
         counts = dict(zip(events[::2], events[1::2], strict=True))
         return int(counts.get("oom_kill", 0)) > 0
 
-    def processor_seconds(self) -> float | None:
-        """What all its processes have used, the dead among them; None where that cannot be read.
-
-        The kernel tells this of every cgroup, whatever its controllers.
-        """
-        try:
-            name, value, *_ = (self.path / "cpu.stat").read_text().split()
-        except (OSError, ValueError):
-            return None
-        return int(value) / 1e6 if name == "usage_usec" else None
-
     def kill(self) -> None:
         """End every process in it at once; nothing where the kernel is older than 5.14."""
         try:

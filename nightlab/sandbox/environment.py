@@ -105,6 +105,11 @@ def job_environment(job: Job, layout: Layout, pair: Pair) -> Mapping[str, str]:
     return environment
 
 
+def interpreter_environment() -> dict[str, str]:
+    """What the engine's own helpers need to start, and no more: no key is in it."""
+    return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+
+
 def _within_hard_limit(kind: int, wanted: int) -> int:
     """What may be asked for without a right to raise limits."""
     _, hard = resource.getrlimit(kind)

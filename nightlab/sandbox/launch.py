@@ -10,7 +10,7 @@ from typing import Any
 
 from nightlab.errors import SandboxError
 from nightlab.sandbox.confine import BEGAN
-from nightlab.sandbox.environment import Limits
+from nightlab.sandbox.environment import Limits, interpreter_environment
 from nightlab.sandbox.identity import Identity
 from nightlab.sandbox.job import JobFolder, Layout
 from nightlab.sandbox.process import SandboxedProcess, Spawner
@@ -98,25 +98,26 @@ def launch(
     """
     pipe, leash = os.pipe()
     status, told = os.pipe()
+    event = os.eventfd(0)
     specification = _memory_file(program.specification(identity, pair, folder.layout))
     inherited = [specification, told, pair.candidate]
     uid = NO_IDENTITY if identity.uid is None else str(identity.uid)
     command = [sys.executable, "-I", "-S", "-B", str(_WARDEN)]
-    command += [str(pipe), uid, ",".join(map(str, inherited))]
+    command += [f"{pipe},{event}", uid, ",".join(map(str, inherited))]
     command += [sys.executable, "-I", "-S", "-B", str(_CONFINE), str(specification), str(told)]
     held = [] if identity.lock is None else [identity.lock]
     try:
         process = spawner.spawn(
             command,
             program.limits,
-            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ},
+            env=interpreter_environment(),
             cwd="/",
-            pass_fds=(pipe, *inherited, *held),
+            pass_fds=(pipe, event, *inherited, *held),
             start_new_session=True,
         )
     except SandboxError:
-        os.close(leash)
-        os.close(status)
+        for descriptor in (leash, status, event):
+            os.close(descriptor)
         pair.channel.close()
         folder.remove()
         identity.release()
@@ -130,7 +131,7 @@ def launch(
         channel=pair.channel,
         folder=folder,
         layout=folder.layout,
-        tree=_Leash(leash, status, identity),
+        tree=_Leash(leash, status, event, identity),
         limits=program.limits,
     )
 
@@ -138,10 +139,16 @@ def launch(
 class _Leash:
     """The engine's end of the warden's pipe: letting it go ends the job."""
 
-    def __init__(self, leash: int, status: int, identity: Identity) -> None:
+    def __init__(self, leash: int, status: int, event: int, identity: Identity) -> None:
         self._leash: int | None = leash
         self._status = status
+        self._event = event
         self._identity = identity
+
+    @property
+    def handles(self) -> dict[str, int | None]:
+        """The event that the warden waits for, beside the pipe."""
+        return {"kill": None, "tell": self._event}
 
     def kill(self) -> None:
         """Let go."""
@@ -160,6 +167,7 @@ class _Leash:
         """Let go, if not done yet, of everything."""
         self.kill()
         os.close(self._status)
+        os.close(self._event)
         self._identity.release()
 
 

@@ -1,8 +1,10 @@
 """A running job, as the host sees it: its socket, its output, its limits, its end."""
 
+import json
 import os
 import select
 import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
@@ -10,13 +12,13 @@ from typing import Any, Protocol, Self
 
 from nightlab.errors import SandboxError
 from nightlab.records import OtherWork, Reason
+from nightlab.sandbox import timekeeper
 from nightlab.sandbox.cgroup import Cgroup, Cgroups, entering
-from nightlab.sandbox.environment import Limits
+from nightlab.sandbox.environment import Limits, interpreter_environment
 from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.gpu import other_work, require_vacant, wait_until_released
 from nightlab.sandbox.job import Layout, WorkPlace
 from nightlab.sandbox.log import LogReader
-from nightlab.sandbox.processor_time import ProcessorTime
 from nightlab.sandbox.protocol import Channel
 from nightlab.sandbox.watch import Watch
 
@@ -84,8 +86,25 @@ class Spawner:
         return process
 
 
+def start_timekeeper(order: dict[str, Any]) -> "subprocess.Popen[bytes]":
+    """Start the process that keeps a job's time; ``order`` is in its file."""
+    handed_over = [order[name] for name in ("socket", "kill", "tell") if order[name] is not None]
+    return subprocess.Popen(
+        [sys.executable, "-I", "-S", "-B", timekeeper.__file__, json.dumps(order)],
+        stdin=subprocess.DEVNULL,
+        env=interpreter_environment(),
+        cwd="/",
+        pass_fds=handed_over,
+        start_new_session=True,  # or it would be interrupted with the engine
+    )
+
+
 class Tree(Protocol):
     """What a rung knows about the processes of a job that only it can know."""
+
+    @property
+    def handles(self) -> dict[str, int | None]:
+        """Descriptors by which another process ends the job: see timekeeper.py."""
 
     def kill(self) -> None:
         """End every process of the job, so that the outermost one ends last."""
@@ -205,16 +224,31 @@ class SandboxedProcess:
         code = self._reap(timeout_seconds)
         if code is None:
             return None
-        if code != 0 and not self._killed and self._tree.never_began():
+        # Below 0 a signal ended the outermost process: that is no word on what it built.
+        if code > 0 and not self._killed and self._tree.never_began():
             said = self.log.strip().splitlines() or [f"it ended with status {code}"]
             raise SandboxError(
                 f"The sandbox could not be built ({said[-1]}): see `nightlab doctor`."
             )
         return code if code >= 0 else 128 - code
 
-    def processor_time(self) -> ProcessorTime:
-        """What the job uses of the processors from now on."""
-        return ProcessorTime(self.pid, self._process.cgroup, self.limits.cpus)
+    def keep_time(self, clock: str, connection: int) -> "subprocess.Popen[bytes]":
+        """Start the process that keeps the job's time: see timekeeper.py.
+
+        Args:
+            clock: ``processor`` or ``wall``.
+            connection: its end of the socket.
+        """
+        cgroup = self._process.cgroup
+        order = {
+            "socket": connection,
+            "clock": clock,
+            "pid": self.pid,
+            "cgroup": None if cgroup is None else str(cgroup.path),
+            "cpus": self.limits.cpus,
+            **self._tree.handles,
+        }
+        return start_timekeeper(order)
 
     def end(self) -> None:
         """Kill every process of the job, from any thread, without waiting until they are gone."""

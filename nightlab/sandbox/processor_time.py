@@ -17,12 +17,11 @@ No look is made at the job's bidding, or it could choose moments at which it has
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
 from nightlab.sandbox import process_tree
-from nightlab.sandbox.cgroup import Cgroup
 
 WAITING_SECONDS = 0.5
 """Stretches in which waiting is looked for: it decides only what a long delay came from."""
@@ -43,7 +42,7 @@ class ProcessorTime:
         cpus: the processors that it may use.
     """
 
-    def __init__(self, pid: int, cgroup: Cgroup | None, cpus: tuple[int, ...]) -> None:
+    def __init__(self, pid: int, cgroup: str | None, cpus: Sequence[int]) -> None:
         self.used_seconds = 0.0
         self.waited_seconds = 0.0
         """How long it could have gone on and had no processor, as far as that explains what is
@@ -51,7 +50,7 @@ class ProcessorTime:
         self._pid = pid
         self._cpus = cpus
         self._cgroup = cgroup
-        self._before = None if cgroup is None else cgroup.processor_seconds()
+        self._before = None if cgroup is None else cgroup_seconds(cgroup)
         self._tree = _TreeTime(pid, cpus) if self._before is None else None
         self._waiting_from = (time.monotonic(), 0.0, _idle_seconds(cpus))
         self._delays = run_delays(process_tree.tree_of(pid))
@@ -62,7 +61,7 @@ class ProcessorTime:
             self._tree.look()
             self.used_seconds = self._tree.used_seconds
         elif self._cgroup is not None and self._before is not None:
-            used = self._cgroup.processor_seconds()
+            used = cgroup_seconds(self._cgroup)
             if used is not None:  # else the job is over, and its last number stands
                 self.used_seconds = max(self.used_seconds, used - self._before)
         if time.monotonic() >= self._waiting_from[0] + WAITING_SECONDS:
@@ -88,7 +87,7 @@ class ProcessorTime:
 class _TreeTime:
     """The sum over a tree of processes."""
 
-    def __init__(self, pid: int, cpus: tuple[int, ...]) -> None:
+    def __init__(self, pid: int, cpus: Sequence[int]) -> None:
         self.used_seconds = 0.0
         self._pid = pid
         self._cpus = cpus
@@ -115,6 +114,15 @@ class _TreeTime:
         self._most_whole = max(self._most_whole, whole)
         self._earlier, self._own = self._own, own
         self._looked, self._idle = now, idle
+
+
+def cgroup_seconds(cgroup: str) -> float | None:
+    """What all processes of a cgroup have used, the dead among them; None where it is gone.
+
+    The kernel tells this of every cgroup, whatever its controllers.
+    """
+    fields = process_tree.read_file(f"{cgroup}/cpu.stat").split()
+    return int(fields[1]) / 1e6 if fields[:1] == [b"usage_usec"] else None
 
 
 def own_seconds(pids: Iterable[int]) -> tuple[dict[tuple[int, int], float], float]:
@@ -151,7 +159,7 @@ def keeps_run_delays() -> bool:
     return bool(process_tree.read_file("/proc/self/schedstat"))
 
 
-def _idle_seconds(cpus: tuple[int, ...]) -> float:
+def _idle_seconds(cpus: Sequence[int]) -> float:
     """How long these processors have been idle, in sum; 0 where the kernel does not say."""
     wanted = {f"cpu{number}" for number in cpus}
     ticks = 0

@@ -1,12 +1,13 @@
 """A small parent for a job without a process namespace: ends all of it when told to.
 
-Run by path as ``python -I -S -B warden.py PIPE IDENTITY INHERITED COMMAND…``. Every job
-pays for its imports, so it takes little of the standard library. ``PIPE`` comes from the
-engine and ends when the engine does, however it does; ``IDENTITY`` is the user id that is
-the job's alone, or ``none``; ``INHERITED`` are descriptors, with commas between, that
-only the command is to have.
+Run by path as ``python -I -S -B warden.py ENDS IDENTITY INHERITED COMMAND…``. Every job
+pays for its imports, so it takes little of the standard library. ``ENDS`` are descriptors,
+with commas between: a pipe from the engine, which ends when the engine does, however it does,
+and an event for others that may end the job (``timekeeper``); ``IDENTITY`` is the user id that is
+the job's alone, or ``none``; ``INHERITED`` are descriptors likewise, that only the command
+is to have.
 
-When the pipe or the command ends, every process of the job is killed, in three ways:
+When the pipe ends, the event comes or the command ends, all of the job is killed, in three ways:
 
 1. the process group, in one system call that no fork can slip past. Under the filter of
    rung 2 no process of the job can leave the group;
@@ -36,7 +37,7 @@ IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 def main() -> int:
     """Run the command; return its exit code (128 + signal where one ended it)."""
-    pipe, identity, inherited, *command = sys.argv[1:]
+    ends, identity, inherited, *command = sys.argv[1:]
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     child = os.fork()
     if child == 0:
@@ -46,17 +47,17 @@ def main() -> int:
         signal.signal(number, signal.SIG_IGN)
     for descriptor in filter(None, inherited.split(",")):
         os.close(int(descriptor))
-    _wait(child, int(pipe))
+    _wait(child, [int(each) for each in ends.split(",")])
     _kill_group(child)
     if identity != NO_IDENTITY:
         _kill_user(int(identity))
     return _kill_descendants(child)
 
 
-def _wait(child: int, pipe: int) -> None:
-    """Return when the command or the engine has ended; the command is left to be reaped."""
-    ended = os.pidfd_open(child)
-    while not select.select([pipe, ended], [], [], ORPHANS_SECONDS)[0]:
+def _wait(child: int, ends: list[int]) -> None:
+    """Return when the command has ended or is to; it is left to be reaped."""
+    ends = [*ends, os.pidfd_open(child)]
+    while not select.select(ends, [], [], ORPHANS_SECONDS)[0]:
         _reap_orphans(child)
 
 

@@ -1,12 +1,13 @@
-"""The clock of a training: what counts as its time, how much is gone, and the end of it.
+"""The clock of a job: what counts as its time, how much is gone, and the end of it.
 
 On a GPU a study counts wall-clock seconds. On a CPU it counts processor seconds of the
 candidate's whole process tree, read from the kernel: other work on the machine then costs a
 training time, but no steps, and who sleeps, computes in threads or leaves work to children gains
 nothing. What the candidate says decides nothing.
 
-A thread of its own looks about every ``LOOK_SECONDS``, so that no flood of messages and no slow
-listener keeps the engine from looking, and ends the job as soon as its time is over:
+A process of its own looks, about every ``LOOK_SECONDS``, and ends the job as soon as its time is
+over (nightlab/sandbox/timekeeper.py): no flood of messages, no slow listener and nothing else that
+holds up the engine's interpreter keeps it from that. A training's time is over
 
 * at the budget: what the candidate has saved by then counts;
 * at the wall cap, which only a clock of processor seconds has: ``WALL_CAP_FACTOR`` times the
@@ -16,27 +17,26 @@ listener keeps the engine from looking, and ends the job as soon as its time is 
   kernel does not keep that, they are taken to have waited while fewer than a tenth of all
   processors' time was idle.
 
-The engine itself may be kept from looking. A budget that was passed by more than
+That process may itself be kept from its work. A budget that was passed by more than
 ``LATE_SECONDS`` and ``LATE_SHARE`` of it is the candidate's failure where it was looked at in
-time (it computed on many processors at once), and the machine's where it was not.
+time (it computed on many processors at once), and the machine's where it was not, or where the
+job was ended late.
 """
 
-import random
-import threading
+import json
+import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nightlab.errors import MachineBusy, SandboxError
 from nightlab.sandbox.device import Device
-from nightlab.sandbox.processor_time import ProcessorTime
+from nightlab.sandbox.process import SandboxedProcess
+from nightlab.sandbox.timekeeper import LOOK_SECONDS, MESSAGE_BYTES
 
 ClockKind = Literal["wall", "processor"]
-
-LOOK_SECONDS = 0.05
-"""Mean time between two looks."""
-LONGEST_LOOK_SECONDS = 0.2
 
 WALL_CAP_FACTOR = 6.0
 WALL_CAP_SECONDS = 3.0
@@ -52,7 +52,9 @@ LATE_SECONDS = 0.25
 LATE_SHARE = 0.01
 """How far past a budget the end may come and what was saved still count."""
 LATE_LOOK_SECONDS = 0.5
-"""Wall clock after which a look came late."""
+"""Wall clock after which a look came late, or an end after the look that it follows."""
+ANSWER_SECONDS = 30.0
+"""Longest wait for the timekeeper, on however busy a machine."""
 
 BUSY_SHARE = 0.5
 """Of the time that is missing at the cap, how much waiting for a processor makes it the machine's
@@ -98,67 +100,89 @@ def free_startup_seconds(baseline_startups: Sequence[float], preset_free: float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class End:
-    """How a training's time came to its end, in seconds since the gate."""
+class Seen:
+    """What the timekeeper saw, in seconds since it began, or since the job was allowed a time."""
 
-    at: Literal["budget", "wall cap"]
+    used_seconds: float = 0.0
+    """Of the study's clock."""
+    wall_seconds: float = 0.0
+    waited_seconds: float = 0.0
+    """For a processor."""
+    at: Literal["budget", "wall cap"] | None = None
+    """Where the job's time was over, if it was."""
+    unseen_seconds: float = 0.0
+    """Wall clock between the last two looks."""
+    kill_seconds: float = 0.0
+    """From the last look until the job was ended."""
+
+    def since(self, before: "Seen") -> "Seen":
+        """The same, counted from what was seen before."""
+        return replace(
+            self,
+            used_seconds=self.used_seconds - before.used_seconds,
+            wall_seconds=self.wall_seconds - before.wall_seconds,
+            waited_seconds=self.waited_seconds - before.waited_seconds,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a job's time came to its end."""
+
     limit_seconds: float
     """Of the study's clock."""
-    used_seconds: float
-    wall_seconds: float
-    waited_seconds: float
-    """For a processor."""
-    unseen_seconds: float
-    """Wall clock between the last two looks."""
+    seen: Seen
+    """Since it was allowed them."""
 
     @property
     def is_overrun(self) -> bool:
         """Whether the end came too late for what was saved to count."""
-        return self.used_seconds > self.limit_seconds * (1 + LATE_SHARE) + LATE_SECONDS
+        return self.seen.used_seconds > self.limit_seconds * (1 + LATE_SHARE) + LATE_SECONDS
 
-    def require_own_fault(self) -> None:
+    def require_own_fault(self, what: str = "A training") -> None:
         """Go on where it is the candidate's doing.
+
+        Args:
+            what: was ended, as the beginning of a sentence.
 
         Raises:
             MachineBusy: it is the machine's.
         """
-        if self.at == "wall cap":
-            require_quiet(
-                "A training", self.limit_seconds, self.used_seconds, self.wall_seconds,
-                self.waited_seconds,
-            )  # fmt: skip
-        elif self.is_overrun and self.unseen_seconds > LATE_LOOK_SECONDS:
+        seen = self.seen
+        is_unseen = self.is_overrun and seen.unseen_seconds > LATE_LOOK_SECONDS
+        if seen.at == "wall cap":
+            require_quiet(what, self.limit_seconds, seen)
+        elif is_unseen or seen.kill_seconds > LATE_LOOK_SECONDS:
+            late = max(seen.used_seconds - self.limit_seconds, seen.kill_seconds)
             raise MachineBusy(
-                f"A training of {self.limit_seconds:g} s was to be ended then and the engine came "
-                f"{self.used_seconds - self.limit_seconds:.1f} s late, since this machine was too "
-                "busy to let it run: it is trained again; give the machine less other work."
+                f"{what} of {self.limit_seconds:g} s was to be ended then and the engine came "
+                f"{late:.1f} s late, since this machine was too busy to let it run: it is tried "
+                "again; give the machine less other work."
             )
 
 
 class Clock:
-    """Runs from the start of a job to ``stop``; a ``with`` block stops it.
+    """Runs from now to ``stop``; a ``with`` block stops it. Not for several threads.
+
+    Any of its methods raises SandboxError where it has broken down; the job is ended then.
 
     Args:
         kind: what it counts.
-        time_used: what the kernel says of the job.
-        end_job: ends the job; called from the clock's own thread.
+        process: the job that it ends.
     """
 
-    def __init__(
-        self, kind: ClockKind, time_used: ProcessorTime, end_job: Callable[[], None]
-    ) -> None:
+    def __init__(self, kind: ClockKind, process: SandboxedProcess) -> None:
         self.kind = kind
         self.end: End | None = None
         """How its time was over, once it was."""
-        self._time_used = time_used
-        self._end_job = end_job
-        self._began = self._looked = time.monotonic()
-        self._gate: tuple[float, float, float] | None = None
+        self._process = process
         self._limit_seconds = 0.0
-        self._looking = threading.Lock()
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nightlab-clock", daemon=True)
-        self._thread.start()
+        self._seen, self._before = Seen(), None
+        self._asked = float("-inf")
+        self._is_stopped = False
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._keeper = process.keep_time(kind, theirs.fileno())
 
     def __enter__(self) -> "Clock":
         return self
@@ -167,128 +191,106 @@ class Clock:
         self.stop()
 
     @property
-    def used_seconds(self) -> float:
-        """Seconds of the study's clock since the start, as of the last look."""
-        if self.kind == "wall":
-            return (self._looked if self._stopped.is_set() else time.monotonic()) - self._began
-        return self._time_used.used_seconds
-
-    @property
-    def wall_seconds(self) -> float:
-        """Wall clock since the start."""
-        return (self._looked if self._stopped.is_set() else time.monotonic()) - self._began
-
-    @property
-    def waited_seconds(self) -> float:
-        """How much of it the job could have run and had no processor."""
-        return self._time_used.waited_seconds
-
-    @property
     def unit(self) -> str:
         """What it counts, in words."""
         return "seconds" if self.kind == "wall" else "processor seconds"
 
-    def look(self) -> None:
+    @property
+    def seen(self) -> Seen:
+        """What it saw since it began."""
+        if time.monotonic() - self._asked > LOOK_SECONDS:
+            self._ask("tell")
+        return self._seen
+
+    @property
+    def since_allowed(self) -> Seen:
+        """The same since ``allow``; nothing before it."""
+        return Seen() if self._before is None else self.seen.since(self._before)
+
+    def look(self) -> Seen:
         """Bring the numbers up to now; for moments that the candidate cannot choose often."""
-        with self._looking:
-            if self.kind == "processor":
-                self._time_used.look()
-            self._looked = time.monotonic()
+        self._ask("look")
+        return self._seen
 
-    def open_gate(self, limit_seconds: float) -> None:
-        """Count from now, and end the job after so many seconds of the study's clock."""
-        self._limit_seconds = limit_seconds
-        self._gate = (self.used_seconds, self.wall_seconds, self.waited_seconds)
+    def allow(self, limit_seconds: float | None, cap_seconds: float | None = None) -> None:
+        """Count from now, and end the job when its time is over.
 
-    def since_gate(self) -> tuple[float, float]:
-        """Seconds since the gate: of the study's clock, and of the wall clock."""
-        if self._gate is None:
-            return 0.0, 0.0
-        used, wall, _ = self._gate
-        wall_seconds = self.wall_seconds - wall
-        return (wall_seconds if self.kind == "wall" else self.used_seconds - used), wall_seconds
+        Args:
+            limit_seconds: of the study's clock; None for no limit.
+            cap_seconds: of the wall clock, where that is another one; None likewise.
+        """
+        self._limit_seconds = limit_seconds or 0.0
+        cap = cap_seconds if self.kind == "processor" else None
+        self._ask("begin", seconds=limit_seconds, cap_seconds=cap)
+        self._before = self._seen
 
     def is_over(self) -> bool:
-        """Whether the job was ended since its time is over.
-
-        Raises:
-            SandboxError: the clock itself has broken down.
-        """
-        broken = not self._thread.is_alive() and not self._stopped.is_set()
-        # Asked for last: the thread ends right after it has set this.
-        if broken and self.end is None:
-            raise SandboxError(
-                "The clock of a training broke down, so it was ended: see the traceback above, and "
-                "try again."
-            )
+        """Whether the job was ended since its time is over."""
+        if self.end is None and not self._is_stopped:
+            self._hear(0.0)
         return self.end is not None
 
     def stop(self) -> None:
         """Take a last look, at which the time may turn out to be over, and none after it."""
-        if self._stopped.is_set():
-            return
-        self._stopped.set()
-        self._thread.join()
-
-    def _run(self) -> None:
         try:
-            while self.end is None:
-                is_last = self._stopped.wait(self._until_next_look())
-                before = self._looked
-                self.look()
-                self.end = self._judge(self._looked - before)
-                if is_last:
-                    return
+            self._ask("stop")
         finally:
-            if not self._stopped.is_set():
-                self._end_job()
+            self._close()
 
-    def _until_next_look(self) -> float:
-        # Exponentially distributed, so that no moment is safer than another: see ProcessorTime.
-        seconds = min(random.expovariate(1 / LOOK_SECONDS), LONGEST_LOOK_SECONDS)
-        if self.kind == "wall" and self._gate is not None:
-            seconds = min(seconds, self._limit_seconds - self.since_gate()[0])
-        return max(0.0, seconds)
+    def _close(self) -> None:
+        if not self._is_stopped:
+            self._is_stopped = True
+            self._connection.close()
+            self._keeper.wait()
 
-    def _judge(self, unseen_seconds: float) -> End | None:
-        if self._gate is None:
-            return None
-        used, wall = self.since_gate()
-        at: Literal["budget", "wall cap"] = "budget"
-        if used < self._limit_seconds:
-            if self.kind == "wall" or wall < wall_cap_seconds(self._limit_seconds):
-                return None
-            at = "wall cap"
-        return End(
-            at=at,
-            limit_seconds=self._limit_seconds,
-            used_seconds=used,
-            wall_seconds=wall,
-            waited_seconds=self.waited_seconds - self._gate[2],
-            unseen_seconds=unseen_seconds,
-        )
+    def _ask(self, what: str, **numbers: float | None) -> None:
+        if self.end is not None or self._is_stopped:
+            return
+        with suppress(ConnectionError):  # there is nobody to hear, either
+            self._connection.send(json.dumps({"do": what, **numbers}).encode())
+        self._hear(ANSWER_SECONDS)
+        self._asked = time.monotonic()
+
+    def _hear(self, seconds: float) -> None:
+        """Take in one answer; within 0 seconds there may be none."""
+        self._connection.settimeout(seconds)
+        try:
+            data = self._connection.recv(MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        except (TimeoutError, ConnectionError):
+            data = b""
+        if not data:
+            self._keeper.kill()
+            self._close()
+            self._process.end()
+            raise SandboxError(
+                "The clock of a job broke down, so it was ended: see the traceback above, and try "
+                "again."
+            )
+        self._seen = Seen(**json.loads(data))
+        if self._seen.at is not None:
+            since = self._seen.since(self._before or Seen())
+            self.end = End(limit_seconds=self._limit_seconds, seen=since)
 
 
-def require_quiet(
-    what: str, needed: float, used: float, wall_seconds: float, waited_seconds: float
-) -> None:
+def require_quiet(what: str, needed: float, seen: Seen) -> None:
     """Go on where a job that did not get its processor time slept, or used what it had.
 
     Args:
         what: met its cap, as the beginning of a sentence.
         needed: processor seconds that it was to have.
-        used: processor seconds that it had.
-        wall_seconds: how long that took.
-        waited_seconds: how long of it it could have run and had no processor.
+        seen: what it had, and how long that took.
 
     Raises:
         MachineBusy: other work kept it from most of what it is missing.
     """
-    missing = wall_seconds - used
+    wall_seconds, waited_seconds = seen.wall_seconds, seen.waited_seconds
+    missing = wall_seconds - seen.used_seconds
     if missing < LEAST_MISSING_SHARE * wall_seconds or waited_seconds < BUSY_SHARE * missing:
         return
     raise MachineBusy(
-        f"{what} needed up to {needed:g} processor seconds and had {used:.1f} in "
+        f"{what} needed up to {needed:g} processor seconds and had {seen.used_seconds:.1f} in "
         f"{wall_seconds:.0f} s, of which it waited {waited_seconds:.0f} s for a processor that "
         "other work had: it is tried again; give the machine less other work."
     )

@@ -26,6 +26,8 @@ from nightlab.sandbox.protocol import (
 from nightlab.source.candidate import oversized
 from nightlab.training.clock import (
     Clock,
+    End,
+    Seen,
     clock_of,
     end_margin_seconds,
     require_quiet,
@@ -125,7 +127,7 @@ def train_replicate(
     with (
         sandbox.start(job) as process,
         # Its start is the program's: the host's own set-up is over by then.
-        Clock(clock_of(order.device), process.processor_time(), process.end) as clock,
+        Clock(clock_of(order.device), process) as clock,
     ):
         training = _Training(order, process, clock, on_point, stop_when)
         failure = training.start_up(Deadline.after(order.startup_seconds))
@@ -162,8 +164,8 @@ class _Training:
         self._clock = clock
         self._startup_seconds: float | None = None
         self._charged_seconds = 0.0
-        self._trained: tuple[float, float] | None = None
-        self._saved: tuple[float, float] | None = None
+        self._trained: Seen | None = None
+        self._saved: Seen | None = None
         self._said_final = False
         self._told = float("-inf")
         self._curve = Curve()
@@ -203,12 +205,8 @@ class _Training:
         return None
 
     def _require_quiet_start(self) -> None:
-        clock = self._clock
-        if clock.kind == "processor":
-            require_quiet(
-                "A start-up", self._order.startup_seconds, clock.used_seconds, clock.wall_seconds,
-                clock.waited_seconds,
-            )  # fmt: skip
+        if self._clock.kind == "processor":
+            require_quiet("A start-up", self._order.startup_seconds, self._clock.seen)
 
     def charge_start_up(self) -> Failure | None:
         """Take start-up beyond its free part off the budget in seconds, or off the cap.
@@ -216,8 +214,7 @@ class _Training:
         Whatever runs in a sandbox can be read there, compiled or not, and learnt from. So time
         before the gate is no more free than honest starts need.
         """
-        self._clock.look()
-        order, taken = self._order, self._clock.used_seconds
+        order, taken = self._order, self._clock.look().used_seconds
         self._startup_seconds = taken
         if order.startup_free_seconds is None:
             return None
@@ -247,19 +244,23 @@ class _Training:
             "budget_tokens": self._order.budget_tokens,
             "rehearsal_seconds": self._order.rehearsal_seconds,
         }
-        self._clock.open_gate(budget + self._order.grace_seconds)
+        limit = budget + self._order.grace_seconds
+        self._clock.allow(limit, wall_cap_seconds(limit))
         try:
             self._channel.send(go, Deadline.after(wall_cap_seconds(budget)), tokens.fileno())
-            return self._follow()
+            failure = self._follow()
         except PeerLate:
-            return self._time_is_up()
+            failure = None if self._clock.is_over() else _untaken()
         except PeerClosed:
-            return self._closed()
+            failure = self._closed()
         except ContractBreach as breach:
-            return _breach(breach)
-        finally:
-            self._clock.stop()
-            self._trained = self._clock.since_gate()
+            failure = _breach(breach)
+        self._clock.stop()
+        self._trained = self._clock.since_allowed
+        # What was saved before the last look may be late all the same.
+        if failure is None and self._clock.end is not None:
+            return self._time_is_up(self._clock.end)
+        return failure
 
     def _follow(self) -> Failure | None:
         """Take messages until one of them, or their lack, is the end."""
@@ -272,13 +273,12 @@ class _Training:
                     return end
             elif isinstance(message, Saved):
                 self._device_memory_mb = message.peak_memory_mb
-                self._saved = self._clock.since_gate()
                 if message.final:
                     self._said_final = True
                     self._clock.stop()
-                    self._saved = self._clock.since_gate()
-                    # What was saved before the host's last look may be late all the same.
-                    return self._time_is_up() if self._clock.is_over() else None
+                self._saved = self._clock.since_allowed
+                if message.final:
+                    return None
             else:
                 return _breach(f"the candidate sent {message.type!r} after the gate")
 
@@ -299,30 +299,26 @@ class _Training:
         """The socket is closed: wait for the process's end, or its time's."""
         while self._exit_code is None and not self._clock.is_over():
             self._exit_code = self._process.wait(ASK_SECONDS)
-        if self._clock.is_over():
+        self._clock.stop()
+        if self._clock.end is not None:
             # Killed by the clock, most likely: its exit code says nothing.
             self._exit_code = None
-            return self._time_is_up()
         return self._crash() if self._exit_code else None
 
-    def _time_is_up(self) -> Failure | None:
-        """The clock has ended the training; at a budget in seconds that is no failure."""
-        end, unit = self._clock.end, self._clock.unit
-        if end is None:  # it did not take the tokens
-            return Failure(
-                reason=Reason.TIMEOUT, message="The candidate did not take its training tokens."
-            )
+    def _time_is_up(self, end: End) -> Failure | None:
+        """Its time is over, to the clock; at a budget in seconds that is no failure."""
         end.require_own_fault()
-        if end.at == "wall cap":
+        seen, unit = end.seen, self._clock.unit
+        if seen.at == "wall cap":
             return Failure(
                 reason=Reason.TIMEOUT,
-                message=f"The candidate used {end.used_seconds:.1f} of {end.limit_seconds:g} "
-                f"{unit} in {end.wall_seconds:.0f} s of wall clock: it slept or waited.",
+                message=f"The candidate used {seen.used_seconds:.1f} of {end.limit_seconds:g} "
+                f"{unit} in {seen.wall_seconds:.0f} s of wall clock: it slept or waited.",
             )
         if end.is_overrun:
             return Failure(
                 reason=Reason.TIMEOUT,
-                message=f"The candidate used {end.used_seconds:.1f} {unit} of a budget of "
+                message=f"The candidate used {seen.used_seconds:.1f} {unit} of a budget of "
                 f"{end.limit_seconds:g} before it could be ended.",
             )
         return self._cap_reached()
@@ -347,7 +343,8 @@ class _Training:
     def result(self, failure: Failure | None) -> TrainingResult:
         """All that is known, as a record."""
         last = self._curve.last
-        seconds, wall_seconds = self._saved or self._trained or (None, None)
+        trained = self._saved or self._trained
+        seconds = trained.used_seconds if trained is not None else None
         rate = last.tokens / seconds if last and last.tokens and seconds else None
         memory = self._process.peak_memory_mb
         if self._order.device.kind == "cuda":
@@ -357,11 +354,13 @@ class _Training:
             message=failure.message if failure else "",
             clock=self._clock.kind,
             startup_seconds=(
-                self._clock.used_seconds if self._startup_seconds is None else self._startup_seconds
+                self._clock.seen.used_seconds
+                if self._startup_seconds is None
+                else self._startup_seconds
             ),
             charged_seconds=self._charged_seconds,
             training_seconds=seconds,
-            wall_seconds=wall_seconds,
+            wall_seconds=trained.wall_seconds if trained is not None else None,
             num_steps=last.step if last else None,
             num_tokens=last.tokens if last else None,
             num_params=self._num_params,
@@ -381,17 +380,17 @@ class _Training:
             self._num_params = step.num_params
         if step.flops_per_token is not None:
             self._flops_per_token = step.flops_per_token
-        used, wall = self._clock.since_gate()
+        seen = self._clock.since_allowed
         point = CurvePoint(
-            seconds=used,
+            seconds=seen.used_seconds,
             step=step.step,
             loss=step.loss,
             learning_rate=step.learning_rate,
             tokens=step.tokens,
         )
         self._curve.add(point, self._share_gone(point))
-        if wall - self._told >= MIN_POINT_SECONDS:
-            self._told = wall
+        if seen.wall_seconds - self._told >= MIN_POINT_SECONDS:
+            self._told = seen.wall_seconds
             self._on_point(point)
 
     def _share_gone(self, point: CurvePoint) -> float:
@@ -440,6 +439,11 @@ class _Training:
 
     def _crash(self) -> Failure:
         return classify_crash(self._exit_code or 0, self._process.log)
+
+
+def _untaken() -> Failure:
+    text = "The candidate did not take its training tokens."
+    return Failure(reason=Reason.TIMEOUT, message=text)
 
 
 def _breach(breach: ContractBreach | str) -> Failure:

@@ -89,11 +89,11 @@ WORK = {
 def test_a_cgroup_counts_whoever_worked(kind, cgroup):
     body, seconds = WORK[kind]
     with Running(body, cgroup) as running:
-        used = ProcessorTime(running.process.pid, cgroup, CPUS)
+        used = ProcessorTime(running.process.pid, str(cgroup.path), CPUS)
         running.run(used)
         assert seconds * 0.95 <= used.used_seconds < seconds + 0.5
         # What was used before does not count.
-        assert ProcessorTime(running.process.pid, cgroup, CPUS).used_seconds == 0
+        assert ProcessorTime(running.process.pid, str(cgroup.path), CPUS).used_seconds == 0
 
 
 @pytest.mark.parametrize("kind", WORK)
@@ -246,13 +246,15 @@ def test_each_look_charges_what_was_used_since_the_one_before(monkeypatch, looks
         assert tree.used_seconds == pytest.approx(charged)
 
 
-class FakeCgroup:
-    def __init__(self, *seconds):
-        self.processor_seconds = iter(seconds).__next__
+def made_up_cgroup(monkeypatch, *seconds):
+    told = iter(seconds)
+    monkeypatch.setattr(processor_time, "cgroup_seconds", lambda cgroup: next(told))
+    return "made up"
 
 
-def test_a_cgroups_numbers_count_from_the_start_and_never_fall():
-    used = ProcessorTime(os.getpid(), FakeCgroup(5.0, 5.4, 5.2, None, 6.0), CPUS)
+def test_a_cgroups_numbers_count_from_the_start_and_never_fall(monkeypatch):
+    cgroup = made_up_cgroup(monkeypatch, 5.0, 5.4, 5.2, None, 6.0)
+    used = ProcessorTime(os.getpid(), cgroup, CPUS)
     seen = []
     for _ in range(4):
         used.look()
@@ -280,7 +282,7 @@ def test_waiting_is_what_the_kernel_says_or_else_what_no_idle_processor_explains
     told = iter([{"a": 5.0, "b": 7.0}, delays, delays])
     monkeypatch.setattr(processor_time, "run_delays", lambda pids: next(told))
     monkeypatch.setattr(processor_time, "keeps_run_delays", lambda: has_delays)
-    used = ProcessorTime(os.getpid(), FakeCgroup(0.0, 0.0, 0.0), (0, 1))
+    used = ProcessorTime(os.getpid(), made_up_cgroup(monkeypatch, 0.0, 0.0, 0.0), (0, 1))
     monkeypatch.setattr(processor_time, "time", SimpleNamespace(monotonic=lambda: 2.0))
     kernel.idle = idle
     used._waiting_from = (1.0, 0.0, 0.0)

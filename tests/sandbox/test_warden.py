@@ -21,12 +21,18 @@ class Guarded:
 
     def __init__(self, source: str, identity: int | None = None) -> None:
         pipe, self.leash = os.pipe()
-        terms = [str(pipe), warden.NO_IDENTITY if identity is None else str(identity), ""]
+        self.event = os.eventfd(0)
+        terms = [
+            f"{pipe},{self.event}",
+            warden.NO_IDENTITY if identity is None else str(identity),
+            "",
+        ]
         command = [sys.executable, "-I", "-S", str(WARDEN), *terms]
         command += [sys.executable, "-I", "-S", "-c", source]
         self.process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, text=True, pass_fds=(pipe,), start_new_session=True
-        )
+            command, stdout=subprocess.PIPE, text=True, pass_fds=(pipe, self.event),
+            start_new_session=True,
+        )  # fmt: skip
         os.close(pipe)
 
     def line(self) -> str:
@@ -35,6 +41,7 @@ class Guarded:
 
     def let_go(self) -> int:
         os.close(self.leash)
+        os.close(self.event)
         code = self.process.wait(20)
         assert self.process.stdout is not None
         self.process.stdout.close()
@@ -59,6 +66,14 @@ def test_letting_go_ends_the_command_and_says_so():
     guarded = Guarded("import time; print('there', flush=True); time.sleep(600)")
     assert guarded.line() == "there"
     assert guarded.let_go() == 128 + signal.SIGKILL
+
+
+def test_so_does_the_event_of_another_process():
+    guarded = Guarded("import time; print('there', flush=True); time.sleep(600)")
+    assert guarded.line() == "there"
+    os.eventfd_write(guarded.event, 1)
+    assert guarded.process.wait(20) == 128 + signal.SIGKILL
+    guarded.let_go()
 
 
 def test_the_command_leads_a_group_of_its_own_apart_from_its_warden():

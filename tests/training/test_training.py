@@ -4,6 +4,7 @@ Most candidates here speak the protocol bare, without importing torch, which is 
 and can say what the runtime never would.
 """
 
+import ctypes
 import json
 import os
 import textwrap
@@ -15,11 +16,12 @@ from nightlab.errors import MachineBusy
 from nightlab.records import Reason
 from nightlab.sandbox import SandboxedProcess, choose_sandbox
 from nightlab.sandbox.device import Device
-from nightlab.training import clock, training
+from nightlab.training import training
 from nightlab.training.clock import clock_of, end_margin_seconds
 from nightlab.training.curve import CURVE_POINTS
 from nightlab.training.token_file import TokenFile
 from nightlab.training.training import TrainingOrder, train_replicate
+from tests.training.test_clock import keep_in_a_thread
 
 CPU = Device(name="cpu", description="test", threads=1, peak_flops=1e9)
 
@@ -334,24 +336,69 @@ class Starved:
         self.used_seconds, self.waited_seconds = 0.02 * gone, self._share * gone
 
 
+def made_up(monkeypatch, used):
+    """Have what the kernel says of jobs from now on made up."""
+
+    def keep_time(process, kind, connection):
+        order = {"cgroup": None, **process._tree.handles}
+        return keep_in_a_thread(order, connection, used())
+
+    monkeypatch.setattr(SandboxedProcess, "keep_time", keep_time)
+
+
 @pytest.mark.parametrize("source", ["", "gate()"])
 def test_who_has_no_processor_is_trained_again_and_who_sleeps_is_not(train, source, monkeypatch):
     times = {"budget_seconds": 0.5, "startup_seconds": 2.0 if not source else 30.0}
     source += "\ntime.sleep(60)"
-    monkeypatch.setattr(SandboxedProcess, "processor_time", lambda process: Starved(0.6))
+    made_up(monkeypatch, lambda: Starved(0.6))
     with pytest.raises(MachineBusy, match=r"of which it waited \d s for a processor"):
         train(source, **times)
-    monkeypatch.setattr(SandboxedProcess, "processor_time", lambda process: Starved(0.3))
+    made_up(monkeypatch, lambda: Starved(0.3))
     assert train(source, **times).failure in (Reason.TIMEOUT, Reason.STARTUP_TIMEOUT)
 
 
-@pytest.mark.parametrize("end", ["spin(60)", "spin(1)\nsave()\nsend(type='saved', final=True)"])
-def test_a_checkpoint_that_the_engine_took_late_is_not_scored(train, monkeypatch, end):
-    monkeypatch.setattr(clock, "LOOK_SECONDS", 10.0)
-    monkeypatch.setattr(clock, "LONGEST_LOOK_SECONDS", 4.0)
-    monkeypatch.setattr("random.expovariate", lambda rate: 1 / rate)
+class Standing:
+    """A clock that was kept from looking while a second went by."""
+
+    waited_seconds = 0.0
+
+    def __init__(self):
+        self._began = None
+
+    @property
+    def used_seconds(self):
+        gone = 0.0 if self._began is None else time.monotonic() - self._began
+        return gone if gone > 1 else 0.0
+
+    def look(self):
+        if self._began is not None and time.monotonic() > self._began + 0.1:
+            time.sleep(1)
+        self._began = self._began or time.monotonic()
+
+
+ENDS = {
+    "at work": "spin(60)",
+    "saved": "spin(0.3)\nsave()\nsend(type='saved', final=True)",
+    "gone": "spin(0.3)\nsave()",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_checkpoint_that_came_while_nobody_looked_is_not_scored(train, monkeypatch, end):
+    made_up(monkeypatch, Standing)
     with pytest.raises(MachineBusy, match=r"the engine came .* s late"):
-        train(f"gate()\nsave()\n{end}", budget_seconds=0.2)
+        train(f"gate()\nsave()\n{ENDS[end]}", budget_seconds=0.2)
+
+
+@pytest.mark.parametrize("how", ["saved", "gone"])
+def test_nothing_that_holds_the_interpreter_up_stops_the_clock(train, monkeypatch, tmp_path, how):
+    hold = ctypes.PyDLL(None).usleep  # unlike ctypes.CDLL, it keeps Python's lock
+    monkeypatch.setattr(training._Training, "_pruned", lambda self: hold(3_000_000) or None)
+    step = "send(type='step', step=1, loss=2.0, tokens=1)"
+    result = train(f"gate()\n{step}\nspin(2)\n{ENDS[how]}", budget_seconds=1.0)
+    assert result.failure is Reason.TIMEOUT, result
+    assert result.training_seconds == pytest.approx(1.0, abs=0.5)
+    assert not (tmp_path / "checkpoint.pt").exists()
 
 
 def test_start_up_beyond_its_free_part_is_taken_off_the_budget(train):
