@@ -173,7 +173,7 @@ class Bench:
         order = self.order
         spec = runtime.Spec(order.vocab_size, order.sequence_length, order.device.kind)
         module = score.load_module(TRAINER / "train.py")
-        model = score.load_model(module, spec, checkpoint)
+        model = score.load_model(module, spec, score.load_weights(checkpoint))
         losses = []
         for start in range(0, len(rows), REFERENCE_ROWS):
             batch = torch.from_numpy(rows[start : start + REFERENCE_ROWS].astype(np.int64))

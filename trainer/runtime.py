@@ -57,6 +57,7 @@ failed. No step may report more tokens than the budget has.
 Evaluation, with ``score.py`` as the candidate's side, in three sandboxes one after the
 other: the first is asked for rows, the other two for positions:
 
+                      <──  ready   nothing of the candidate's has run yet
     load              ──>          spec, source (path of train.py), checkpoint (path)
                       <──  loaded  num_params
     rows + data       ──>          rows B, length T; data: uint16 [B, T + 1]
@@ -67,7 +68,9 @@ other: the first is asked for rows, the other two for positions:
                                    row's in its position
     (repeated; the host kills the tree when it has all it wants)
 
-B and T are the same throughout an evaluation. Before ``load`` no candidate's code runs.
+B and T are the same throughout an evaluation. Before ``load`` no candidate's code runs, and from
+there to the end the host counts, on the study's clock, a time that is a small multiple of what
+the study's baseline took. A checkpoint is tensors, and but for a small margin no more than they.
 
 A model that is kept, with ``weights.py`` and then ``sample.py`` as the other side, one job each:
 
@@ -529,7 +532,10 @@ def _plain_state(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Weights on the CPU, under the names that they have without torch.compile."""
     state = {}
     for name, tensor in model.state_dict().items():
-        state[name.replace("_orig_mod.", "")] = tensor.detach().cpu()
+        plain = tensor.detach().cpu()
+        # Of a view all is saved that it is a view of.
+        is_part = plain.untyped_storage().nbytes() > plain.nbytes
+        state[name.replace("_orig_mod.", "")] = plain.clone() if is_part else plain
     return state
 
 

@@ -22,6 +22,11 @@ import runtime
 import torch
 from torch.nn import functional
 
+# What a checkpoint may have beside its tensors' own bytes. torch.save writes 1.3 KB, and 210 to 260
+# bytes and the name for each (measured, torch 2.13).
+CHECKPOINT_MARGIN_BYTES = 16 * 1024
+TENSOR_MARGIN_BYTES = 512
+
 
 class ContractError(Exception):
     """The candidate's code is not what train.py's contract asks; the host knows this name."""
@@ -38,14 +43,35 @@ def load_module(source: Path) -> ModuleType:
     return module
 
 
-def load_model(module: ModuleType, spec: runtime.Spec, checkpoint: Path) -> torch.nn.Module:
+def load_weights(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Read a checkpoint, which is to be tensors and no more. No code of the candidate's has run.
+
+    Tensors are what a model's parameters and buffers are loaded from; a file may hold other
+    objects, or other files, which nothing needs but code that has something to read there.
+    """
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+        raise ContractError(
+            "the saved weights are no dictionary of tensors: save model.state_dict()"
+        )
+    size, needed = checkpoint.stat().st_size, sum(tensor.nbytes for tensor in state.values())
+    if size > needed + CHECKPOINT_MARGIN_BYTES + len(state) * TENSOR_MARGIN_BYTES:
+        raise ContractError(
+            f"the saved weights are a file of {size} bytes, and its tensors have {needed}: save "
+            "with run.save(model), and nothing beside the weights"
+        )
+    return state
+
+
+def load_model(
+    module: ModuleType, spec: runtime.Spec, state: dict[str, torch.Tensor]
+) -> torch.nn.Module:
     """Build the model and give it the weights, ready to answer."""
     if not callable(getattr(module, "build_model", None)):
         raise ContractError("train.py has no function build_model(spec)")
     model = module.build_model(spec)
     if not isinstance(model, torch.nn.Module):
         raise ContractError(f"build_model returned a {type(model).__name__}, no torch.nn.Module")
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
@@ -120,9 +146,11 @@ def answer(
 def main() -> None:
     """Answer until the host closes the socket."""
     frames = runtime.Frames(socket.socket(fileno=int(os.environ[runtime.SOCKET_VARIABLE])))
+    frames.send({"type": "ready"})
     load, _ = frames.receive()
     spec = runtime.Spec(**load["spec"])
-    model = load_model(load_module(Path(load["source"])), spec, Path(load["checkpoint"]))
+    state = load_weights(Path(load["checkpoint"]))
+    model = load_model(load_module(Path(load["source"])), spec, state)
     num_params = sum(parameter.numel() for parameter in model.parameters())
     frames.send({"type": "loaded", "num_params": num_params})
     while True:

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -51,10 +51,11 @@ from nightlab.evaluation.claims import ClaimLosses, LossArray, TokenArray
 from nightlab.evaluation.reference import reference_losses
 from nightlab.evaluation.scorer import Answer, Candidate, Question, Scorers
 from nightlab.judging.scores import is_better
-from nightlab.records import Evaluation, Reason
+from nightlab.records import Answering, Evaluation, Reason
 from nightlab.sandbox import Sandbox
 from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.protocol import Deadline
+from nightlab.training.clock import clock_of
 from nightlab.training.training import TrainingOrder
 
 HOLDOUT = "holdout"
@@ -113,6 +114,7 @@ def evaluate(
     keep_below_bpb: float | None = math.inf,
     tolerances: Tolerances = TOLERANCES,
     timeout_seconds: float = DEFAULT_SECONDS,
+    allowed: Answering | None = None,
     record_use: Callable[[Evaluation], None] | None = None,
 ) -> Evaluation:
     """Score a checkpoint on a split.
@@ -130,12 +132,15 @@ def evaluate(
             positions in every row; None never asks for that.
         tolerances: what an audit lets pass.
         timeout_seconds: the longest that all of it may take.
+        allowed: what the candidate's code may take in each sandbox (see ``allowance``); None for
+            as long as all of it may.
         record_use: writes down, before the score is returned, that the holdout split was used;
             that split is not to be scored without.
 
     Raises:
         EvaluationError: the split or the checkpoint cannot be read.
         SandboxError: the sandbox broke.
+        MachineBusy: other work on the machine kept a candidate from being held to its time.
     """
     if split == HOLDOUT and record_use is None:
         raise ValueError("every use of the holdout split is recorded: give record_use")
@@ -152,9 +157,11 @@ def evaluate(
             target_bytes=lengths[rows[:, 1:]],
             tolerances=tolerances,
             deadline=Deadline.after(timeout_seconds),
+            allowed=allowed or Answering(),
         )
         found = examination.run(screen_positions, keep_below_bpb)
-    found = found.model_copy(update={"split": split, "seconds": time.monotonic() - began})
+    told = {"split": split, "seconds": time.monotonic() - began}
+    found = found.model_copy(update={**told, "answering": examination.answering})
     if record_use is not None:
         record_use(found)
     return found
@@ -171,6 +178,7 @@ class _Examination:
         target_bytes: npt.NDArray[np.integer[Any]],
         tolerances: Tolerances,
         deadline: Deadline,
+        allowed: Answering,
     ) -> None:
         self._order = candidate.order
         self._batch_rows = candidate.batch_rows(len(rows))
@@ -179,6 +187,9 @@ class _Examination:
         self._target_bytes = target_bytes
         self._tolerances = tolerances
         self._deadline = deadline
+        self._allowed = allowed
+        self.answering = Answering(clock=clock_of(candidate.order.device))
+        """What the candidate's code took so far."""
         self._logs: list[str] = []
 
     def run(self, screen_positions: int, keep_below_bpb: float | None) -> Evaluation:
@@ -208,13 +219,13 @@ class _Examination:
         question = ClaimLosses(self._rows, self._batch_rows)
         if self._order.device.kind == "cuda":
             self._scorers.start_ahead(3)
-            return self._ask(question)
-        return self._ask(question, on_loaded=lambda: self._scorers.start_ahead(2))
+            return self._ask(question, "claims")
+        return self._ask(question, "claims", on_loaded=lambda: self._scorers.start_ahead(2))
 
     def _audit(self, claims: LossArray, design: Design, count: int) -> Audit | Failure:
         """Ask in new secret positions, and some of them again."""
         draw = draw_positions(design, count, secret_generator())
-        answered = self._ask(self._question(draw))
+        answered = self._ask(self._question(draw), "audit")
         if isinstance(answered, Failure):
             return answered
         deviations = answered - claims[draw.rows, draw.positions]
@@ -222,7 +233,7 @@ class _Examination:
         breach = breach_of_claims(deviations, self._tolerances)
         if breach is None:
             places = secret_generator().permutation(len(draw))[:REPEATED_POSITIONS]
-            repeated = self._ask(self._question(draw.take(places)))
+            repeated = self._ask(self._question(draw.take(places)), "repeats")
             if isinstance(repeated, Failure):
                 return repeated
             breach = breach_of_independence(repeated - answered[places], self._tolerances)
@@ -237,14 +248,19 @@ class _Examination:
         return AnswerPositions(self._rows, draw, self._batch_rows, self._order.vocab_size)
 
     def _ask(
-        self, question: Question[Answer], on_loaded: Callable[[], None] = lambda: None
+        self,
+        question: Question[Answer],
+        part: Literal["claims", "audit", "repeats"],
+        on_loaded: Callable[[], None] = lambda: None,
     ) -> Answer | Failure:
         """Have a fresh scorer answer one question; it is dead when this returns."""
         scorer = self._scorers.fresh()
         try:
-            return scorer.answer(question, self._deadline, on_loaded)
+            return scorer.answer(question, self._deadline, on_loaded, getattr(self._allowed, part))
         finally:
             self._logs.append(scorer.log)
+            took = max(scorer.seconds or 0.0, getattr(self.answering, part) or 0.0)
+            self.answering = self.answering.model_copy(update={part: took or None})
 
     def _evaluation(self, claimed: Score, audit: Audit | Failure, began: float) -> Evaluation:
         found = Evaluation(

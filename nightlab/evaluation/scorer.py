@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from nightlab.errors import EvaluationError
 from nightlab.records import Reason
@@ -29,9 +29,12 @@ from nightlab.sandbox.protocol import (
     ContractBreach,
     Deadline,
     Loaded,
+    Message,
     PeerClosed,
     PeerLate,
+    Ready,
 )
+from nightlab.training.clock import Clock, End, clock_of
 from nightlab.training.training import TrainingOrder
 
 FILLER = 0
@@ -100,6 +103,8 @@ class Scorer:
         self._candidate = candidate
         self._process = process
         self._log: str | None = None
+        self.seconds: float | None = None
+        """What the candidate's code took, from ``load`` to the end, on the study's clock."""
 
     @classmethod
     def start(cls, candidate: Candidate, sandbox: Sandbox) -> Self:
@@ -146,6 +151,7 @@ class Scorer:
         question: Question[Answer],
         deadline: Deadline,
         on_loaded: Callable[[], None] = lambda: None,
+        allowed_seconds: float | None = None,
     ) -> Answer | Failure:
         """Let the candidate in, have the question answered, and end every process.
 
@@ -153,25 +159,40 @@ class Scorer:
             question: what to ask.
             deadline: the end of the whole evaluation.
             on_loaded: called once the candidate's model stands.
+            allowed_seconds: what the candidate's code may take, on the study's clock; None for
+                as long as the evaluation lasts.
 
         Raises:
             SandboxError: the sandbox broke.
+            MachineBusy: it ran over its time while the machine kept the engine from looking.
         """
-        try:
-            outcome = self._ask(question, deadline, on_loaded)
-        finally:
-            self._process.kill()
+        with Clock(clock_of(self._candidate.order.device), self._process) as clock:
+            try:
+                outcome = self._ask(
+                    question, deadline, on_loaded, lambda: clock.allow(allowed_seconds)
+                )
+                clock.stop()
+            finally:
+                self._process.kill()
+        self.seconds = clock.since_allowed.used_seconds
         # A limit that ended the job is the cause of whatever else was seen of its end.
-        if isinstance(outcome, Failure):
-            return self._process.exceeded or outcome
-        return outcome
+        if isinstance(outcome, Failure) and self._process.exceeded is not None:
+            return self._process.exceeded
+        return outcome if clock.end is None else _overrun(clock.end, clock.unit)
 
     def _ask(
-        self, question: Question[Answer], deadline: Deadline, on_loaded: Callable[[], None]
+        self,
+        question: Question[Answer],
+        deadline: Deadline,
+        on_loaded: Callable[[], None],
+        on_begin: Callable[[], None],
     ) -> Answer | Failure:
         channel = self._process.channel
         try:
-            self._load(channel, deadline)
+            _require(Ready, channel.receive(deadline))
+            on_begin()
+            channel.send(self._load_message(), deadline)
+            _require(Loaded, channel.receive(deadline))
             on_loaded()
             question.rehearse(channel, deadline)
             self._log = self._process.settled_log(LOG_SECONDS)
@@ -193,18 +214,30 @@ class Scorer:
         except NotFinite as error:
             return Failure(reason=Reason.NONFINITE, message=str(error))
 
-    def _load(self, channel: Channel, deadline: Deadline) -> None:
+    def _load_message(self) -> dict[str, Any]:
         layout = self._process.layout
-        load = {
+        return {
             "type": "load",
             "spec": self._candidate.order.spec,
             "source": layout.source,
             "checkpoint": layout.saved_weights,
         }
-        channel.send(load, deadline)
-        message = channel.receive(deadline)
-        if not isinstance(message, Loaded):
-            raise ContractBreach(f"the candidate sent {message.type!r} where 'loaded' was due")
+
+
+def _require(kind: type[Message], message: Message) -> None:
+    if not isinstance(message, kind):
+        due = kind.__name__.lower()
+        raise ContractBreach(f"the candidate sent {message.type!r} where {due!r} was due")
+
+
+def _overrun(end: End, unit: str) -> Failure:
+    end.require_own_fault("An answer")
+    return Failure(
+        reason=Reason.TIMEOUT,
+        message=f"In the evaluation, build_model, loading the weights and forward took more than "
+        f"the {end.limit_seconds:.1f} {unit} allowed, a few times what the baseline needed: "
+        "nothing may be trained there, and nothing be computed that takes so long.",
+    )
 
 
 class Scorers:

@@ -12,6 +12,7 @@ from nightlab.records.base import (
 )
 from nightlab.records.kept_models import KeptModel
 from nightlab.records.measurements import (
+    Answering,
     Confinement,
     CurvePoint,
     Escape,
@@ -45,6 +46,7 @@ from nightlab.records.verdicts import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "Answering",
     "Approval",
     "Confinement",
     "CurvePoint",

@@ -108,6 +108,19 @@ class TrainingResult(Frozen):
         return " in ".join(filter(None, (steps, seconds))) or "trained"
 
 
+class Answering(Frozen):
+    """Seconds of the candidate's own code in the sandboxes of an evaluation, loading included."""
+
+    clock: Literal["wall", "processor"] = "wall"
+    """What they are: of the wall clock, or of the processors."""
+    claims: float | None = None
+    """In the one that claimed a loss for every token."""
+    audit: float | None = None
+    """In the one that answered in secret positions; the longest, where there were several."""
+    repeats: float | None = None
+    """In the one that was asked some of the same again, likewise."""
+
+
 class Evaluation(Frozen):
     """The engine's own measurement of one replicate on one split."""
 
@@ -132,6 +145,8 @@ class Evaluation(Frozen):
     """Largest difference between a claim and the answer in the same position."""
     audit_seconds: float | None = None
     """Wall-clock seconds that the audit added to the evaluation."""
+    answering: Answering | None = None
+    """How long the candidate's own code took; None in records from before it was measured."""
     num_tokens: int | None = None
     num_bytes: int | None = None
     seconds: float | None = None

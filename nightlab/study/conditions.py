@@ -5,13 +5,14 @@ from typing import Any
 
 from nightlab import events
 from nightlab.errors import UsageError
+from nightlab.evaluation.allowance import allowance
 from nightlab.judging.scores import find_baseline
-from nightlab.records import SCHEMA_VERSION, InFlight, TrialRecord
+from nightlab.records import SCHEMA_VERSION, Answering, InFlight, TrialRecord
 from nightlab.sandbox.device import Device
 from nightlab.sandbox.library import prepare_library
 from nightlab.sandbox.toolchain import COMPILER, INSTALL_COMPILER, PYTHON_HEADER
 from nightlab.settings import MEASURE, SessionSettings, recorded_settings, unread_settings
-from nightlab.training.clock import free_startup_seconds
+from nightlab.training.clock import clock_of, free_startup_seconds
 
 
 def continue_settings(
@@ -152,6 +153,29 @@ def free_startup(settings: SessionSettings, records: Sequence[TrialRecord], plac
         if each.place == place and each.training.startup_seconds is not None
     ]
     return free_startup_seconds(starts, settings.sizes.startup_free_seconds)
+
+
+def allowed_answering(
+    records: Sequence[TrialRecord], place: str, device: Device
+) -> Answering | None:
+    """What a candidate's code may take in an evaluation; None while the baseline has no score.
+
+    Where the baseline was not evaluated here, what it took elsewhere counts: to wait for its
+    turn here would let the first candidate take as long as it likes.
+
+    Args:
+        records: of the study.
+        place: where evaluations are made now.
+        device: on which.
+    """
+    baseline = find_baseline(records)
+    scored = [
+        (each.place, each.evaluation)
+        for each in (baseline.replicates if baseline is not None else ())
+        if each.evaluation is not None and each.val_bpb is not None
+    ]
+    here = [evaluation for where, evaluation in scored if where == place]
+    return allowance(here or [evaluation for _, evaluation in scored], clock_of(device))
 
 
 def say_unknown_peak(device: Device) -> None:

@@ -282,6 +282,7 @@ def confirm_once(session: Session, record: ConfirmationRecord, due: Due) -> Repl
             session.settings.sizes.evaluation_tokens,
             session.sandbox,
             keep_below_bpb=math.inf,
+            allowed=session.answering_allowed,
             record_use=lambda scored: _record_use(session, record, due, scored),
         )
     due.checkpoint.unlink(missing_ok=True)

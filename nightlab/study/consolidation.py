@@ -197,6 +197,7 @@ def consolidate_once(session: Session, record: ConsolidationRecord, due: Due) ->
             session.sandbox,
             screen_positions=sizes.screen_positions,
             keep_below_bpb=math.inf,
+            allowed=session.answering_allowed,
         )
     due.checkpoint.unlink(missing_ok=True)
     return Replicate(seed=seed, training=training, evaluation=evaluation, place=session.place)

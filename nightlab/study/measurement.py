@@ -327,6 +327,7 @@ def evaluate_once(session: Session, training: Training) -> Evaluation:
             session.sandbox,
             screen_positions=sizes.screen_positions,
             keep_below_bpb=training.keep_below_bpb,
+            allowed=session.answering_allowed,
         )
     if training.whose:
         training.checkpoint.unlink(missing_ok=True)

@@ -25,7 +25,7 @@ from nightlab.records import (
 )
 from nightlab.records.counting import counted
 from nightlab.sandbox.failure import failed_import
-from nightlab.study.conditions import free_startup
+from nightlab.study.conditions import allowed_answering, free_startup
 from nightlab.study.measurement import is_baseline, judged_case, trained_here
 from nightlab.study.prefetch import is_prefetched
 from nightlab.study.rebase import with_set_aside
@@ -166,7 +166,9 @@ def record_trial(
     ledger.finish(record, evidence)
     recorded = ledger.record(record.number)
     if recorded.reason is Reason.BASELINE:
-        session.startup_free_seconds = free_startup(session.settings, (recorded,), session.place)
+        at = session.place
+        session.startup_free_seconds = free_startup(session.settings, (recorded,), at)
+        session.answering_allowed = allowed_answering((recorded,), at, session.device)
     _settle(session, recorded)
     show_record(session.tracker, ledger, recorded)
     events.publish(events.TrialEnded(record=recorded))

@@ -29,7 +29,7 @@ from nightlab.ledger import Ledger, Remote, Waiting, hold_session, stop_request
 from nightlab.ledger import Session as HeldSession
 from nightlab.machine.network import prepare_network
 from nightlab.proposers import Proposer, Spending, TriedChange, choose_proposer
-from nightlab.records import InFlight, ProposalCost, TrialRecord, utc_now
+from nightlab.records import Answering, InFlight, ProposalCost, TrialRecord, utc_now
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.sandbox.endable import EndableSandbox
@@ -38,6 +38,7 @@ from nightlab.sandbox.owned_folder import sweep_temporary
 from nightlab.settings import Places, SessionSettings
 from nightlab.study.checks import check_settings
 from nightlab.study.conditions import (
+    allowed_answering,
     begun_with,
     check_device,
     continue_settings,
@@ -89,6 +90,9 @@ class Session:
     startup_free_seconds: float | None = None
     """Start-up that is not charged to a training's budget, as measured of the baseline; None
     before that: what the settings say."""
+    answering_allowed: Answering | None = None
+    """What a candidate's code may take in an evaluation, as measured of the baseline; None before
+    that: as long as the evaluation may."""
     corpus: Corpus | None = None
     began: datetime = field(default_factory=utc_now)
     trials_ended_at: datetime | None = None
@@ -274,6 +278,7 @@ def open_session(
         )
         stack.callback(session.close)
         session.startup_free_seconds = free_startup(settings, records, session.place)
+        session.answering_allowed = allowed_answering(records, session.place, device)
         stack.enter_context(as_current(session))
         yield session
 

@@ -8,7 +8,8 @@ success would be; its constants, read here without importing the file:
     LAYER     what stops it
     CONTROL   where it is seen to succeed: ``unconfined`` (the same host, without a sandbox),
               ``naive`` (a host as many systems have it: see ``naive.py``), ``claim`` (the
-              score without the audit), or why there is no such place
+              score without the audit), ``no allowance`` (an evaluation that only the whole of its
+              time limits), or why there is no such place
     EXPECTED  reasons that its trial may end with, of which one must apply; may be left out
     VARIANTS  ways to try it, each in a run of its own: ``scene["variant"]``
 
@@ -19,17 +20,18 @@ for an audit WEIGHTS and SECONDS, and OPEN: rungs on which it is known to get th
 
 import ast
 import contextlib
+import ctypes
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from nightlab.records import Reason, TrainingResult
+from nightlab.records import CurvePoint, Reason, TrainingResult
 from nightlab.sandbox import Job, Sandbox
 from nightlab.sandbox.device import Device
 from nightlab.training.token_file import TokenFile
@@ -42,6 +44,9 @@ ATTACKS = FOLDER / "attacks"
 KINDS = ("containment", "gate", "protocol", "resources", "audit")
 CHEATED = b"cheated"
 """Weights that no rule allows: a checkpoint with these in it is an attack's success."""
+
+HOLD_SECONDS = 1.5
+"""How long the engine's interpreter is held up at each reported point, where it is."""
 
 HELD_UP_SECONDS = 15.0
 """How much longer than its caps a training may hold the engine up."""
@@ -216,7 +221,8 @@ def run_training(
     """Train an attack, or its twin, as the engine trains any candidate.
 
     Scenarios: ``once``; ``twice``, one job after the other, for what one leaves to the next;
-    ``beside a sibling``, while another candidate's job runs.
+    ``beside a sibling``, while another candidate's job runs; ``interpreter held``, where whoever
+    listens to points keeps Python's lock.
     """
     outcome, engine = Outcome(), Engine.now()
     confined = sandbox.confinement.rung != "none"
@@ -228,7 +234,9 @@ def run_training(
         tokens = stack.enter_context(TokenFile.from_path(folder / "train.bin"))
         for turn in range(1, 3 if attack.scenario == "twice" else 2):
             source = attack.candidate(function, {**facts, "turn": turn})
-            _train_once(order_for(attack), source, tokens, sandbox, scene, folder, outcome)
+            on_point = _hold if attack.scenario == "interpreter held" else lambda point: None
+            order = order_for(attack)
+            _train_once(order, source, tokens, sandbox, scene, folder, outcome, on_point)
         outcome.take_checkpoint(folder / "checkpoint.pt", scene)
         if os.pread(tokens.fileno(), 4000, 0) != bytes(4000):
             outcome.through.append("the training tokens were changed")
@@ -245,6 +253,7 @@ def _train_once(
     scene: Scene,
     folder: Path,
     outcome: Outcome,
+    on_point: Callable[[CurvePoint], object],
 ) -> None:
     began = time.monotonic()
     result = train_replicate(
@@ -254,12 +263,17 @@ def _train_once(
         sandbox,
         folder / "checkpoint.pt",
         lambda: None,
-        lambda point: None,
+        on_point,
     )
     seconds = time.monotonic() - began
     outcome.take(result, scene)
     if seconds > order.startup_seconds + order.budget_seconds + HELD_UP_SECONDS:
         outcome.through.append(f"it held the engine up for {seconds:.0f} seconds")
+
+
+def _hold(point: CurvePoint) -> None:
+    # Unlike ctypes.CDLL, this does not let other threads run meanwhile.
+    ctypes.PyDLL(None).usleep(int(1e6 * HOLD_SECONDS))
 
 
 @contextlib.contextmanager

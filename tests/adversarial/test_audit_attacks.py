@@ -63,13 +63,29 @@ def twins():
     return {}
 
 
+@pytest.fixture(scope="module")
+def baseline(rung, chain, tmp_path_factory):
+    """The evaluation of a rung's baseline, the plain table: what others are allowed rests on it."""
+    known = {}
+
+    def evaluation(name):
+        if name not in known:
+            folder = tmp_path_factory.mktemp("baseline")
+            plain = next(attack for attack in ATTACKS if attack.name == "shifted_by_one")
+            known[name] = run_evaluation(plain, "honest", "", rung(name), chain, folder)
+        return known[name]
+
+    return evaluation
+
+
 @pytest.mark.parametrize(("attack", "variant", "name"), CASES)
-def test_it_gains_nothing(attack, variant, name, rung, chain, tmp_path):
-    result = run_evaluation(attack, "attack", variant, rung(name), chain, tmp_path)
+def test_it_gains_nothing(attack, variant, name, rung, chain, baseline, tmp_path):
+    allowed_by = baseline(name)
+    result = run_evaluation(attack, "attack", variant, rung(name), chain, tmp_path, allowed_by)
     assert "GOT THROUGH" not in result.log, result
     if attack.expected:
         assert result.failure in attack.expected, result
-    honest = chain.honest_bpb(attack.weights)
+    honest = chain.honest_bpb(twin_weights(attack))
     assert (result.val_bpb is None) == (result.failure is not None), result
     if result.correction_bpb is not None and attack.expected != {Reason.AUDIT}:
         # Whether or not the tolerances ended it, the corrected number is no gain either. (Where
@@ -85,14 +101,30 @@ def test_it_gains_nothing(attack, variant, name, rung, chain, tmp_path):
 
 @pytest.mark.parametrize("name", RUNGS)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
-def test_its_honest_twin_passes(attack, name, rung, chain, twins, tmp_path):
+def test_its_honest_twin_passes(attack, name, rung, chain, baseline, twins, tmp_path):
     ours = "honest = Bigram" not in attack.source
     key = (name, twin_weights(attack), attack.name if ours else "")
     if key not in twins:
         twins[key] = run_evaluation(
-            attack, "honest", attack.variants[0], rung(name), chain, tmp_path
+            *(attack, "honest", attack.variants[0], rung(name), chain, tmp_path, baseline(name))
         )
     result: Evaluation = twins[key]
     honest = chain.honest_bpb(twin_weights(attack))
     assert result.failure is None, result
     assert result.val_bpb == pytest.approx(honest, abs=3 * (result.standard_error or 0) + 1e-4)
+
+
+UNLIMITED = [
+    pytest.param(attack, variant, id=f"{attack.name}-{variant}")
+    for attack in ATTACKS
+    for variant in attack.variants
+    if attack.control == "no allowance"
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("attack", "variant"), UNLIMITED)
+def test_it_gains_where_it_may_take_all_the_time_there_is(attack, variant, rung, chain, tmp_path):
+    result = run_evaluation(attack, "attack", variant, rung("1"), chain, tmp_path)
+    assert result.failure is None, result
+    assert result.val_bpb < chain.honest_bpb(twin_weights(attack)) - 0.1, result

@@ -79,16 +79,46 @@ def test_logits_of_another_vocabulary_are_refused(score, size):
 def test_a_model_comes_back_with_its_weights_and_in_evaluation_mode(score, tmp_path):
     trained = Table()
     torch.save(trained.state_dict(), tmp_path / "checkpoint.pt")
+    state = score.load_weights(tmp_path / "checkpoint.pt")
     spec = importlib.import_module("runtime").Spec(5, 7, "cpu")
     made = module(build_model=lambda spec: Table(spec.vocab_size))
-    model = score.load_model(made, spec, tmp_path / "checkpoint.pt")
+    model = score.load_model(made, spec, state)
     assert torch.equal(model.table, trained.table)
     assert not model.training
     for broken in (module(), module(build_model=lambda spec: None)):
         with pytest.raises(score.ContractError, match="build_model"):
-            score.load_model(broken, spec, tmp_path / "checkpoint.pt")
+            score.load_model(broken, spec, state)
     with pytest.raises(score.ContractError, match="do not fit"):
-        score.load_model(module(build_model=lambda s: Table(9)), spec, tmp_path / "checkpoint.pt")
+        score.load_model(module(build_model=lambda s: Table(9)), spec, state)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        [torch.zeros(3)],
+        torch.zeros(3),
+        {"table": torch.zeros(3), "text": "some"},
+        {"table": torch.zeros(100_000)[:10]},
+    ],
+    ids=["list", "tensor", "text", "view"],
+)
+def test_a_checkpoint_is_tensors_and_no_larger_than_they_are(score, tmp_path, state):
+    torch.save(state, tmp_path / "checkpoint.pt")
+    with pytest.raises(score.ContractError, match="the saved weights are"):
+        score.load_weights(tmp_path / "checkpoint.pt")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {f"layer.{n}".ljust(200, "x"): torch.zeros(3) for n in range(500)},
+        {"one": torch.zeros(0), "half": torch.zeros(7, dtype=torch.bfloat16)},
+    ],
+    ids=["many", "small"],
+)
+def test_what_torch_writes_of_a_model_is_within_the_margin(score, tmp_path, state):
+    torch.save(state, tmp_path / "checkpoint.pt")
+    assert score.load_weights(tmp_path / "checkpoint.pt").keys() == state.keys()
 
 
 def test_a_train_file_is_imported_as_a_module_that_dataclasses_find(score, tmp_path):
