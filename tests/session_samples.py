@@ -86,6 +86,7 @@ def sample_session(root: Path, answer: Callable[[Brief], Proposal] = idea) -> An
         place=PLACE,
         lanes=1,
         startup_free_seconds=None,
+        answering_allowed=None,
         engine_version="1",
         work=root.parent,
         proposer=ScriptedProposer(answer),

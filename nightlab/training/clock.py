@@ -177,7 +177,8 @@ class Clock:
         """How its time was over, once it was."""
         self._process = process
         self._limit_seconds = 0.0
-        self._seen, self._before = Seen(), None
+        self._seen = Seen()
+        self._before: Seen | None = None
         self._asked = float("-inf")
         self._is_stopped = False
         self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

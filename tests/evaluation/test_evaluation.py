@@ -9,7 +9,7 @@ import pytest
 
 from nightlab.errors import EvaluationError, LedgerError
 from nightlab.evaluation.evaluation import bits_per_byte, evaluate, select_rows
-from nightlab.records import Reason
+from nightlab.records import Answering, Reason
 from nightlab.sandbox import choose_sandbox
 from nightlab.sandbox.device import Device
 from nightlab.training.training import TrainingOrder
@@ -195,6 +195,39 @@ def test_an_answer_of_another_shape_is_a_breach(score, lie, message):
     assert result.failure is Reason.CONTRACT, result
     assert message in result.message
     assert result.val_bpb is None
+
+
+def test_how_long_the_candidates_own_code_took_is_told(score):
+    result = score(f"import time\n{MODEL}\n{SPIN}".replace("super().__init__()", "spin(super())"))
+    assert result.failure is None, result
+    answering = result.answering
+    assert answering.clock == "processor"
+    for seconds in (answering.claims, answering.audit, answering.repeats):
+        assert 0.5 <= seconds < 3, "without the import of torch"
+
+
+SPIN = """
+def spin(parent, seconds=0.5):
+    parent.__init__()
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+"""
+
+
+@pytest.mark.parametrize("part", ["claims", "audit"])
+def test_whoever_takes_longer_than_is_allowed_is_stopped(score, part):
+    source = f"import time\n{MODEL}\n{SPIN}".replace("super().__init__()", "spin(super(), 60)")
+    if part != "claims":
+        source = source.replace("spin(super(), 60)", "super().__init__()").replace(
+            "        return self.table", f"        if {AUDITED}:\n            "
+            "spin(torch.nn.Identity(), 60)\n        return self.table"
+        )  # fmt: skip
+    result = score(source, allowed=Answering(clock="processor", **{part: 0.8}))
+    assert result.failure is Reason.TIMEOUT, result
+    assert "more than the 0.8 processor seconds allowed" in result.message
+    assert result.answering.claims is not None
+    assert result.seconds < 100
 
 
 AUDITED = "tokens.any() and tokens[:, -1].eq(0).float().mean() > 0.5"

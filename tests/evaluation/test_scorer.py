@@ -42,7 +42,7 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """
     events: list[str] = []
 
-    def answer(scorer, question, deadline, on_loaded=lambda: None):
+    def answer(scorer, question, deadline, on_loaded=lambda: None, allowed_seconds=None):
         events.append("load")
         on_loaded()
         events.append("end")

@@ -6,10 +6,12 @@ import pytest
 
 from nightlab import events
 from nightlab.errors import UsageError
-from nightlab.records import Pair, TrialRecord
+from nightlab.evaluation.allowance import FACTOR, allowance
+from nightlab.records import Answering, Evaluation, Pair, Reason, TrialRecord
 from nightlab.sandbox.device import Device
 from nightlab.settings import SessionSettings
 from nightlab.study.conditions import (
+    allowed_answering,
     check_device,
     continue_settings,
     require_compiler,
@@ -19,7 +21,7 @@ from nightlab.study.conditions import (
     say_unknown_peak,
 )
 from tests.study.begun import CPU, baseline
-from tests.study.trained import BETTER, begun, finished, trained
+from tests.study.trained import BETTER, ELSEWHERE, HERE, begun, finished, trained
 
 
 def test_a_study_goes_on_with_what_it_was_begun_with() -> None:
@@ -161,3 +163,27 @@ def test_another_engine_is_said() -> None:
         assert heard == []
         say_new_engine("2", (record,))
     assert "continues under engine 2, after 1" in str(heard)
+
+
+def timed(seconds: float, place: str, *, score: float | None = 2.0) -> TrialRecord:
+    replicate = trained(0, 2.0, place=place)
+    answering = Answering(clock="processor", claims=seconds)
+    found = Evaluation(val_bpb=score, answering=answering)
+    return finished(0, own=[replicate.model_copy(update={"evaluation": found})])
+
+
+def test_what_an_evaluation_is_allowed_rests_on_the_baseline_here_or_else_elsewhere() -> None:
+    def study(*records: TrialRecord) -> TrialRecord:
+        own = [each for record in records for each in record.replicates]
+        return finished(0, own=own, reason=Reason.BASELINE)
+
+    both = study(timed(2.0, HERE), timed(9.0, ELSEWHERE), timed(30.0, HERE, score=None))
+    slow_trial = timed(60.0, HERE).model_copy(update={"number": 1})
+    for place, longest in ((HERE, 2.0), (ELSEWHERE, 9.0), ("a third", 9.0)):
+        found = allowed_answering((both, slow_trial), place, CPU)
+        assert found is not None
+        assert found.claims == FACTOR * longest + 1
+    assert allowed_answering((), HERE, CPU) is None
+    assert allowed_answering((begun(),), HERE, CPU) is allowance([], "processor") is None
+    gpu = Device(name="cuda:0", description="a GPU", threads=1)
+    assert allowed_answering((both,), HERE, gpu) is None

@@ -117,6 +117,7 @@ def session(
         lanes=lanes,
         place=place,
         startup_free_seconds=None,
+        answering_allowed=None,
         work=work,
         marked=marked,
         tracker=SilentTracker(),
