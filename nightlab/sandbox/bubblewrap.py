@@ -44,6 +44,7 @@ from nightlab.sandbox.identity import Identity, claim_identity
 from nightlab.sandbox.job import Job
 from nightlab.sandbox.job_file_system import JobFileSystem
 from nightlab.sandbox.library import Library, prepare_library
+from nightlab.sandbox.log import reading_pair
 from nightlab.sandbox.mounts import Mounts
 from nightlab.sandbox.process import SandboxedProcess, Spawner
 from nightlab.sandbox.protocol import Pair
@@ -71,7 +72,9 @@ class BubblewrapSandbox:
         self._fresh_proc = fresh_proc
         self._spawner = Spawner()
         self._program = _find_program()
-        self._filter = filter_program(local_sockets=True)
+        self._filters = {
+            kind: filter_program(local_sockets=True, gpu=kind == "cuda") for kind in ("cpu", "cuda")
+        }
 
     @cached_property
     def _library(self) -> Library:
@@ -108,10 +111,10 @@ class BubblewrapSandbox:
             pair = Pair.open()
             undo.callback(pair.channel.close)
             inner.add(pair.candidate)
-            status, status_inner = os.pipe()
+            status, status_inner = (end.detach() for end in reading_pair())
             undo.callback(os.close, status)
             inner.add(status_inner)
-            seccomp = inner.add_file(self._filter)
+            seccomp = inner.add_file(self._filters[job.device.kind])
             # Read anew: no /proc is there for torch to look at.
             processor = None if self._fresh_proc else Path(flags.PROCESSOR).read_bytes()
             words = [

@@ -89,7 +89,8 @@ def dropping(limits: Limits, uid: int | None) -> list[str]:
     if limits.data_bytes is not None:
         command.append(f"--data={limits.data_bytes}")
     command += [f"--fsize={limits.file_bytes}", f"--nproc={limits.processes}"]
-    command += [f"--nofile={limits.open_files}"]
+    command += [f"--nofile={limits.open_files}", f"--sigpending={limits.pending_signals}"]
+    command += ["--rtprio=0", "--nice=0"]
     if uid is not None:
         command += ["/usr/bin/setpriv", "--reuid", str(uid), "--regid", str(uid)]
         command += ["--clear-groups", "--no-new-privs", "--inh-caps=-all"]

@@ -4,11 +4,17 @@ import os
 import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nightlab.sandbox.job import CHECKPOINT_MAX_BYTES, Job, Layout
 from nightlab.sandbox.protocol import Pair
 
 OPEN_FILES = 4096
+MACHINES_SHARE = 4
+"""All processes of a job together may open this part of the files that the machine may have open,
+and a process of it half of what ours may: so many descriptors a user may have under way at once."""
+PENDING_SIGNALS = 1024
+"""Signals and timers, which the kernel counts for the user."""
 SCRATCH_FILES = 50_000
 
 
@@ -32,6 +38,8 @@ class Limits:
     """Processes and threads together."""
     open_files: int
     """Open files of each process."""
+    pending_signals: int
+    """Signals and timers of all processes together."""
     scratch_bytes: int
     """Disk space of the work folder; the same again for the temporary file systems."""
     scratch_files: int
@@ -49,6 +57,8 @@ class Limits:
         on_gpu = job.device.kind == "cuda"
         scratch_bytes = job.scratch_mb * 2**20
         cpus = tuple(sorted(os.sched_getaffinity(0)))
+        # torch.compile starts a worker a core, each with a thread pool of its own.
+        processes = _within_hard_limit(resource.RLIMIT_NPROC, 256 + 128 * len(cpus))
         return cls(
             # Drivers of GPUs reserve private address space far beyond what they use. The
             # address space itself is never limited, for the same reason.
@@ -61,9 +71,9 @@ class Limits:
             file_bytes=_within_hard_limit(
                 resource.RLIMIT_FSIZE, min(CHECKPOINT_MAX_BYTES, scratch_bytes)
             ),
-            # torch.compile starts a worker a core, each with a thread pool of its own.
-            processes=_within_hard_limit(resource.RLIMIT_NPROC, 256 + 128 * len(cpus)),
-            open_files=_within_hard_limit(resource.RLIMIT_NOFILE, OPEN_FILES),
+            processes=processes,
+            open_files=_open_files(processes),
+            pending_signals=_within_hard_limit(resource.RLIMIT_SIGPENDING, PENDING_SIGNALS),
             scratch_bytes=scratch_bytes,
             scratch_files=SCRATCH_FILES,
             cpus=cpus,
@@ -108,6 +118,15 @@ def job_environment(job: Job, layout: Layout, pair: Pair) -> Mapping[str, str]:
 def interpreter_environment() -> dict[str, str]:
     """What the engine's own helpers need to start, and no more: no key is in it."""
     return {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+
+
+def _open_files(processes: int) -> int:
+    half = _within_hard_limit(resource.RLIMIT_NOFILE, 2 * OPEN_FILES) // 2
+    try:
+        machine = int(Path("/proc/sys/fs/file-max").read_text(encoding="ascii"))
+    except OSError:  # a kernel without that limit
+        return half
+    return min(half, machine // MACHINES_SHARE // processes)
 
 
 def _within_hard_limit(kind: int, wanted: int) -> int:

@@ -67,6 +67,9 @@ class Program:
             "RLIMIT_DATA": self.limits.data_bytes,
             "RLIMIT_FSIZE": self.limits.file_bytes,
             "RLIMIT_NOFILE": self.limits.open_files,
+            "RLIMIT_SIGPENDING": self.limits.pending_signals,
+            "RLIMIT_RTPRIO": 0,
+            "RLIMIT_NICE": 0,
             "RLIMIT_NPROC": self.processes,
         }
         content = {

@@ -3,16 +3,18 @@
 import os
 import re
 import select
+import socket
 import threading
 import time
-from typing import IO
+from contextlib import closing
+from typing import Protocol
 
 LOG_HEAD_BYTES = 16 * 1024
 LOG_TAIL_BYTES = 48 * 1024
 
 _CHUNK_BYTES = 64 * 1024
 _CHUNK_SECONDS = 0.002
-"""Waited after every full chunk: a flood of output costs its sender's time, not ours."""
+"""Waited after every read: a flood of output costs its sender's time, not ours."""
 _SETTLE_SECONDS = 0.005
 
 # Escape sequences and control characters: the log is shown in terminals and pages.
@@ -48,11 +50,34 @@ class CappedLog:
         return _ESCAPES.sub("", text.replace("\r", "\n"))
 
 
-class LogReader:
-    """Reads a pipe to its end in a thread of its own."""
+class Stream(Protocol):
+    """The reading end of a pipe or of a socket pair."""
 
-    def __init__(self, pipe: IO[bytes]) -> None:
-        self._pipe = pipe
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+def reading_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends, of which ours reads what is written into the other one.
+
+    Sockets and no pipe: a job of the engine's own user could open a pipe once more for reading,
+    through /proc, and take out of it what we wait for. What it reads of a socket is its end.
+    """
+    ours, theirs = socket.socketpair()
+    ours.shutdown(socket.SHUT_WR)
+    return ours, theirs
+
+
+class LogReader:
+    """Reads output to its end in a thread of its own, and closes it."""
+
+    def __init__(self, output: Stream) -> None:
+        self._output = output
+        # Never waited for with the lock in hand: somebody else may have read what came.
+        os.set_blocking(output.fileno(), False)
         self._log = CappedLog()
         self._ended = False
         self._reading = threading.Lock()
@@ -78,17 +103,22 @@ class LogReader:
         self._thread.join(seconds)
 
     def _run(self) -> None:
-        with self._pipe:
+        with closing(self._output):
             while not self._ended:
                 self._readable(None)
                 with self._reading:
-                    data = os.read(self._pipe.fileno(), _CHUNK_BYTES)
-                    self._log.add(data)
-                    self._ended = not data
-                if len(data) == _CHUNK_BYTES:
-                    time.sleep(_CHUNK_SECONDS)
+                    self._read()
+                time.sleep(_CHUNK_SECONDS)
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._output.fileno(), _CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        self._log.add(data)
+        self._ended = not data
 
     def _readable(self, timeout_ms: int | None) -> bool:
         waiting = select.poll()
-        waiting.register(self._pipe, select.POLLIN)
+        waiting.register(self._output.fileno(), select.POLLIN)
         return bool(waiting.poll(timeout_ms))

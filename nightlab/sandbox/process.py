@@ -3,6 +3,7 @@
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from nightlab.sandbox.environment import Limits, interpreter_environment
 from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.gpu import other_work, require_vacant, wait_until_released
 from nightlab.sandbox.job import Layout, WorkPlace
-from nightlab.sandbox.log import LogReader
+from nightlab.sandbox.log import LogReader, reading_pair
 from nightlab.sandbox.protocol import Channel
 from nightlab.sandbox.watch import Watch
 
@@ -28,6 +29,7 @@ KILL_SECONDS = 10.0
 class OuterProcess(subprocess.Popen[bytes]):
     """The outermost process of a job, with what it was born into."""
 
+    output: socket.socket
     cgroup: Cgroup | None = None
     other_work: OtherWork | None = None
     """What else there was on the job's GPU."""
@@ -59,6 +61,7 @@ class Spawner:
         others = None
         if limits.gpu is not None:
             others = other_work(limits.gpu, require_vacant(limits.gpu))
+        output, streams = reading_pair()
         cgroup = self.cgroups.create(limits)
 
         def start() -> OuterProcess:
@@ -68,9 +71,10 @@ class Spawner:
             try:
                 return OuterProcess(
                     entering(command, cgroup),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE,
-                    stderr=subprocess.STDOUT,
+                    # Not the machine's /dev/null, whose times every job would see.
+                    stdin=streams,
+                    stdout=streams,
+                    stderr=streams,
                     **options,
                 )
             finally:
@@ -79,10 +83,13 @@ class Spawner:
         try:
             process = self._thread.submit(start).result()
         except OSError as error:
+            output.close()
             if cgroup is not None:
                 cgroup.remove()
             raise SandboxError(f"{command[0]} cannot be started ({error}).") from error
-        process.cgroup, process.other_work = cgroup, others
+        finally:
+            streams.close()
+        process.cgroup, process.other_work, process.output = cgroup, others, output
         return process
 
 
@@ -120,7 +127,7 @@ class SandboxedProcess:
     """A running job. Leaving its ``with`` block kills the whole tree and removes its folder.
 
     Args:
-        process: the outermost process, its output a pipe.
+        process: the outermost process.
         channel: the host's end of the socket.
         folder: the job's folder.
         layout: the job's paths as its processes see them.
@@ -148,9 +155,7 @@ class SandboxedProcess:
         self._killing = threading.Lock()
         self._ran_out = False
         self._released = False
-        if process.stdout is None:
-            raise ValueError("a job's output needs to be a pipe")
-        self._log = LogReader(process.stdout)
+        self._log = LogReader(process.output)
         self._watch = Watch(
             pid=process.pid,
             scratch=folder.scratch,
@@ -305,7 +310,7 @@ class SandboxedProcess:
             return None
         code = self._process.wait()
         self._watch.look_at_the_end()
-        # Nothing holds the pipe any more, so what was written is read in a moment.
+        # Nothing holds the other end any more, so what was written is read in a moment.
         self._log.join(KILL_SECONDS)
         return code
 

@@ -47,7 +47,7 @@ class LandlockSandbox:
     def __init__(self) -> None:
         _require_landlock()
         self._filters = {
-            kind: filter_program(local_sockets=False, driver_socket=kind == "cuda")
+            kind: filter_program(local_sockets=False, gpu=kind == "cuda")
             for kind in ("cpu", "cuda")
         }
         self._spawner = Spawner()

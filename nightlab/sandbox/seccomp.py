@@ -3,9 +3,9 @@
 The same bytes serve ``bwrap --seccomp FD`` and seccomp(2). It is a denylist: what torch
 needs differs between versions and machines, so calls are refused by what they could do:
 reach the network or a service of the machine, make namespaces or mounts, look into other
-processes, or exercise parts of the kernel that a trainer never needs and that exploits
-like. Calls younger than the table answer "not implemented", so that a new kernel opens
-nothing by itself.
+processes, use up what the machine or its user has, or exercise parts of the kernel that a
+trainer never needs and that exploits like. Calls younger than the table answer "not
+implemented", so that a new kernel opens nothing by itself.
 
 What took care:
 
@@ -43,6 +43,14 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _PERSONALITY_QUERY = 0xFFFF_FFFF
 _FILE_TYPE_MASK, _CHARACTER_DEVICE, _BLOCK_DEVICE = 0o170000, 0o020000, 0o060000
 _PRIO_PROCESS = 0
+_PR_SET_SECCOMP = 22
+# Filters are machine code of which the kernel holds so much; without SO_PASSRIGHTS the host's
+# descriptors are refused.
+_SO_ATTACH, _SO_PASSRIGHTS = (26, 50, 51, 52), 83
+# A lease holds up whoever opens the file; a job of the engine's user owns the library's files.
+_F_SETLEASE, _F_NOTIFY, _F_SETDELEG = 1024, 1026, 1040
+# Flags, project and version of a file, which stay with it: types of ioctl of file systems.
+_OF_FILES, _IOCTL_TYPE_MASK = (0x6600, 0x5800, 0x7600), 0xFF00
 
 _NAMESPACES_AND_MOUNTS = (
     *("unshare", "setns", "mount", "umount2", "pivot_root", "chroot", "move_mount"),
@@ -70,6 +78,15 @@ _PAGES_ADVISED = ("fadvise64", "readahead", "sync_file_range")
 _READ_WITH_FLAGS = ("preadv2", "pwritev2")
 # Merge with others' pages (KSM), make huge pages of a file's (two kinds), push out (two kinds).
 _SHARED_ADVICE = (12, 14, 25, 20, 21)
+# What these hold is counted for the machine or its user, to whom an ordinary user's engine and
+# other jobs belong too; extended attributes of a memory file are memory that nothing counts.
+_COUNTED_FOR_ALL = (
+    *("io_setup", "io_destroy", "io_submit", "io_cancel", "io_getevents", "io_pgetevents"),
+    *("inotify_init", "inotify_init1", "inotify_add_watch", "seccomp"),
+    *("setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"),
+)
+# Python takes poll where it is refused this. Whether a GPU's driver does is not known.
+_EPOLL = ("epoll_create", "epoll_create1")
 _SHARED_BY_NAME = (
     *("shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop"),
     *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend"),
@@ -83,9 +100,7 @@ _MAKING_SOCKETS = ("socket", "bind")
 # Landlock does not rule on these, and they act on every file of the user by its name.
 _METADATA = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"),
-    *("utime", "utimes", "futimesat", "utimensat", "setxattr", "lsetxattr", "fsetxattr"),
-    *("removexattr", "lremovexattr", "fremovexattr"),
-    *("inotify_init", "inotify_init1", "inotify_add_watch"),
+    *("utime", "utimes", "futimesat", "utimensat"),
 )
 # Without sched_setaffinity on itself, MKL finds one core and torch starts one thread.
 _OWN_SCHEDULING = (
@@ -149,11 +164,13 @@ class Program:
             body.append((_RETURN, _ERRNO | EPERM, 0, 0))
         self._block(call, body)
 
-    def never(self, call: str, unwanted: "Argument") -> None:
-        """Refuse a call where this argument has one of its values."""
-        body = unwanted.load()
-        for value in unwanted.values:
-            body += [(_JUMP_EQUAL, value, 0, 1), (_RETURN, _ERRNO | EPERM, 0, 0)]
+    def never(self, call: str, *unwanted: "Argument") -> None:
+        """Refuse a call where any of these arguments has one of its values."""
+        body: list[tuple[int, int, int, int]] = []
+        for argument in unwanted:
+            body += argument.load()
+            for value in argument.values:
+                body += [(_JUMP_EQUAL, value, 0, 1), (_RETURN, _ERRNO | EPERM, 0, 0)]
         self._block(call, body)
 
     def assemble(self) -> bytes:
@@ -195,17 +212,16 @@ class Argument:
         return loading
 
 
-def filter_program(
-    *, local_sockets: bool, driver_socket: bool = False, machine: str | None = None
-) -> bytes:
+def filter_program(*, local_sockets: bool, gpu: bool = False, machine: str | None = None) -> bytes:
     """The filter that a candidate runs under.
 
     Args:
         local_sockets: allow sockets of the machine's own (AF_UNIX), for rungs that show no
             foreign ones. Without, no socket can be made but a connected pair, and files'
             modes, owners and times are left alone: the rules of rung 2.
-        driver_socket: there, allow the socket that a GPU's driver binds for its unified memory:
-            of a kind that reaches nobody before it is connected, which stays refused.
+        gpu: allow what a GPU's driver may need: epoll, and where sockets are refused the one that
+            it binds for its unified memory, of a kind that reaches nobody before it is connected,
+            which stays refused.
         machine: as ``platform.machine()`` names it; None for this one.
 
     Returns:
@@ -217,11 +233,17 @@ def filter_program(
     program = Program(machine)
     for calls in (_NAMESPACES_AND_MOUNTS, _OTHER_PROCESSES, _KERNEL, _ADMINISTRATION):
         program.answer(calls, EPERM)
-    program.answer(_SHARED_BY_NAME, EPERM)
+    program.answer((*_SHARED_BY_NAME, *_COUNTED_FOR_ALL), EPERM)
+    if not gpu:
+        program.answer(_EPOLL, EPERM)
     program.answer(("clone3",), ENOSYS)
     program.only("clone", Argument(0, 0, mask=NAMESPACE_FLAGS))
     program.only("personality", Argument(0, _PERSONALITY_QUERY))
-    program.never("ioctl", Argument(1, _TIOCSTI, _TIOCLINUX))
+    of_files = Argument(1, *_OF_FILES, mask=_IOCTL_TYPE_MASK)
+    program.never("ioctl", Argument(1, _TIOCSTI, _TIOCLINUX), of_files)
+    program.never("prctl", Argument(0, _PR_SET_SECCOMP))
+    program.never("setsockopt", Argument(2, *_SO_ATTACH, _SO_PASSRIGHTS))
+    program.never("fcntl", Argument(1, _F_SETLEASE, _F_NOTIFY, _F_SETDELEG))
     devices = (_CHARACTER_DEVICE, _BLOCK_DEVICE)
     program.never("mknod", Argument(1, *devices, mask=_FILE_TYPE_MASK))
     program.never("mknodat", Argument(2, *devices, mask=_FILE_TYPE_MASK))
@@ -233,7 +255,7 @@ def filter_program(
     if local_sockets:
         program.only("socket", Argument(0, _AF_UNIX))
     else:
-        _refuse_what_is_shared(program, driver_socket=driver_socket)
+        _refuse_what_is_shared(program, driver_socket=gpu)
     program.answer_younger(ENOSYS)
     return program.assemble()
 

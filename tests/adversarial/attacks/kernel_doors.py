@@ -40,7 +40,6 @@ def honest() -> None:
     import mmap
     import select
 
-    poller = select.epoll()
-    poller.close()
+    select.poll().poll(0)
     mmap.mmap(-1, 4096).close()
     train_honestly()
