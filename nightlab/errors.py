@@ -20,7 +20,7 @@ another time or on another machine.
         │   └── NotPushed       nor in the hours that followed the session's end
         ├── TrackingError       MLflow did not answer
         ├── SandboxError        the sandbox broke while it ran
-        │   └── MachineBusy     other work kept a training from its processor time
+        │   └── MachineBusy     other work kept a job from what it needed of the machine
         ├── EvaluationError     the evaluator broke, through no fault of the candidate
         └── ModelError          the model's endpoint did not answer
             ├── ModelRefused    it never will with these settings: wrong key, unknown model
@@ -116,7 +116,7 @@ class SandboxError(MachineryError):
 
 
 class MachineBusy(SandboxError):  # noqa: N818
-    """Other work kept a training from the processor time that it needed; it is tried again."""
+    """Other work kept a job from what it needed of the machine; it is tried again."""
 
 
 class EvaluationError(MachineryError):

@@ -101,7 +101,13 @@ class ChosenSandbox:
         Raises:
             SandboxError: the sandbox could not be built.
         """
-        return self.runner.start(job)
+        try:
+            return self.runner.start(job)
+        except OSError as error:
+            raise SandboxError(
+                f"A sandbox could not be built ({error}): other work on this machine, or of this "
+                "user, holds what it takes; end that, and it is tried again."
+            ) from error
 
 
 def choose_sandbox(

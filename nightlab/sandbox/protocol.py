@@ -2,14 +2,20 @@
 
 The candidate is hostile until shown otherwise: every wait has a deadline, every frame a
 size that was fixed before it was read, every message a model that it must match.
-Nothing that arrives can raise anything but the three exceptions below.
+Nothing that arrives can raise anything but the three exceptions below; what the machine has not
+got, such as room for a message, is never the candidate's fault.
 """
 
+import errno
 import os
+import resource
 import selectors
 import socket
 import struct
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Annotated, Any, Literal, Self
@@ -17,9 +23,13 @@ from typing import Annotated, Any, Literal, Self
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from nightlab.errors import MachineBusy, SandboxError
+
 MAX_FRAME_BYTES = 64 * 1024
 _HEADER = struct.Struct(">I")
 _CHUNK_BYTES = 1 << 20
+_LIMIT = threading.Lock()
+_USED_UP = frozenset({errno.ETOOMANYREFS, errno.ENOBUFS, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 
@@ -162,6 +172,8 @@ class Channel:
         Raises:
             PeerClosed: there is nobody to read it.
             PeerLate: the candidate does not read.
+            MachineBusy: the machine has no room for it.
+            SandboxError: the socket failed through no fault of the candidate's.
         """
         payload = pydantic.TypeAdapter(dict[str, Any]).dump_json(message)
         frame = _HEADER.pack(len(payload)) + payload
@@ -216,11 +228,10 @@ class Channel:
             try:
                 # Never more than asked for, so that a flood waits in the socket and
                 # fills its sender's time, not the host's memory.
-                chunk = self._connection.recv(min(count - len(self._received), _CHUNK_BYTES))
+                with _fault_found():
+                    chunk = self._connection.recv(min(count - len(self._received), _CHUNK_BYTES))
             except BlockingIOError:
                 continue
-            except ConnectionError as error:
-                raise PeerClosed("the candidate closed its socket") from error
             if not chunk:
                 raise PeerClosed("the candidate closed its socket")
             self._received += chunk
@@ -234,28 +245,58 @@ class Channel:
         while True:
             self._wait(selectors.EVENT_WRITE, deadline)
             try:
-                return socket.send_fds(self._connection, [frame], [descriptor])
+                with _fault_found(), _own_limit_lifted():
+                    return socket.send_fds(self._connection, [frame], [descriptor])
             except BlockingIOError:
                 continue
-            except OSError as error:
-                raise PeerClosed("the candidate closed its socket") from error
 
     def _send_bytes(self, data: bytes, deadline: Deadline) -> None:
         view = memoryview(data)
         while view:
             self._wait(selectors.EVENT_WRITE, deadline)
             try:
-                sent = self._connection.send(view[:_CHUNK_BYTES])
+                with _fault_found():
+                    sent = self._connection.send(view[:_CHUNK_BYTES])
             except BlockingIOError:
                 continue
-            except OSError as error:
-                raise PeerClosed("the candidate closed its socket") from error
             view = view[sent:]
 
     def _wait(self, event: int, deadline: Deadline) -> None:
         self._selector.modify(self._connection, event)
         if deadline.passed or not self._selector.select(deadline.remaining_seconds):
             raise PeerLate("the candidate let its deadline pass")
+
+
+@contextmanager
+def _fault_found() -> Iterator[None]:
+    """Tell the candidate's doing from the machine's: it can close its end, and nothing else."""
+    try:
+        yield
+    except BlockingIOError:
+        raise
+    except (BrokenPipeError, ConnectionResetError) as error:
+        raise PeerClosed("the candidate closed its socket") from error
+    except OSError as error:
+        raise (MachineBusy if error.errno in _USED_UP else SandboxError)(
+            f"A message to or from a sandbox failed ({error}): other work on this machine, or of "
+            "this user, holds what it takes; end that, and it is tried again."
+        ) from error
+
+
+@contextmanager
+def _own_limit_lifted() -> Iterator[None]:
+    """Let as many descriptors be under way to readers as this process may have at all.
+
+    They are counted for the user, whose own jobs may have some thousands under way, and compared
+    with the sender's limit on open files, which is often 1024.
+    """
+    with _LIMIT:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,15 +25,19 @@ _PIECE_TOKENS = 2**23
 
 
 class TokenFile:
-    """Training tokens in a sealed memory file.
+    """The training tokens of one training, in a sealed memory file.
 
     The seals are the kernel's: no process can write, grow or shrink the file, nor take
     the seals off, whoever owns it. (A read-only descriptor of a plain file would not do:
     its owner can open it anew for writing through /proc.)
+
+    What else a candidate can do to it (attributes, its mode, times, a place in it, locks) the
+    kernel keeps with the file or its descriptor. So both go with the training that gets them.
     """
 
     def __init__(self, descriptor: int, num_tokens: int) -> None:
-        self._descriptor = descriptor
+        self._descriptor: int | None = descriptor
+        self._is_given = False
         self.num_tokens = num_tokens
 
     @classmethod
@@ -86,18 +90,13 @@ class TokenFile:
 
     @classmethod
     def _sealed(cls, path: Path, pieces: Iterator[bytes]) -> "TokenFile":
-        descriptor = os.memfd_create("tokens", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.writelines(pieces)
+            descriptor = _memory_file(pieces)
         except OSError as error:
-            os.close(descriptor)
             raise CorpusError(
                 f"Training needs the tokens in {path} in memory, and putting them there failed "
                 f"({error}): free some memory, or prepare the corpus again."
             ) from error
-        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
         return cls(descriptor, os.fstat(descriptor).st_size // TOKEN_BYTES)
 
     def __enter__(self) -> Self:
@@ -112,12 +111,43 @@ class TokenFile:
         self.close()
 
     def fileno(self) -> int:
-        """The descriptor to pass on."""
+        """The descriptor.
+
+        Raises:
+            ValueError: it is closed.
+        """
+        if self._descriptor is None:
+            raise ValueError("the tokens are used after they were let go")
         return self._descriptor
 
+    def give(self) -> int:
+        """The descriptor, for the one job that may have it.
+
+        Raises:
+            ValueError: a job had it before, or it is closed.
+        """
+        if self._is_given:
+            raise ValueError("the tokens of one training are given to another")
+        self._is_given = True
+        return self.fileno()
+
     def close(self) -> None:
-        """Let the memory go; trainings that have it keep it."""
-        os.close(self._descriptor)
+        """Let the memory go, if not done yet; the training that has it keeps it."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _memory_file(pieces: Iterator[bytes]) -> int:
+    """A descriptor for reading of a file that nobody can write any more."""
+    made = os.memfd_create("tokens", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(made, "wb") as file:
+        file.writelines(pieces)
+        file.flush()
+        os.fchmod(made, 0o400)
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(made, fcntl.F_ADD_SEALS, seals)
+        return os.open(f"/proc/self/fd/{made}", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _open_tokens(path: Path) -> np.ndarray:

@@ -100,7 +100,8 @@ def train_replicate(
     Args:
         order: sizes, seed and times.
         source: the text of the candidate's train.py.
-        tokens: the training tokens; the candidate gets them when the clock starts.
+        tokens: its training tokens, of no other training: the candidate gets them when the clock
+            starts, and here they are closed then.
         sandbox: where it runs.
         checkpoint: where to put the weights if they are complete in time.
         on_gate: called when the clock starts.
@@ -247,7 +248,8 @@ class _Training:
         limit = budget + self._order.grace_seconds
         self._clock.allow(limit, wall_cap_seconds(limit))
         try:
-            self._channel.send(go, Deadline.after(wall_cap_seconds(budget)), tokens.fileno())
+            self._channel.send(go, Deadline.after(wall_cap_seconds(budget)), tokens.give())
+            tokens.close()
             failure = self._follow()
         except PeerLate:
             failure = None if self._clock.is_over() else _untaken()

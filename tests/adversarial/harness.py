@@ -231,15 +231,11 @@ def run_training(
         facts = {**scene.facts(), "variant": variant, "confined": confined}
         if attack.scenario == "beside a sibling":
             facts |= stack.enter_context(_sibling(sandbox))
-        tokens = stack.enter_context(TokenFile.from_path(folder / "train.bin"))
         for turn in range(1, 3 if attack.scenario == "twice" else 2):
             source = attack.candidate(function, {**facts, "turn": turn})
             on_point = _hold if attack.scenario == "interpreter held" else lambda point: None
-            order = order_for(attack)
-            _train_once(order, source, tokens, sandbox, scene, folder, outcome, on_point)
+            _train_once(order_for(attack), source, sandbox, scene, folder, outcome, on_point)
         outcome.take_checkpoint(folder / "checkpoint.pt", scene)
-        if os.pread(tokens.fileno(), 4000, 0) != bytes(4000):
-            outcome.through.append("the training tokens were changed")
     time.sleep(attack.linger_seconds)
     outcome.through += scene.disturbances(settle_seconds) + engine.losses()
     return outcome
@@ -248,7 +244,6 @@ def run_training(
 def _train_once(
     order: TrainingOrder,
     source: str,
-    tokens: TokenFile,
     sandbox: Sandbox,
     scene: Scene,
     folder: Path,
@@ -256,16 +251,21 @@ def _train_once(
     on_point: Callable[[CurvePoint], object],
 ) -> None:
     began = time.monotonic()
-    result = train_replicate(
-        order,
-        source,
-        tokens,
-        sandbox,
-        folder / "checkpoint.pt",
-        lambda: None,
-        on_point,
-    )
+    with TokenFile.from_path(folder / "train.bin") as tokens:
+        seen = os.dup(tokens.fileno())
+        result = train_replicate(
+            order,
+            source,
+            tokens,
+            sandbox,
+            folder / "checkpoint.pt",
+            lambda: None,
+            on_point,
+        )
     seconds = time.monotonic() - began
+    with open(seen, "rb") as file:
+        if os.pread(file.fileno(), 4000, 0) != bytes(4000):
+            outcome.through.append("the training tokens were changed")
     outcome.take(result, scene)
     if seconds > order.startup_seconds + order.budget_seconds + HELD_UP_SECONDS:
         outcome.through.append(f"it held the engine up for {seconds:.0f} seconds")

@@ -1,14 +1,18 @@
+import contextlib
 import json
 import os
+import resource
 import socket
 import struct
 import tempfile
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nightlab.errors import MachineBusy, SandboxError
 from nightlab.sandbox.protocol import (
     MAX_FRAME_BYTES,
     Channel,
@@ -164,3 +168,68 @@ def test_a_descriptor_travels_with_the_first_byte(ends):
     assert json.loads(payload) == {"type": "go", "num_tokens": 3}
     with os.fdopen(descriptors[0], "rb") as received:
         assert os.pread(received.fileno(), 6, 0) == b"tokens"
+
+
+def test_a_candidate_that_leaves_without_reading_is_closed(ends):
+    channel, candidate = ends
+    channel.send({"type": "go"}, Deadline.after(1))
+    candidate.close()
+    with pytest.raises(PeerClosed):
+        channel.receive(Deadline.after(1))
+
+
+PASS_RIGHTS = 83
+"""A socket's option, of Linux 6.16: whether it takes descriptors."""
+
+
+def test_a_refusal_that_does_not_say_closed_is_not_taken_for_it(ends):
+    channel, candidate = ends
+    try:
+        candidate.setsockopt(socket.SOL_SOCKET, PASS_RIGHTS, 0)
+    except OSError:
+        pytest.skip("this kernel passes descriptors to everyone")
+    with pytest.raises(SandboxError, match="not permitted"):
+        channel.send({"type": "go"}, Deadline.after(1), 0)
+
+
+def as_an_ordinary_user(action: Callable[[], None]) -> None:
+    """Run something in a child that the kernel's limits bind."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.ExitStack() as ending:
+            ending.callback(os._exit, 1)
+            if os.geteuid() == 0:
+                os.setgroups([])
+                os.setresgid(61_000, 61_000, 61_000)
+                os.setresuid(61_000, 61_000, 61_000)
+            action()
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.fixture
+def neighbour():
+    """Puts 500 descriptors on their way, in the name of whoever calls it."""
+    sending, receiving = socket.socketpair()
+    with sending, receiving:
+        yield lambda: [socket.send_fds(sending, [b"x"], [0] * 250) for _ in range(2)]
+
+
+@pytest.mark.parametrize("hard", [100, 2_000])
+def test_descriptors_that_a_neighbour_has_under_way_are_not_the_candidates_fault(
+    ends, neighbour, hard
+):
+    channel, candidate = ends
+
+    def send() -> None:
+        neighbour()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, hard))
+        if hard == 100:
+            with pytest.raises(MachineBusy, match="Too many references"):
+                channel.send({"type": "go"}, Deadline.after(1), 0)
+        else:
+            channel.send({"type": "go"}, Deadline.after(1), 0)
+            assert len(socket.recv_fds(candidate, 4, 1)[1]) == 1
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (100, hard), "as it was"
+
+    as_an_ordinary_user(send)

@@ -58,8 +58,29 @@ def test_a_token_file_is_sealed(path, seed):
     )
     with made as tokens:
         assert fcntl.fcntl(tokens.fileno(), fcntl.F_GET_SEALS) == SEALS
-        with pytest.raises(OSError, match="not permitted"):
-            os.pwrite(tokens.fileno(), b"x", 0)
+        os.fchmod(tokens.fileno(), 0o600)  # as its owner may
+        anew = os.open(f"/proc/self/fd/{tokens.fileno()}", os.O_RDWR)
+        with open(anew, "wb", buffering=0) as file, pytest.raises(OSError, match="not permitted"):
+            file.write(b"x")
+
+
+def test_a_token_file_is_given_to_one_job_and_no_other(path):
+    with TokenFile.from_path(path) as tokens:
+        assert tokens.give() == tokens.fileno()
+        with pytest.raises(ValueError, match="given to another"):
+            tokens.give()
+        tokens.close()
+        with pytest.raises(ValueError, match="let go"):
+            tokens.fileno()
+
+
+def test_nobody_can_write_run_or_open_it_anew(path):
+    with TokenFile.from_path(path) as tokens:
+        descriptor = tokens.fileno()
+        assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY
+        assert os.fstat(descriptor).st_mode & 0o7777 == 0o400
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.write(descriptor, b"x")
 
 
 def test_windows_reach_all_of_the_text_once_in_another_order(path):

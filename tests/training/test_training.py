@@ -93,15 +93,14 @@ def sandbox():
 
 
 @pytest.fixture(scope="module")
-def tokens(tmp_path_factory):
+def text(tmp_path_factory):
     path = tmp_path_factory.mktemp("tokens") / "train.bin"
     path.write_bytes(b"".join(n.to_bytes(2, "little") for n in range(2000)))
-    with TokenFile.from_path(path) as file:
-        yield file
+    return path
 
 
 @pytest.fixture
-def train(sandbox, tokens, tmp_path):
+def train(sandbox, text, tmp_path):
     def run(source, *, bare=True, points=None, gates=None, box=sandbox, stop=None, **changes):
         order = {
             "vocab_size": 2048,
@@ -113,16 +112,17 @@ def train(sandbox, tokens, tmp_path):
             **changes,
         }
         points = points if points is not None else []
-        return train_replicate(
-            TrainingOrder(**order),
-            (BARE if bare else "") + textwrap.dedent(source),
-            tokens,
-            box,
-            tmp_path / "checkpoint.pt",
-            lambda: gates.append(time.monotonic()) if gates is not None else None,
-            points.append,
-            stop,
-        )
+        with TokenFile.from_path(text) as tokens:
+            return train_replicate(
+                TrainingOrder(**order),
+                (BARE if bare else "") + textwrap.dedent(source),
+                tokens,
+                box,
+                tmp_path / "checkpoint.pt",
+                lambda: gates.append(time.monotonic()) if gates is not None else None,
+                points.append,
+                stop,
+            )
 
     return run
 
@@ -152,7 +152,7 @@ def test_a_training_through_the_runtime(train, tmp_path, trust):
     assert list(state) == ["weight"], "names as they are without torch.compile"
 
 
-def test_the_tokens_come_after_the_gate_and_cannot_be_changed(train, tokens):
+def test_the_tokens_come_after_the_gate_and_cannot_be_changed(train):
     result = train("""
         import mmap
         before = [os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")
@@ -173,12 +173,12 @@ def test_the_tokens_come_after_the_gate_and_cannot_be_changed(train, tokens):
             except (OSError, PermissionError):
                 continue
             sys.exit("changed")
+        assert os.pread(fd, 4, 0) == b"\0\0\1\0"
         save()
         send(type="saved")
     """)
     assert result.failure is None, result
     assert result.exit_code == 0
-    assert os.pread(tokens.fileno(), 4, 0) == b"\0\0\1\0"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Changes the training tokens, which later trainings share.
+"""Changes the training tokens.
 
 Success: the tokens are other than before.
 """
