@@ -23,14 +23,17 @@ import contextlib
 import ctypes
 import json
 import os
+import resource
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from nightlab.errors import MachineryError
 from nightlab.records import CurvePoint, Reason, TrainingResult
 from nightlab.sandbox import Job, Sandbox
 from nightlab.sandbox.device import Device
@@ -221,8 +224,9 @@ def run_training(
     """Train an attack, or its twin, as the engine trains any candidate.
 
     Scenarios: ``once``; ``twice``, one job after the other, for what one leaves to the next;
-    ``beside a sibling``, while another candidate's job runs; ``interpreter held``, where whoever
-    listens to points keeps Python's lock.
+    ``beside a sibling``, while another candidate's job runs; ``beside a training``, an honest one
+    that begins once the attack reports a step; ``interpreter held``, where whoever listens to points
+    keeps Python's lock.
     """
     outcome, engine = Outcome(), Engine.now()
     confined = sandbox.confinement.rung != "none"
@@ -233,8 +237,13 @@ def run_training(
             facts |= stack.enter_context(_sibling(sandbox))
         for turn in range(1, 3 if attack.scenario == "twice" else 2):
             source = attack.candidate(function, {**facts, "turn": turn})
-            on_point = _hold if attack.scenario == "interpreter held" else lambda point: None
-            _train_once(order_for(attack), source, sandbox, scene, folder, outcome, on_point)
+            listening = contextlib.nullcontext(
+                _hold if attack.scenario == "interpreter held" else _pass
+            )
+            if attack.scenario == "beside a training":
+                listening = _neighbour(order_for(attack), sandbox, folder, outcome)
+            with listening as on_point:
+                _train_once(order_for(attack), source, sandbox, scene, folder, outcome, on_point)
         outcome.take_checkpoint(folder / "checkpoint.pt", scene)
     time.sleep(attack.linger_seconds)
     outcome.through += scene.disturbances(settle_seconds) + engine.losses()
@@ -248,7 +257,7 @@ def _train_once(
     scene: Scene,
     folder: Path,
     outcome: Outcome,
-    on_point: Callable[[CurvePoint], object],
+    on_point: Callable[[CurvePoint], None],
 ) -> None:
     began = time.monotonic()
     with TokenFile.from_path(folder / "train.bin") as tokens:
@@ -271,9 +280,59 @@ def _train_once(
         outcome.through.append(f"it held the engine up for {seconds:.0f} seconds")
 
 
+def _pass(point: CurvePoint) -> None:
+    """Listen to a point, and do nothing."""
+
+
 def _hold(point: CurvePoint) -> None:
     # Unlike ctypes.CDLL, this does not let other threads run meanwhile.
     ctypes.PyDLL(None).usleep(int(1e6 * HOLD_SECONDS))
+
+
+@contextlib.contextmanager
+def _neighbour(
+    order: TrainingOrder, sandbox: Sandbox, folder: Path, outcome: Outcome
+) -> Iterator[Callable[[CurvePoint], None]]:
+    """Train honestly beside an attack, from the moment at which this is called back."""
+    source = (FOLDER / "bare.py").read_text(encoding="utf-8") + "\ntrain_honestly()\n"
+
+    def train() -> str | None:
+        with TokenFile.from_path(folder / "train.bin") as tokens:
+            try:
+                result = train_replicate(
+                    order,
+                    source,
+                    tokens,
+                    sandbox,
+                    folder / "neighbours.pt",
+                    lambda: None,
+                    lambda point: None,
+                )
+            except MachineryError as error:
+                return str(error)
+        return None if result.failure is None else f"{result.failure}: {result.message}"
+
+    with ThreadPoolExecutor(1) as thread, _few_open_files():
+        started: list[Future[str | None]] = []
+
+        def start(_: CurvePoint) -> None:
+            started[:] = started or [thread.submit(train)]
+
+        yield start
+        ended = started[0].result() if started else "it was never begun"
+        if ended is not None:
+            outcome.through.append(f"a training beside it: {ended}")
+
+
+@contextlib.contextmanager
+def _few_open_files() -> Iterator[None]:
+    """Have this process open as many files as most machines allow by themselves."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 1024), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @contextlib.contextmanager

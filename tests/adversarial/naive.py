@@ -26,16 +26,28 @@ _BE_SUBREAPER = 36
 
 
 def run_naively(attack: Attack, variant: str, scene: Scene, folder: Path) -> Outcome:
-    """Run an attack and believe it."""
-    facts = {**scene.facts(), "variant": variant, "turn": 1, "confined": False}
+    """Run an attack and believe it: what it sees in its turn, or in two."""
     (folder / "work").mkdir()
-    (folder / "train.py").write_text(attack.candidate("attack", facts))
     (folder / "train.bin").write_bytes(bytes(4000))
     (folder / "train.bin").chmod(0o444)
+    with (folder / "train.bin").open("rb") as tokens:
+        for turn in range(1, 3 if attack.scenario == "twice" else 2):
+            facts = {**scene.facts(), "variant": variant, "turn": turn, "confined": False}
+            (folder / "train.py").write_text(attack.candidate("attack", facts))
+            _run_once(attack, tokens.fileno(), scene, folder)
+    try:
+        return _believe(folder, scene)
+    finally:
+        scene.end_survivors()
+        # Or this process would gather the orphans of all later tests, which nobody reaps.
+        _adopt_orphans(False)
+
+
+def _run_once(attack: Attack, tokens: int, scene: Scene, folder: Path) -> None:
     _adopt_orphans(True)
     here, there = socket.socketpair()
     there.set_inheritable(True)
-    with here, there, (folder / "train.bin").open("rb") as tokens, scene.inheritable():
+    with here, there, scene.inheritable():
         process = subprocess.Popen(
             [sys.executable, str(folder / "train.py")],
             cwd=folder / "work",
@@ -46,18 +58,12 @@ def run_naively(attack: Attack, variant: str, scene: Scene, folder: Path) -> Out
             start_new_session=True,
         )
         there.close()
-        _serve(here, tokens.fileno(), folder)
+        _serve(here, tokens, folder)
         try:
             process.wait(max(PATIENCE_SECONDS, attack.budget_seconds))
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    try:
-        return _believe(folder, scene)
-    finally:
-        scene.end_survivors()
-        # Or this process would gather the orphans of all later tests, which nobody reaps.
-        _adopt_orphans(False)
 
 
 def _adopt_orphans(adopt: bool) -> None:

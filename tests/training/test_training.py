@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from nightlab.errors import MachineBusy
+from nightlab.errors import MachineBusy, SandboxUnavailable
 from nightlab.records import Reason
 from nightlab.sandbox import SandboxedProcess, choose_sandbox
 from nightlab.sandbox.device import Device
@@ -179,6 +179,70 @@ def test_the_tokens_come_after_the_gate_and_cannot_be_changed(train):
     """)
     assert result.failure is None, result
     assert result.exit_code == 0
+
+
+KNOWN_OF_THE_TOKENS = """
+import fcntl, json
+fd = gate()
+def asked(question):
+    try:
+        return question()
+    except OSError as error:
+        return error.errno
+place = f"/proc/self/fd/{fd}"
+state = os.fstat(fd)
+told = dict(line.split(":", 1) for line in open(f"/proc/self/fdinfo/{fd}"))
+known = {
+    "state": [getattr(state, name) for name in dir(state) if name.startswith("st_")
+              and name != "st_ino" and not name.startswith(("st_atime", "st_mtime", "st_ctime"))],
+    "file system": tuple(os.fstatvfs(fd))[:2],
+    "name": os.readlink(place),
+    "descriptor": {name: text for name, text in told.items() if name != "ino"},
+    "attributes": asked(lambda: {name: os.getxattr(fd, name).hex() for name in os.listxattr(fd)}),
+    "flags": [fcntl.fcntl(fd, command) for command in (fcntl.F_GETFL, fcntl.F_GETFD)],
+    "to be told": [fcntl.fcntl(fd, command) for command in (fcntl.F_GETOWN, 11)],
+    "lease": fcntl.fcntl(fd, fcntl.F_GETLEASE),
+    "seals": fcntl.fcntl(fd, fcntl.F_GET_SEALS),
+    "locks": asked(lambda: fcntl.flock(open(place, "rb"), fcntl.LOCK_SH | fcntl.LOCK_NB)),
+    "opened anew": [asked(lambda flags=flags: os.close(os.open(place, flags)))
+                    for flags in (os.O_RDONLY, os.O_RDWR)],
+    "content": os.pread(fd, 10_000, 0).hex(),
+}
+times = [state.st_atime_ns, state.st_mtime_ns, state.st_ctime_ns]
+print("KNOWN" + json.dumps([known, times, time.time_ns()]))
+for change in (
+    lambda: os.setxattr(fd, "user.weights", b"x"),
+    lambda: os.lseek(fd, 77, 0),
+    lambda: fcntl.fcntl(fd, fcntl.F_SETFL, os.O_APPEND | os.O_NOATIME | os.O_NONBLOCK),
+    lambda: fcntl.fcntl(fd, 10, 45),
+    lambda: fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid()),
+    lambda: os.utime(fd, (5, 5)),
+    lambda: os.fchmod(fd, 0o666),
+    lambda: os.fchown(fd, os.getuid(), os.getgid()),
+    lambda: fcntl.flock(fd, fcntl.LOCK_EX),
+    lambda: fcntl.lockf(os.open(place, os.O_RDWR), fcntl.LOCK_EX),
+    lambda: fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK),
+    lambda: fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL),
+    lambda: os.pwrite(os.open(place, os.O_RDWR), b"x", 0),
+):
+    asked(change)
+save()
+send(type="saved")
+"""
+
+
+@pytest.mark.parametrize("rung", ["1", "2"])
+def test_a_second_training_learns_of_its_tokens_what_the_first_did(train, rung):
+    try:
+        box = choose_sandbox(only=rung)
+    except SandboxUnavailable as refusal:
+        pytest.skip(str(refusal))
+    results = [train(KNOWN_OF_THE_TOKENS, box=box) for _ in range(2)]
+    assert [result.failure for result in results] == [None, None], results
+    said = [json.loads(result.log.partition("KNOWN")[2]) for result in results]
+    (first, _, first_asked), (second, second_times, _) = said
+    assert first == second
+    assert min(second_times) > first_asked, "its own, made after the first one's end"
 
 
 @pytest.mark.parametrize(
