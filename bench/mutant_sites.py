@@ -182,7 +182,7 @@ def _is_dull(node: Any, start: Position) -> bool:
 
 
 def _in_type(node: Any, start: Position) -> bool:
-    return node.children[1].start_pos <= start < node.children[1].end_pos
+    return bool(node.children[1].start_pos <= start < node.children[1].end_pos)
 
 
 def draw(root: Path, paths: Iterable[str], seed: int, size: int) -> list[Mutant]:

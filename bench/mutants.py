@@ -20,8 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-import tomllib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -30,56 +29,17 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from mutant_plan import ROOT, Plan
 from mutant_sites import Mutant, draw
 
-ROOT = Path(__file__).resolve().parent.parent
 ENCLOSURE = ROOT / ".ci" / "enclosure"
 ORDINARY, OWNER = "user", "root"
 ORDINARY_ID = 1234
 """Who an ordinary user is where root runs this."""
 # A test that would fail may take longer than one that passes, and the machine may be at other work.
-SLACK, MORE_SECONDS = 2.0, 15.0
+SLACK, MORE_SECONDS = 3.0, 30.0
 BROKEN = re.compile(r"^\d+ (failed|error)|, \d+ (failed|error)|^no tests ran|!!! .*stopping", re.M)
 KILLED, SLOW, SURVIVED = "killed", "timeout", "survived"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What ``mutants.toml`` says."""
-
-    packages: tuple[str, ...]
-    seed: int
-    size: int
-    least_killed: float
-    tests: dict[str, list[str]]
-    equivalent: dict[str, str]
-    accepted: dict[str, str]
-
-    @classmethod
-    def read(cls, path: Path) -> "Plan":
-        """Read the file."""
-        said = tomllib.loads(path.read_text(encoding="utf-8"))
-        return cls(
-            packages=tuple(said["packages"]),
-            seed=said["seed"],
-            size=said["size"],
-            least_killed=said["killed"],
-            tests=said["tests"],
-            equivalent=said["equivalent"],
-            accepted=said["accepted"],
-        )
-
-    def modules(self) -> list[str]:
-        """Every module that is drawn from."""
-        found = (path for package in self.packages for path in (ROOT / package).glob("*.py"))
-        return sorted(str(path.relative_to(ROOT)) for path in found)
-
-    def tests_of(self, module: str) -> tuple[str, ...]:
-        """The test files that must notice a fault in a module, in the order they are run."""
-        package, name = Path(module).parent.name, Path(module).name
-        own = f"{package}/test_{name}"
-        named = [own] if (ROOT / "tests" / own).is_file() else []
-        return tuple(f"tests/{path}" for path in (*named, *self.tests.get(module, ())))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -88,8 +48,11 @@ class Enclosed:
 
     folder: Path
     seconds: dict[tuple[str, str], float] = field(default_factory=dict)
-    """How long each test file takes without a fault, for each account."""
+    """How long a test file takes without a fault, for an account."""
     numbers: Iterator[int] = field(default_factory=count)
+    measuring: defaultdict[tuple[str, str], threading.Lock] = field(
+        default_factory=lambda: defaultdict(threading.Lock)
+    )
 
     def run(self, account: str, limit_seconds: float | None, *words: str) -> tuple[str, str]:
         """Run pytest in there: how it ended, and what it printed."""
@@ -116,26 +79,38 @@ class Enclosed:
             sys.exit(f"The tests could not be run: {' '.join(words)}\n{said[-3000:]}")
         return KILLED, said
 
-    def measure(self, account: str, test: str) -> None:
-        """Run a test file without a fault: it must pass, and what it prepares is kept."""
-        began = time.monotonic()
-        cache = self.folder / f"cache-{account}"
-        end, said = self.run(account, None, "--cache", str(cache), "--keep", test)
+    def measured(self, account: str, test: str) -> float:
+        """The seconds of a test file without a fault, for which it must pass."""
+        with self.measuring[account, test]:
+            if (account, test) not in self.seconds:
+                began = time.monotonic()
+                end, said = self.run(account, None, "--cache", str(self.cache(account)), test)
+                if end != SURVIVED:
+                    sys.exit(f"{test} fails without any fault, as {account}:\n{said[-3000:]}")
+                self.seconds[account, test] = time.monotonic() - began
+            return self.seconds[account, test]
+
+    def prepare(self, account: str) -> None:
+        """Fill a cache with what all tests would prepare, each for itself."""
+        words = ("--cache", str(self.cache(account)), "--keep", "tests/sandbox/test_mounts.py")
+        end, said = self.run(account, None, *words)
         if end != SURVIVED:
-            sys.exit(f"{test} fails without any fault, as {account}:\n{said[-3000:]}")
-        self.seconds[account, test] = time.monotonic() - began
+            sys.exit(f"No sandbox starts as {account}:\n{said[-3000:]}")
+
+    def cache(self, account: str) -> Path:
+        """An account's cache."""
+        return self.folder / f"cache-{account}"
 
     def attempt(self, account: str, mutant: Mutant, tests: tuple[str, ...]) -> str:
         """Run the tests with a fault in place."""
         changed = self.folder / f"mutant-{next(self.numbers)}.py"
         changed.write_text(mutant.source, encoding="utf-8")
-        usual = sum(self.seconds[account, test] for test in tests)
-        cache = self.folder / f"cache-{account}"
+        usual = sum(self.measured(account, test) for test in tests)
         over = f"{changed}={mutant.path}"
         end, _ = self.run(
             account,
             usual * SLACK + MORE_SECONDS,
-            *("--cache", str(cache), "--over", over, *tests),
+            *("--cache", str(self.cache(account)), "--over", over, *tests),
         )
         return end
 
@@ -171,15 +146,11 @@ def enclosed() -> Iterator[Enclosed]:
 def try_all(plan: Plan, drawn: list[Mutant], jobs: int) -> dict[str, str]:
     """What became of each mutant, by its key."""
     accounts = (ORDINARY, OWNER) if os.geteuid() == 0 else (ORDINARY,)
-    files = sorted({test for mutant in drawn for test in plan.tests_of(mutant.path)})
     ends: dict[str, str] = {}
     lock = threading.Lock()
     with enclosed() as place, ThreadPoolExecutor(jobs) as pool:
         for account in accounts:
-            # The first one prepares what the others find.
-            place.measure(account, files[0])
-            list(pool.map(lambda test: place.measure(account, test), files[1:]))  # noqa: B023
-        print(f"{len(files)} test files pass without a fault.", flush=True)
+            place.prepare(account)
 
         def attempt(mutant: Mutant) -> None:
             tests, end = plan.tests_of(mutant.path), SURVIVED

@@ -1,0 +1,46 @@
+"""What ``bench/mutants.toml`` says: where faults are planted, and which tests must notice."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What ``mutants.toml`` says."""
+
+    packages: tuple[str, ...]
+    seed: int
+    size: int
+    least_killed: float
+    tests: dict[str, list[str]]
+    equivalent: dict[str, str]
+    accepted: dict[str, str]
+
+    @classmethod
+    def read(cls, path: Path) -> "Plan":
+        """Read the file."""
+        said = tomllib.loads(path.read_text(encoding="utf-8"))
+        return cls(
+            packages=tuple(said["packages"]),
+            seed=said["seed"],
+            size=said["size"],
+            least_killed=said["killed"],
+            tests=said["tests"],
+            equivalent=said["equivalent"],
+            accepted=said["accepted"],
+        )
+
+    def modules(self) -> list[str]:
+        """Every module that is drawn from."""
+        found = (path for package in self.packages for path in (ROOT / package).glob("*.py"))
+        return sorted(str(path.relative_to(ROOT)) for path in found)
+
+    def tests_of(self, module: str) -> tuple[str, ...]:
+        """The test files that must notice a fault in a module, in the order they are run."""
+        package, name = Path(module).parent.name, Path(module).name
+        own = f"{package}/test_{name}"
+        named = [own] if (ROOT / "tests" / own).is_file() else []
+        return tuple(f"tests/{path}" for path in (*named, *self.tests.get(module, ())))
