@@ -225,7 +225,7 @@ def run_training(
 
     Scenarios: ``once``; ``twice``, one job after the other, for what one leaves to the next;
     ``beside a sibling``, while another candidate's job runs; ``beside a training``, an honest one
-    that begins once the attack reports a step; ``interpreter held``, where whoever listens to points
+    that begins once the attack reports a step; ``interpreter held``, where who listens to points
     keeps Python's lock.
     """
     outcome, engine = Outcome(), Engine.now()
