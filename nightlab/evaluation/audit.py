@@ -31,8 +31,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nightlab.records.counting import counted
-
 EVEN_SHARE = 0.5
 """Share of the drawing probability that does not depend on what was claimed."""
 
@@ -264,28 +262,25 @@ def breach_of_independence(deviations: Floats, tolerances: Tolerances = TOLERANC
 
 
 def _breach(deviations: Floats, tolerances: Tolerances) -> str | None:
+    """Which tolerance is exceeded, in the engine's words alone.
+
+    The other side chooses by how much and how often, with text before its eyes, and the next prompt
+    quotes this: a number of its making would carry that text out.
+    """
     sizes = np.abs(deviations)
-    count = len(sizes)
-    if not count:
+    if not len(sizes):
         return None
-    largest, mean = float(sizes.max()), float(sizes.mean())
-    large = int((sizes > tolerances.large_nats).sum())
-    where = f"of {counted(count, 'secret position')}"
-    if largest > tolerances.largest_nats:
+    if sizes.max() > tolerances.largest_nats:
         return (
-            f"the largest deviation {where} is {largest:.3g} nats ({tolerances.largest_nats:g} "
-            f"is allowed), and {large} deviate by more than {tolerances.large_nats:g}"
+            f"the largest deviation in a secret position is over {tolerances.largest_nats:g} nats"
         )
-    if large > tolerances.large_share * count:
+    if (sizes > tolerances.large_nats).sum() > tolerances.large_share * len(sizes):
         return (
-            f"{large} {where} deviate by more than {tolerances.large_nats:g} nats "
-            f"({tolerances.large_share:.1%} are allowed to), the largest by {largest:.3g}"
+            f"more than {tolerances.large_share:.1%} of the secret positions deviate by more than "
+            f"{tolerances.large_nats:g} nats"
         )
-    if mean > tolerances.mean_nats:
-        return (
-            f"the mean deviation {where} is {mean:.2g} nats ({tolerances.mean_nats:g} is "
-            f"allowed), the largest {largest:.3g}"
-        )
+    if sizes.mean() > tolerances.mean_nats:
+        return f"the mean deviation is more than {tolerances.mean_nats:g} nats"
     return None
 
 

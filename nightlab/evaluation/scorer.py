@@ -8,8 +8,8 @@ runs in two of them at once.
 Validation text must not come out again: records and logs are read by people and by the
 models that propose, and a later ``train.py`` could carry what it was told. So a question is
 rehearsed on filler first, where whatever is wrong with a model shows with its whole
-traceback; what a candidate prints once it has been shown text is read for the kind of its
-failure, and neither kept nor repeated.
+traceback; what a candidate does once it has been shown text tells the reason of its failure, and
+is neither kept nor repeated.
 """
 
 from collections import deque
@@ -23,7 +23,7 @@ from typing import Any, Protocol, Self, TypeVar
 from nightlab.errors import EvaluationError
 from nightlab.records import Reason
 from nightlab.sandbox import Job, Sandbox, SandboxedProcess
-from nightlab.sandbox.failure import Failure, classify_crash, classify_silenced_crash
+from nightlab.sandbox.failure import Failure, classify_crash, silenced
 from nightlab.sandbox.protocol import (
     Channel,
     ContractBreach,
@@ -177,8 +177,12 @@ class Scorer:
         self.seconds = clock.since_allowed.used_seconds
         # A limit that ended the job is the cause of whatever else was seen of its end.
         if isinstance(outcome, Failure) and self._process.exceeded is not None:
-            return self._process.exceeded
-        return outcome if clock.end is None else _overrun(clock.end, clock.unit)
+            return self._told(self._process.exceeded)
+        return outcome if clock.end is None else self._told(_overrun(clock.end, clock.unit))
+
+    def _told(self, failure: Failure) -> Failure:
+        """A failure as it may be said: what it saw, once text was shown, it does not say."""
+        return failure if self._log is None else silenced(failure)
 
     def _ask(
         self,
@@ -207,8 +211,7 @@ class Scorer:
         except PeerClosed:
             code = self._process.wait(min(EXIT_SECONDS, deadline.remaining_seconds))
             if code:
-                classify = classify_crash if self._log is None else classify_silenced_crash
-                return classify(code, self._process.log)
+                return self._told(classify_crash(code, self._process.log))
             text = "The candidate ended in the middle of its evaluation."
             return Failure(reason=Reason.CONTRACT, message=text)
         except NotFinite as error:

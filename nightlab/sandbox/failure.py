@@ -1,6 +1,5 @@
 """Why a candidate's process gave nothing, read from how it ended and what it printed."""
 
-import builtins
 import re
 import signal
 from dataclasses import dataclass
@@ -79,19 +78,13 @@ def failed_import(log: str) -> str | None:
     return classify_crash(1, last).message
 
 
-def classify_silenced_crash(exit_code: int, log: str) -> Failure:
-    """The same for a process that was shown text which must not come out: none of it is quoted.
+def silenced(failure: Failure) -> Failure:
+    """The same for a process that was shown text which must not come out: its reason alone.
 
-    Args:
-        exit_code: its status; 128 + signal where a signal ended it.
-        log: its output, capped.
+    Whatever else is known of it, an exit status or how much memory it used, was of its choosing.
     """
-    failure = classify_crash(exit_code, log)
-    name = failure.message.partition(":")[0]
-    known = isinstance(getattr(builtins, name, None), type)
-    kind = name if known else f"status {exit_code}"
     return Failure(
         reason=failure.reason,
-        message=f"The candidate ended with {kind} while it was scored. What it printed then is not "
-        "kept, since it had been shown validation text.",
+        message=f"The candidate failed while it was scored ({failure.reason.value}). Nothing more of "
+        "it is kept, since it had been shown validation text.",
     )

@@ -47,7 +47,11 @@ class PeerLate(PeerError):  # noqa: N818
 
 
 class ContractBreach(PeerError):  # noqa: N818
-    """A frame that the protocol does not have. The message is one sentence."""
+    """A frame that the protocol does not have.
+
+    The message is a clause with no number or word of the candidate's: it may be quoted in a prompt,
+    and the candidate may have been shown validation text.
+    """
 
 
 class _Message(BaseModel):
@@ -197,7 +201,7 @@ class Channel:
         (length,) = _HEADER.unpack_from(self._received)
         if length > MAX_FRAME_BYTES:
             raise ContractBreach(
-                f"the candidate announced a frame of {length} bytes; {MAX_FRAME_BYTES} is the most"
+                f"the candidate announced a frame of more than {MAX_FRAME_BYTES} bytes"
             )
         self._fill(_HEADER.size + length, deadline)
         payload = self._take(_HEADER.size + length)[_HEADER.size :]
@@ -205,10 +209,10 @@ class Channel:
             return _MESSAGES.validate_json(payload)
         except pydantic.ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            # Of a type that there is none of, pydantic's words would quote the candidate's own.
-            said = "its type is unknown" if "tag" in first["type"] else first["msg"]
+            # Its kind alone: pydantic's words would quote the candidate's own.
+            said = first["type"].replace("_", " ")
             raise ContractBreach(
-                f"the candidate sent a frame that is no message of the protocol: {said}"
+                f"the candidate sent a frame that is no message of the protocol ({said})"
             ) from error
 
     def receive_data(self, length: int, deadline: Deadline) -> bytes:
@@ -217,7 +221,7 @@ class Channel:
         (announced,) = _HEADER.unpack_from(self._received)
         if announced != length:
             raise ContractBreach(
-                f"the candidate announced {announced} bytes of data where {length} were due"
+                f"the candidate announced a wrong number of bytes of data where {length} were due"
             )
         self._fill(_HEADER.size + length, deadline)
         return self._take(_HEADER.size + length)[_HEADER.size :]

@@ -192,11 +192,14 @@ def deviations(*large: float, count: int = 400, rest: float = 0.0) -> np.ndarray
         (deviations(), None),
         (deviations(0.49, -0.2), None),
         (deviations(rest=0.0049), None),
-        (deviations(0.51), "largest deviation of 400 secret positions is 0.51 nats"),
-        (deviations(-0.51), "largest deviation of 400 secret positions is 0.51 nats"),
-        (deviations(0.2, 0.2, -0.3), "3 of 400 secret positions deviate by more than 0.1 nats"),
-        (deviations(rest=-0.006), "mean deviation of 400 secret positions is 0.006 nats"),
-        (deviations(0.2, count=64), "1 of 64 secret positions"),
+        (deviations(0.51), "the largest deviation in a secret position is over 0.5 nats"),
+        (deviations(-0.51), "the largest deviation in a secret position is over 0.5 nats"),
+        (
+            deviations(0.2, 0.2, -0.3),
+            "more than 0.5% of the secret positions deviate by more than 0.1 nats",
+        ),
+        (deviations(rest=-0.006), "the mean deviation is more than 0.005 nats"),
+        (deviations(0.2, count=64), "more than 0.5% of the secret positions"),
     ],
 )
 def test_what_is_past_the_tolerances_is_said(found, said):
@@ -209,6 +212,16 @@ def test_what_is_past_the_tolerances_is_said(found, said):
     assert "attention that sees later tokens" in claims
     assert said in independence
     assert "statistics over the batch" in independence
+
+
+def test_what_is_said_of_a_breach_carries_nothing_that_was_chosen():
+    said = {
+        breach_of_claims(deviations(size, count=count))
+        for size in (0.51, 7.25, 1e6)
+        for count in (64, 400)
+    }
+    said |= {breach_of_claims(deviations(*[0.6] * large)) for large in (1, 32)}
+    assert len(said) == 1
 
 
 def test_the_reference_leaves_each_token_out_of_its_own_counts():

@@ -259,7 +259,7 @@ CHEATS = {
     "ends where audited": (
         "return self.table[tokens]",
         f"if {AUDITED}: os._exit(3)\n        return self.table[tokens]",
-        "ended with status 3 while it was scored",
+        "failed while it was scored (exception)",
     ),
 }
 
