@@ -28,7 +28,7 @@ _USER_IN_ADDRESS = re.compile(
     r"(?:[^\s/?#@\"'<>]*@)*)(?!\w+://)"
 )
 _PASSWORD_IN_ADDRESS = re.compile(
-    r"://[^\s/:@]*:(?!\d+[/?#,])(?P<password>\S+?)@(?=[^@/]*(?:[/?#,\s]|$))"
+    r"://[^\s/:@]*:(?!\d+[/?#,])(?P<password>\S{1,200}?)@(?=[^@/]*(?:[/?#,\s]|$))"
 )
 # MLflow's pages name a view by a "key", which opens it and is none.
 _SECRET_IN_QUERY = re.compile(

@@ -20,7 +20,7 @@ make, between trials that have to go on."""
 _SILENT = {"GCM_INTERACTIVE": "never", "SSH_ASKPASS_REQUIRE": "never"}
 _SSH = "ssh -o BatchMode=yes -o ConnectTimeout=20"
 # A path, `host:path`, or `scheme://…`; a name of a remote has neither slash nor colon here.
-_ADDRESS = re.compile(r"[^-].*[/:].*|\.\.?")
+_ADDRESS = re.compile(r"[^-][^/:\n]*[/:].*|\.\.?")
 
 
 class Exchange:

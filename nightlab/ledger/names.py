@@ -75,7 +75,7 @@ class StudyRefs:
         if ref == self.branch:
             return "branch"
         kinds = "trials|evidence|inflight|holdout|confirmations|consolidations|approvals"
-        pattern = rf"{re.escape(self.root)}/(?:({kinds})/\d+|(suggestions)/[\w-]+)"
+        pattern = rf"{re.escape(self.root)}/(?:({kinds})/\d{{1,9}}|(suggestions)/[\w-]+)"
         match = re.fullmatch(pattern, ref)
         return match[1] or match[2] if match else None
 
@@ -106,6 +106,6 @@ def without_branch(refs: Iterable[str]) -> tuple[str, ...]:
     """The studies that have records among some refs, and no branch; in alphabetical order."""
     found = set(refs)
     recorded = {
-        ref.split("/")[2] for ref in found if re.fullmatch(r"refs/nightlab/.+/trials/\d+", ref)
+        ref.split("/")[2] for ref in found if re.fullmatch(r"refs/nightlab/.+/trials/\d{1,9}", ref)
     }
     return tuple(sorted(name for name in recorded if StudyRefs(name).branch not in found))

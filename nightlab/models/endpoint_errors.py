@@ -24,7 +24,7 @@ _NO_TLS = {
 # litellm 1.106 puts its own traceback into the message where an answer of status 200 is no chat
 # completion, as when it counts tokens in words.
 _UNREADABLE = "Invalid response object"
-_RAISED = re.compile(r"^[\w.]+(?:Error|Exception): (?P<why>.+?)(?:\s*\[type=|\n\n|\Z)", re.M | re.S)
+_RAISED = re.compile(r"^[\w.]+(?:Error|Exception): (?P<why>.+?)(?:\[type=|\n\n|\Z)", re.M | re.S)
 
 
 class EndpointError(ModelError):

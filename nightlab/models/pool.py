@@ -25,7 +25,7 @@ not read all of it."""
 LEAST_CHARACTERS = 4_000
 """Shorter prompts say nothing about that."""
 
-_WITH_ADDRESS = re.compile(r"(?P<name>[^@]\S*?)@(?P<address>https?://\S+)")
+_WITH_ADDRESS = re.compile(r"(?>(?P<name>[^@]\S*?)@(?=https?://\S))(?P<address>\S+)")
 
 
 def read_models(text: str, api_base: str | None) -> tuple[tuple[str, str | None], ...]:

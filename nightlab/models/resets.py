@@ -21,8 +21,8 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _PART = (
     r"\d+(?:\.\d+)?\s*(?:ms|milliseconds?|s|secs?|seconds?|m|mins?|minutes?|h|hrs?|hours?|d|days?)"
 )
-_ONE_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|milli|[smhd])", re.IGNORECASE)
-_DURATION = re.compile(rf"{_PART}(?:(?:,|\s|and)*{_PART})*(?![a-z])", re.IGNORECASE)
+_ONE_PART = re.compile(r"(?<!\d)(\d+(?:\.\d+)?)\s*(ms|milli|[smhd])", re.IGNORECASE)
+_DURATION = re.compile(rf"(?<!\d){_PART}(?:(?:,|\s|and)*{_PART})*(?![a-z])", re.IGNORECASE)
 _WORDS = re.compile(
     r"(?:tr(?:y|ying)(?: \w+)? again|retry(?:ing)?(?:[-_ ]?(?:after|delay|in))?"
     r"|resets?[-_]\w+|resets?|available|wait(?:ing)?|renew\w*|refresh\w*|restored|replenish\w*|lifted|unlocks?|expires?"
@@ -185,7 +185,7 @@ def _zone(name: str | None) -> tzinfo | None:
 
 
 def _moment(text: str) -> datetime | None:
-    plain = re.sub(r"\s*(?:UTC|GMT)$", "+00:00", text)
+    plain = re.sub(r"(?<!\s)\s*(?:UTC|GMT)$", "+00:00", text)
     for read, form in (
         (datetime.fromisoformat, plain),
         (email.utils.parsedate_to_datetime, text),

@@ -25,7 +25,7 @@ class Words(Enum):
         r"n(?:o|')t fit|not (?:enough|find)|insufficient|no (?:more )?room|out of (?:context|room)",
         r"\breached\b|\bfull\b|free space|only \d+|at most|range of input",
         r"\b(?:reduce|shorten|truncate|trim)\b|shorter",
-        r"maximum|\bmax[ _]?(?:\w+[ _])?len|\bmax:? ?\d",
+        r"maximum|\bmax[ _]?(?:\w{1,20}[ _])?len|\bmax:? ?\d",
         r"(?:context|window|length|size) (?:(?:is|of) (?:only )?\d|limit)|limit(?:ed)? (?:is|of)",
     )
     LIMITS = (r"\brange\b|between|below|up to|limit",)
@@ -42,7 +42,7 @@ class Words(Enum):
     )
     """What may be too long or too many besides the prompt."""
     ALONE_TOO_LARGE = (
-        r"request (?:is |body )*too large|reduce your message size",
+        r"request (?:is |body ){0,3}too large|reduce your message size",
         r"(?:tokens|prompt|message size|messages) must be reduced",
     )
     """What is larger than all that a minute may have never fits into one."""
@@ -56,16 +56,17 @@ class Words(Enum):
         r"warming up|\boverloaded|at capacity|temporarily (?:un|not )available",
     )
     NO_MONEY = (
-        r"insufficient[ _-]?(?:\w+ )?(?:quota|balance|funds?|credits?)",
-        r"exceeded[_ ](?:your[_ ])?(?:current[_ ]quota|(?:\w+ ){0,2}credits?)",
-        r"(?:balance|funds?|credits?) (?:\w+ )?(?:insufficient|exhausted|depleted|used up)",
+        r"insufficient[ _-]?(?:\w{1,20} )?(?:quota|balance|funds?|credits?)",
+        r"exceeded[_ ](?:your[_ ])?(?:current[_ ]quota|(?:\w{1,20} ){0,2}credits?)",
+        r"(?:balance|funds?|credits?) (?:\w{1,20} )?(?:insufficient|exhausted|depleted|used up)",
         r"(?:trial|subscription) (?:has |is )?(?:expired|ended|required|inactive)",
-        r"credit balance|(?:(?:out of|no) (?:\w+ )?|not enough |more )credits?\b",
-        r"(?:all|used up) (?:\w+ )*credits|payment (?:is )?required|key limit exceeded",
+        r"credit balance|(?:(?:out of|no) (?:\w{1,20} )?|not enough |more )credits?\b",
+        r"(?:all|used up) (?:\w{1,20} ){0,5}credits|payment (?:is )?required|key limit exceeded",
         r"billing[ _](?:hard[ _]limit|is not|not active|issue|required|account|details|cycle)",
         r"(?:enable|set up|check your) billing",
-        r"account (?:\w+ ){0,3}(?:overdue|arrears|suspended|inactive|not active|deactivated)",
-        r"spend(?:ing)?[ _-](?:limit|cap)|budget (?:\w+ )*exceeded|exceeded (?:\w+ )*budget",
+        r"account (?:\w{1,20} ){0,3}(?:overdue|arrears|suspended|inactive|not active|deactivated)",
+        r"spend(?:ing)?[ _-](?:limit|cap)|budget (?:\w{1,20} ){0,5}exceeded",
+        r"exceeded (?:\w{1,20} ){0,5}budget",
         r"(?:add|buy|purchase|top up|recharge)\b.{0,30}\b(?:credit|balance|fund)|欠费|余额不足",
     )
     FILTERED = (

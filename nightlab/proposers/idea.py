@@ -10,12 +10,12 @@ from nightlab.proposers.history import TITLE_CHARACTERS
 HYPOTHESIS_CHARACTERS = 2_000
 LONGEST_EXPECTED_BPB = 100.0
 """No score changes by more: such a number is no expectation."""
-_NAMED = r"(?P<name>TITLE|HYPOTHESIS|EXPECTED)\s*(?:[*_]+\s*)?:\s*[*_]*(?P<text>.*)"
+_NAMED = r"(?P<name>TITLE|HYPOTHESIS|EXPECTED)\s*(?:[*_]+\s*)?:\s*[*_]*(?P<text>(?s:.*))"
 # After marks of headings, quotes and lists.
 _HEAD = re.compile(rf"[\s#*>_•+-]*(?:\d{{1,2}}[.)][\s*_]*)?{_NAMED}", re.IGNORECASE)
 _HEAD_WITHIN = re.compile(rf"(?:.*[^\w`'\"])?{_NAMED}|\s*#+\s*[Tt]itle\W*")
 """Also behind a token that a server left in."""
-_SIGNED = re.compile(r"[+\-\u2212]?\s*(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_SIGNED = re.compile(r"(?:[+\-\u2212]\s*)?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,6 @@ def silenced(failure: Failure) -> Failure:
     """
     return Failure(
         reason=failure.reason,
-        message=f"The candidate failed while it was scored ({failure.reason.value}). Nothing more of "
-        "it is kept, since it had been shown validation text.",
+        message=f"The candidate failed while it was scored ({failure.reason.value}). Nothing more "
+        "of it is kept, since it had been shown validation text.",
     )

@@ -44,7 +44,7 @@ LONGEST_REST_SECONDS = 1_200.0
 AT_ONCE_SECONDS = 30.0
 """A program that does not understand its options says so before it does anything."""
 _MISUSED = re.compile(
-    r"^\s*usage:?\s[^\n]*(?:[\[<]|\s--?\w)|^\s*usage(?: of [^\n]*)?:\s*$"
+    r"^[^\S\n]*usage:?\s[^\n]*(?:[\[<]|\s--?\w)|^[^\S\n]*usage(?: of [^\n]*)?:[^\S\n]*$"
     r"|\b(?:unknown|unrecogni[sz]ed|unexpected|invalid|illegal|ambiguous|nonexistent|bad|missing"
     r"|no such)\s(?:[\w-]+\s){0,2}(?:options?|arguments?|flags?|switch|(?:sub)?command)\b"
     r"|\b(?:options?|arguments?|flags?)\b[^\n]{0,80}\b(?:required?|requires|not defined|missing)\b"

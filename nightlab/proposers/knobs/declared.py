@@ -42,7 +42,8 @@ LONGEST_NUMBER = 40
 """Characters; more are a model that repeats itself."""
 MOST_STEPS = 1_000_000
 
-_NUMBER = r"[+-]?(?:\d[\d_]*\.?[\d_]*|\.\d+)(?:[eE][+-]?\d+)?"
+# Each character can be read in one way only. The dots between two numbers are none of theirs.
+_NUMBER = r"[+-]?(?:\d[\d_]*+(?:\.(?!\.(?!\.))[\d_]*+)?|\.\d++)(?:[eE][+-]?\d++)?"
 _RANGE = re.compile(
     rf"#\s*(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})"
     rf"(?:\s+(?P<log>log)|\s+step\s+(?P<step>{_NUMBER}))?\s*(?:;(?P<explanation>.*))?"

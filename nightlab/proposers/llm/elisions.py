@@ -22,17 +22,18 @@ _LONGEST = 120
 _FEW_WORDS = 6
 """Of a placeholder that names what it stands for."""
 
-_COMMENT = re.compile(
-    r"(?P<code>[^#]*?)\s*(?:#+|(?<!\S)(?://+|/\*+|\*+|--+|<!--+|;+|%+|\{/\*+))(?P<said>.*)"
-)
+_COMMENT = re.compile(r"#+|(?<!\S)(?://+|/\*+|\*+|--+|<!--+|;+|%+|\{/\*+)")
+"""Where one begins."""
 _KEYWORD = r"(?:async|def|class|if|elif|else|for|while|with|try|except|finally|match|case)\b"
 # What stands before a comment that may be a placeholder: nothing, or a body of no effect.
 _STUB = re.compile(
     rf"(?:(?:{_KEYWORD}.*:\s*)?(?:pass|\.{{3}}|return(?:\s+(?:None|\.{{3}}))?"
-    r"|raise\s+NotImplementedError(?:\(.*\))?))?"
+    r"|raise\s+NotImplementedError(?:\((?s:.*))?))?"
 )
 _SOME_DOTS = re.compile(r"\.(?:\s?\.){2,}|[…⋯⋮]+")
-_ELLIPSIS = re.compile(rf"(?:{_KEYWORD}.*:)?\s*[\[({{<]?\s*(?:{_SOME_DOTS.pattern})\s*[\])}}>]?")
+_ELLIPSIS = re.compile(
+    rf"(?:{_KEYWORD}.*:)?\s*(?:[\[({{<]\s*)?(?:{_SOME_DOTS.pattern})\s*[\])}}>]?"
+)
 _HEADER = re.compile(rf"\s*{_KEYWORD}.*:")
 _DEFINED = re.compile(r"\s*(?:async\s+)?(?:def|class)\s+(?P<name>\w+)")
 _EDGES = " \t()[]{}<>*-=~_`'\"/#:!,;"
@@ -110,10 +111,11 @@ def _is_placeholder(lines: Sequence[str], index: int, names: set[str], new: Sequ
     text = lines[index].strip()
     if _ELLIPSIS.fullmatch(text):
         return not _is_new_body(lines[: index + 1], names)
-    comment = _COMMENT.fullmatch(text)
+    comment = _COMMENT.search(text)
     if comment is not None:
+        code, said = text[: comment.start()].rstrip(), text[comment.end() :]
         describes = _describes_new_code(lines, index, new)
-        return _STUB.fullmatch(comment["code"]) is not None and _says_so(comment["said"], describes)
+        return _STUB.fullmatch(code) is not None and _says_so(said, describes)
     is_wrapped = text[0] in "([{<" and text[-1] in ")]}>" and " " in text
     return bool(is_wrapped or _SOME_DOTS.match(text)) and _says_so(text, describes=True)
 
