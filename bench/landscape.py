@@ -14,9 +14,9 @@ from typing import Any
 
 from nightlab.presets import PRESETS
 from nightlab.proposers import knob_values, read_knobs
-from nightlab.proposers.knobs.declared import Knob, Value
 from nightlab.proposers.knobs.moves import Kind, kind_of, scale_of
 from nightlab.records import Evaluation, Reason, TrainingResult
+from nightlab.source.knobs import Knob, Value
 
 START_BPB = 2.0
 PAIR_NOISE_BPB = 0.006

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 
 from nightlab.ledger import Ledger
 from nightlab.proposers import knob_values, read_knobs, set_knobs
-from nightlab.proposers.knobs.declared import Knob, Value
 from nightlab.records import (
     Confinement,
     CurvePoint,
@@ -28,6 +27,7 @@ from nightlab.records import (
     Verdict,
 )
 from nightlab.settings import SessionSettings
+from nightlab.source.knobs import Knob, Value
 from nightlab.training.curve import PROFILE_BINS
 
 BEGAN = datetime(2026, 1, 2, 1, 0, tzinfo=UTC)

@@ -6,10 +6,10 @@ from nightlab.models.spending import Spending
 from nightlab.proposers.brief import Brief, NearMiss, Proposer, TriedChange, UnderWay
 from nightlab.proposers.choose import choose_proposer
 from nightlab.proposers.edits import apply_edits, edit_between
-from nightlab.proposers.knobs.declared import Knob, knob_values, read_knobs, set_knobs
 from nightlab.proposers.knobs.proposer import KnobProposer
 from nightlab.proposers.llm.proposer import LlmProposer, try_model
 from nightlab.source.contract import check_source, check_syntax
+from nightlab.source.knobs import Knob, knob_values, read_knobs, set_knobs
 
 __all__ = [
     "Brief",

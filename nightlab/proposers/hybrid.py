@@ -18,10 +18,10 @@ from nightlab.proposers.arms import Arm, arm_records, choose_arm, shares
 from nightlab.proposers.brief import Brief, NearMiss, Proposer
 from nightlab.proposers.edits import apply_edits, edit_between
 from nightlab.proposers.history import TITLE_CHARACTERS
-from nightlab.proposers.knobs.declared import read_knobs
 from nightlab.proposers.knobs.proposer import KnobProposer
 from nightlab.records import Mode, Proposal
 from nightlab.records.counting import counted
+from nightlab.source.knobs import read_knobs
 
 
 @dataclass(slots=True)

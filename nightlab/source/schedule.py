@@ -16,13 +16,13 @@ not the score. Comments, docstrings and layout are not looked at.
 """
 
 import ast
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from nightlab.source.code_size import canonical_code
-from nightlab.source.source_tree import parse_tree
+from nightlab.source.lines import opcodes
+from nightlab.source.source_tree import UNREADABLE, parse_tree
 
 SCHEDULE_WORDS = frozenset(
     {
@@ -97,14 +97,15 @@ def touched_schedule(before: str, after: str) -> str | None:
 
     Args:
         before: the incumbent's source.
-        after: the candidate's.
-
-    Raises:
-        SyntaxError: one of them is no Python.
+        after: the candidate's. A text that cannot be read may touch anything.
     """
-    old, new = parse_tree(canonical_code(before)), parse_tree(canonical_code(after))
+    try:
+        texts = canonical_code(before), canonical_code(after)
+        old, new = map(parse_tree, texts)
+    except UNREADABLE:
+        return "what cannot be read"
     constants = _read_by_schedules(old) | _read_by_schedules(new)
-    for line in _changed(_lines(old), _lines(new)):
+    for line in _changed(*map(_lines, texts, (old, new))):
         touched = {name for name in (*line.names, *line.holders) if _is_of_schedule_or_loss(name)}
         touched |= (line.variables & COUNTERS) | (line.names & (COUNTERS - {"step"}))
         if not line.holders:
@@ -114,8 +115,9 @@ def touched_schedule(before: str, after: str) -> str | None:
     return None
 
 
-def _lines(tree: ast.Module) -> list[_Line]:
-    lines = [_Line(text) for text in ast.unparse(tree).splitlines()]
+def _lines(text: str, tree: ast.Module) -> list[_Line]:
+    # As the parser counts them: form feeds and the like in a text end none.
+    lines = [_Line(line) for line in text.split("\n")]
     for node in ast.walk(tree):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             for line in lines[node.lineno - 1 : node.end_lineno]:
@@ -140,10 +142,8 @@ def _names(node: ast.AST) -> Iterator[str]:
 
 
 def _changed(old: list[_Line], new: list[_Line]) -> Iterator[_Line]:
-    matcher = difflib.SequenceMatcher(
-        None, [line.text for line in old], [line.text for line in new], autojunk=False
-    )
-    for what, old_from, old_to, new_from, new_to in matcher.get_opcodes():
+    steps = opcodes([line.text for line in old], [line.text for line in new])
+    for what, old_from, old_to, new_from, new_to in steps:
         if what != "equal":
             yield from old[old_from:old_to]
             yield from new[new_from:new_to]

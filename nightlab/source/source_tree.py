@@ -8,12 +8,21 @@ the one that asks for the next idea.
 """
 
 import ast
+import io
 import threading
-from collections.abc import Callable
+import tokenize
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 ATTEMPTS = 5
 """Libraries parse in threads of theirs, which the lock does not hold."""
+
+UNREADABLE = (
+    *(SyntaxError, ValueError, RecursionError, MemoryError, SystemError),
+    tokenize.TokenError,
+)
+"""What reading a text may raise that did not pass the gate (``contract.check_source``)."""
 
 Tree = TypeVar("Tree", ast.Module, ast.Expression)
 
@@ -32,6 +41,20 @@ def parse_tree(source: str) -> ast.Module:
     return _parsed(lambda: ast.parse(source))
 
 
+def parse_source(source: str) -> ast.Module:
+    """Parse a Python text, and say in words why it is none.
+
+    Raises:
+        ValueError: the source is no Python (``SyntaxError``, null bytes, too deep nesting).
+    """
+    try:
+        return parse_tree(source)
+    except SyntaxError as error:
+        raise ValueError(f"line {error.lineno}: {error.msg}") from error
+    except (RecursionError, MemoryError) as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def is_same_program(one: str, other: str) -> bool:
     """Whether two Python texts differ in nothing but comments and white space.
 
@@ -46,8 +69,19 @@ def parse_expression(source: str) -> ast.Expression:
     return _parsed(lambda: ast.parse(source, mode="eval"))
 
 
+def tokens_of(source: str) -> Iterator[tokenize.TokenInfo]:
+    """The tokens of a Python text, comments among them.
+
+    Raises:
+        TokenError, SyntaxError: it is no Python.
+    """
+    return tokenize.generate_tokens(io.StringIO(source).readline)
+
+
 def _parsed(parse: Callable[[], Tree]) -> Tree:
-    with _one_at_a_time:
+    # A text's own warnings are not for the terminal.
+    with _one_at_a_time, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         for _ in range(ATTEMPTS - 1):
             try:
                 return parse()

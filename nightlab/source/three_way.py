@@ -5,7 +5,8 @@ constants of a trainer stand one below the other, and each keep moves one of the
 """
 
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+
+from nightlab.source.lines import opcodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,8 @@ def without_change(changed: str, before: str, today: str) -> str | None:
 
 def _hunks(base: list[str], text: str) -> list[_Hunk]:
     lines = text.splitlines(keepends=True)
-    matcher = SequenceMatcher(None, base, lines, autojunk=False)
     found: list[_Hunk] = []
-    for tag, begin, end, first, last in matcher.get_opcodes():
+    for tag, begin, end, first, last in opcodes(base, lines):
         if tag == "replace" and end - begin == last - first:
             # Line by line: of two constants side by side, one may have been put back since.
             pairs = enumerate(lines[first:last], start=begin)

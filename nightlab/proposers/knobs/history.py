@@ -6,10 +6,10 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from nightlab.proposers.knobs.declared import Knob, Value, is_number
 from nightlab.proposers.knobs.moves import Kind, direction_of, is_as_far, kind_of
 from nightlab.proposers.knobs.space import is_near_value, is_same
 from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.source.knobs import Knob, Value, is_number
 
 TUNER = "knobs"
 """The proposer whose trials move knobs and nothing else."""

@@ -21,8 +21,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from enum import StrEnum
 
-from nightlab.proposers.knobs.declared import Knob, Value, is_number
 from nightlab.proposers.knobs.space import is_near_value, is_same, knob_range, snapped, tidy
+from nightlab.source.knobs import Knob, Value, is_number
 
 COARSE_FACTOR = 2.0
 COARSE_PART = 1 / 6

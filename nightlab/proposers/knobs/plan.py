@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, zip_longest
 
-from nightlab.proposers.knobs.declared import Knob, Value
 from nightlab.proposers.knobs.history import Attempt, History, Outcome
 from nightlab.proposers.knobs.moves import (
     FINE,
@@ -33,6 +32,7 @@ from nightlab.proposers.knobs.moves import (
     with_value,
 )
 from nightlab.proposers.knobs.space import is_near_value
+from nightlab.source.knobs import Knob, Value
 
 PATIENCE = 8
 """After so many trials without a keep, fine moves take turns with what is left of coarse ones."""

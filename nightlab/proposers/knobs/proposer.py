@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 from nightlab.errors import UsageError
 from nightlab.proposers.brief import Brief
 from nightlab.proposers.edits import edit_between
-from nightlab.proposers.knobs.declared import Knob, Value, knob_values, read_knobs, set_knobs
 from nightlab.proposers.knobs.history import TUNER, History
 from nightlab.proposers.knobs.moves import partners
 from nightlab.proposers.knobs.plan import Move, coarse_moves, plan
@@ -31,6 +30,7 @@ from nightlab.proposers.knobs.space import is_near
 from nightlab.records import Proposal, TrialRecord, Verdict
 from nightlab.records.counting import counted
 from nightlab.settings import TRAINER_FILE
+from nightlab.source.knobs import Knob, Value, knob_values, read_knobs, set_knobs
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler

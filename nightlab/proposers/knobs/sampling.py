@@ -12,10 +12,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nightlab.proposers.brief import Brief
-from nightlab.proposers.knobs.declared import Knob, Value, read_knobs
 from nightlab.proposers.knobs.history import TUNER
 from nightlab.proposers.knobs.space import is_in_space, is_near_value, search_space, tidy
 from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.source.knobs import Knob, Value, read_knobs
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

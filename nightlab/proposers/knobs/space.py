@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from nightlab.proposers.knobs.declared import LARGEST, Knob, Value, is_number
+from nightlab.source.knobs import LARGEST, Knob, Value, is_number
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -5,7 +5,6 @@ from typing import Any
 import pytest
 
 from nightlab.proposers import read_knobs
-from nightlab.proposers.knobs.declared import Knob
 from nightlab.proposers.knobs.moves import (
     FINE,
     Kind,
@@ -17,6 +16,7 @@ from nightlab.proposers.knobs.moves import (
     scale_of,
     step,
 )
+from nightlab.source.knobs import Knob
 
 
 def knob(declared: str, more: str = "") -> Knob:

@@ -6,11 +6,11 @@ import pytest
 
 from nightlab.presets import PRESETS
 from nightlab.proposers import knob_values
-from nightlab.proposers.knobs.declared import Value, read_knobs, set_knobs
 from nightlab.proposers.knobs.history import History
 from nightlab.proposers.knobs.moves import Kind, kind_of
 from nightlab.proposers.knobs.plan import coarse_moves
 from nightlab.records import Reason, TrialRecord, Verdict
+from nightlab.source.knobs import Value, read_knobs, set_knobs
 from tests.proposers.knobs.knob_study import (
     NAMED_OTHERWISE,
     SHIPPED,

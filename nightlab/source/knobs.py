@@ -19,18 +19,17 @@ The comment of any other constant may tie a knob to it, in one of these words::
 """
 
 import ast
-import io
 import math
 import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from nightlab.errors import UsageError
 from nightlab.settings import TRAINER_FILE
-from nightlab.source.contract import parse_source
-from nightlab.source.source_tree import parse_expression
+from nightlab.source.source_tree import UNREADABLE, parse_expression, parse_tree, tokens_of
 
 Value = bool | int | float | str
 
@@ -41,6 +40,10 @@ SMALLEST = 1e-300
 LONGEST_NUMBER = 40
 """Characters; more are a model that repeats itself."""
 MOST_STEPS = 1_000_000
+LONGEST_COMMENT = 1_000
+"""Characters; more are no declaration."""
+MOST_SEMICOLONS = 8
+"""In the literals of one."""
 
 # Each character can be read in one way only. The dots between two numbers are none of theirs.
 _NUMBER = r"[+-]?(?:\d[\d_]*+(?:\.(?!\.(?!\.))[\d_]*+)?|\.\d++)(?:[eE][+-]?\d++)?"
@@ -95,11 +98,12 @@ class _Constant:
 def read_knobs(source: str) -> dict[str, Knob]:
     """Read the declared knobs, in the order of the file; a source that is no Python has none."""
     constants = _constants(source)
-    by_line = _comments(source) if constants else {}
+    # Positions of nodes count bytes of UTF-8.
+    lines = source.encode().splitlines() if constants else []
     knobs: dict[str, Knob] = {}
     divisors: dict[str, Divisor] = {}
     for constant in constants.values():
-        comment = by_line.get(constant.node.end_lineno or constant.node.lineno, "")
+        comment = _comment_after(constant.node, lines)
         knob = _declared(constant, comment)
         if knob is not None:
             knobs[knob.name] = knob
@@ -151,8 +155,8 @@ def _place(constant: _Constant) -> tuple[int, int]:
 def _constants(source: str) -> dict[str, _Constant]:
     """Top-level UPPERCASE names to which a literal is assigned, once."""
     try:
-        tree = parse_source(source)
-    except ValueError:
+        tree = parse_tree(source)
+    except UNREADABLE:
         return {}
     found: dict[str, list[_Constant]] = {}
     for node in tree.body:
@@ -171,14 +175,20 @@ def _constants(source: str) -> dict[str, _Constant]:
 def _value_of(node: ast.expr) -> Value | None:
     try:
         value = ast.literal_eval(node)
-    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+    except (TypeError, *UNREADABLE):
         return None
     return value if isinstance(value, bool | int | float | str) else None
 
 
-def _comments(source: str) -> dict[int, str]:
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {token.start[0]: token.string for token in tokens if token.type == tokenize.COMMENT}
+def _comment_after(node: ast.expr, lines: Sequence[bytes]) -> str:
+    """The comment at the end of the line on which a value ends; empty where it is too long."""
+    rest = lines[(node.end_lineno or node.lineno) - 1][node.end_col_offset or 0 :].decode()
+    comment = ""
+    # What stands between may be the beginning of something longer.
+    with suppress(*UNREADABLE):
+        for token in tokens_of(rest.lstrip()):
+            comment = token.string if token.type == tokenize.COMMENT else comment
+    return comment if len(comment) <= LONGEST_COMMENT else ""
 
 
 def _declared(constant: _Constant, comment: str) -> Knob | None:
@@ -239,11 +249,11 @@ def _with_choices(constant: _Constant, rest: str) -> Knob | None:
     """Read literals up to the first ``;`` that is not inside one of them."""
     value = constant.value
     parts = rest.split(";")
-    for count in range(1, len(parts) + 1):
+    for count in range(1, min(len(parts), MOST_SEMICOLONS) + 1):
         try:
             text = f"({';'.join(parts[:count]).strip()},)"
             choices = ast.literal_eval(parse_expression(text))
-        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        except (TypeError, *UNREADABLE):
             continue
         known = [choice for choice in choices if isinstance(choice, bool | int | float | str)]
         if len(known) < max(2, len(choices)) or not all(map(_is_searchable, (*known, value))):

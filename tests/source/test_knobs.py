@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nightlab.errors import UsageError
-from nightlab.proposers.knobs.declared import Divisor, Value, knob_values, read_knobs, set_knobs
+from nightlab.source.knobs import Divisor, Value, knob_values, read_knobs, set_knobs
 from tests.conftest import ROOT
 from tests.proposers.trainer_sample import SOURCE
 
