@@ -178,6 +178,8 @@ def sync(study: Study, remote: RemoteName = None) -> None:
             at_work=is_worked_on(ledger, at),
         )
         added = sync_models(ledger, places)
+    for sentence in result.refused:
+        console.print(sentence, markup=False, highlight=False, soft_wrap=True)
     models = f", {added} of its models were missing" if added else ""
     console.say(
         f"MLflow is up to date with {study} ({counted(result.trials, 'trial')}, of which "

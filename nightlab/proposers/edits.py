@@ -12,7 +12,6 @@ Nothing is guessed: SEARCH must be found at one place (nightlab/proposers/matchi
 are applied in order, each on the result of the last.
 """
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from nightlab.models.texts import one_line
 from nightlab.proposers.matching import find_places, why_not
 from nightlab.records import Edit
 from nightlab.settings import TRAINER_FILE
+from nightlab.source.lines import opcodes
 
 _SEARCH = re.compile(r"\s{0,3}<{5,9}\s*SEARCH\b(?P<rest>.*)")
 _DIVIDER = re.compile(r"={5,9}\s*")
@@ -29,6 +29,10 @@ _DIVIDER = re.compile(r"={5,9}\s*")
 _REPLACE = re.compile(r"(?P<marker>\s{0,3}>{5,9}\s*REPLACE)(?:\s*<[^<>\s]{1,40}>)*\s*")
 _NO_MARKER = re.compile(r"\s{0,3}(?:<{3}.*|<+\s*|>{4}.*)")
 _SHOWN_CHARACTERS = 80
+_MOST_EDITS = 200
+"""A change with more places is one edit of the whole file."""
+_FEW_LINES = 8
+"""Around a place, so many are tried one by one."""
 _FENCE = re.compile(r"\s{0,3}(`{3,}|~{3,})(?P<language>[\w.+-]*)\s*")
 _FILE = re.compile(r"(?:file(?:name)?\s*:\s*)?(?P<path>[\w./\\-]+\.[A-Za-z]\w{0,9})", re.IGNORECASE)
 
@@ -68,7 +72,7 @@ def parse_edits(answer: str) -> ParsedEdits:
     end = 0
     for start, halves in _blocks(lines):
         number = len(edits) + 1
-        other = _other_file(lines, start)
+        other = _other_file(lines, start, end)
         if other is not None:
             return ParsedEdits(
                 error=f"Block {number} names the file {other}; only {TRAINER_FILE} may be changed."
@@ -171,10 +175,16 @@ def _without_fence(lines: Sequence[str]) -> Sequence[str]:
     return lines
 
 
-def _other_file(lines: Sequence[str], start: int) -> str | None:
-    """A file other than train.py that is named on a block's first line or just above it."""
+def _other_file(lines: Sequence[str], start: int, end: int) -> str | None:
+    """A file other than train.py that is named on a block's first line or just above it.
+
+    Args:
+        lines: of the answer.
+        start: index of the first line.
+        end: index of the line after the block before it.
+    """
     marker = _SEARCH.fullmatch(lines[start])
-    above = (line for line in reversed(lines[:start]) if line.strip())
+    above = (line for line in reversed(lines[end:start]) if line.strip())
     named = next((line for line in above if not _FENCE.fullmatch(line)), "")
     for text in (marker["rest"] if marker else "", named):
         match = _FILE.fullmatch(text.strip(" \t#*`\"'():"))
@@ -231,17 +241,18 @@ def edit_between(old: str, new: str) -> tuple[Edit, ...]:
     if not old.strip():
         raise ValueError("a blank source has no line that an edit could search for")
     before, after = _lines(old), _lines(new)
-    matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
+    whole = (Edit(search=_text(before), replace=_text(after)),)
+    steps = [step for step in opcodes(before, after) if step[0] != "equal"]
+    if len(steps) > _MOST_EDITS:
+        return whole
     edits: list[Edit] = []
     current = before
     # From the last change to the first, so that the line numbers before it stay right.
-    for tag, start, end, new_start, new_end in reversed(matcher.get_opcodes()):
-        if tag == "equal":
-            continue
+    for _, start, end, new_start, new_end in reversed(steps):
         changed = after[new_start:new_end]
         edit = _smallest_edit(current, start, end, changed)
         if edit is None:  # Only blank lines are left to search for.
-            return (Edit(search=_text(before), replace=_text(after)),)
+            return whole
         edits.append(edit)
         current = current[:start] + changed + current[end:]
     return tuple(edits)
@@ -255,7 +266,8 @@ def _smallest_edit(lines: list[str], start: int, end: int, changed: list[str]) -
     """Replace ``lines[start:end]``, with as many lines around them as make them unique."""
     source = _text(lines)
     wanted = _text(lines[:start] + changed + lines[end:])
-    for around in range(len(lines) + 1):
+    doubled = (2**power for power in range(_FEW_LINES.bit_length(), len(lines).bit_length() + 1))
+    for around in (*range(_FEW_LINES + 1), *doubled):
         low, high = max(0, start - around), min(len(lines), end + around)
         edit = Edit(
             search=_text(lines[low:high]),

@@ -8,11 +8,15 @@ indentation, which the replacement then gets too. Nothing is guessed beyond that
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, islice
 
 from nightlab.settings import TRAINER_FILE
 
+MOST_PLACES = 100
+"""Of one SEARCH; more are not looked for."""
 _SHOWN_LINES = 8
 _COMPARED_LINES = 40
 _COMPARED_CHARACTERS = 200
@@ -70,13 +74,13 @@ def find_places(source: str, search: str) -> tuple[Place, ...]:
         for at in _occurrences(source, part)
         if not _cuts(source, at) and not _cuts(source, at + len(part))
     )
-    return inside or tuple(_tolerant(source, search))
+    return inside or tuple(islice(_tolerant(source, search), MOST_PLACES))
 
 
 def _occurrences(source: str, text: str) -> list[int]:
-    found = []
+    found: list[int] = []
     at = source.find(text)
-    while at >= 0:
+    while at >= 0 and len(found) < MOST_PLACES:
         found.append(at)
         at = source.find(text, at + 1)
     return found
@@ -97,14 +101,17 @@ def _tolerant(source: str, search: str) -> Iterator[Place]:
         del want[-1]
     lines = source.removesuffix("\n").split("\n")
     have = [line.rstrip() for line in lines]
-    first, position = want[0].lstrip(), 0
-    for index, line in enumerate(have[: len(have) - len(want) + 1]):
-        if line.lstrip() == first:
-            offset = _offset(have[index : index + len(want)], want)
+    codes = [line.lstrip() for line in have]
+    begins = [0, *accumulate(len(line) + 1 for line in lines)]
+    # By the line that stands in the fewest places: they may be almost all alike.
+    counts = Counter(codes)
+    rarest = min(range(len(want)), key=lambda index: counts[want[index].lstrip()])
+    for at in range(len(have) - len(want) + 1):
+        if codes[at + rarest] == want[rarest].lstrip():
+            offset = _offset(have[at : at + len(want)], want)
             if offset is not None:
-                length = sum(len(each) + 1 for each in lines[index : index + len(want)])
-                yield Place(position, length, is_tolerant=True, more=offset[0], less=offset[1])
-        position += len(lines[index]) + 1
+                length = begins[at + len(want)] - begins[at]
+                yield Place(begins[at], length, is_tolerant=True, more=offset[0], less=offset[1])
 
 
 def _offset(have: Sequence[str], want: Sequence[str]) -> tuple[str, str] | None:
@@ -150,7 +157,7 @@ def _closest(source: str, search: str) -> str:
     start = -best
     if score == 0:
         longest = max(want, key=len)
-        near = difflib.get_close_matches(longest, stripped, n=1, cutoff=0.6)
+        near = difflib.get_close_matches(longest, dict.fromkeys(stripped), n=1, cutoff=0.6)
         if not near:
             return ", nor anything like it."
         start = max(0, stripped.index(near[0]) - want.index(longest))

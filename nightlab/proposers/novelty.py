@@ -5,7 +5,6 @@ and numbers that differ little. Two intents are near when their titles share the
 Both only ask the question; the model may have a reason, and then its second answer stands.
 """
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 
 from nightlab.proposers.brief import Brief
 from nightlab.records import Verdict
+from nightlab.source.lines import changed_lines
 
 NEAR_LINES = 0.9
 """Share of changed lines in common, from which two changes are near."""
@@ -53,7 +53,7 @@ class _Change:
 
 def near_trial(brief: Brief, source: str, title: str) -> Near | None:
     """The newest trial that a candidate's source or title is too near to; also one under way."""
-    lines = difflib.unified_diff(brief.incumbent_source.splitlines(), source.splitlines(), n=0)
+    lines = changed_lines(brief.incumbent_source.splitlines(), source.splitlines())
     change = _read_change(list(lines))
     tried = {each.number: each for each in brief.tried}
     words = _words(title)

@@ -36,6 +36,14 @@ def opcodes(before: Sequence[str], after: Sequence[str]) -> Iterator[Opcode]:
         yield ("equal", len(before) - tail, len(before), len(after) - tail, len(after))
 
 
+def changed_lines(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """Lines that went out and came in, with ``-`` and ``+`` in front."""
+    for tag, begin, end, first, last in opcodes(before, after):
+        if tag != "equal":
+            yield from (f"-{line}" for line in before[begin:end])
+            yield from (f"+{line}" for line in after[first:last])
+
+
 def _alike(one: Sequence[str], other: Sequence[str]) -> int:
     """How many lines are the same at the beginning."""
     count = 0

@@ -39,6 +39,7 @@ EXPERIMENTS = "nightlab/"
 """What the names of experiments begin with."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 LONGEST_CAUSE = 200
+REFUSED_CONTENT = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST")
 
 
 def import_mlflow() -> Any:
@@ -60,6 +61,13 @@ def failures() -> tuple[type[Exception], ...]:
 
     # What requests raises is an OSError.
     return (MlflowException, SQLAlchemyError, CommandError, OSError)
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether MLflow is there and will not take what it was given, however often it is asked."""
+    from mlflow.exceptions import MlflowException
+
+    return isinstance(error, MlflowException) and error.error_code in REFUSED_CONTENT
 
 
 def connect(tracking_uri: str, mlruns: Path) -> "MlflowClient":

@@ -33,6 +33,11 @@ from nightlab.tracking.tags import (
 )
 
 LONGEST_NAME = 120
+LONGEST_KEY = 250
+"""MLflow takes no longer name of a parameter."""
+LONGEST_VALUE = 500
+"""Of a parameter. MLflow would cut longer ones itself, and then show another value than is due."""
+_NOT_OF_A_KEY = re.compile(r"\W")
 
 
 class TrialFacts(Frozen):
@@ -160,8 +165,21 @@ def trial_params(number: int, facts: TrialFacts) -> dict[str, str]:
         "preset": facts.preset,
         "seed": facts.settings.get("seed"),
     }
-    values = {**facts.knobs, **measured_with}
-    return {key: storable(str(value)) for key, value in values.items() if value not in (None, "")}
+    values = {**{_key(name): value for name, value in facts.knobs.items()}, **measured_with}
+    return {
+        key: storable(str(value))[:LONGEST_VALUE]
+        for key, value in values.items()
+        if value not in (None, "")
+    }
+
+
+def _key(name: str) -> str:
+    """The name of a constant as MLflow takes it; one that had to be changed ends in its digest."""
+    key = _NOT_OF_A_KEY.sub("_", name)
+    if key == name and len(key) <= LONGEST_KEY:
+        return key
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{key[: LONGEST_KEY - 9]}-{digest}"
 
 
 def _pair_rows(record: TrialRecord, incumbent: Incumbent) -> tuple[Measured, ...]:

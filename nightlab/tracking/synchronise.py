@@ -1,6 +1,7 @@
 """Brings MLflow up to date from git."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -9,12 +10,19 @@ from nightlab.ledger.confirmations import ConfirmationRecord
 from nightlab.ledger.consolidations import ConsolidationRecord
 from nightlab.records import Evidence, Frozen, TrialRecord
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
-from nightlab.tracking.connection import failures, import_mlflow, shown_address
+from nightlab.tracking.connection import (
+    cause,
+    failures,
+    import_mlflow,
+    is_refusal,
+    shown_address,
+)
 from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
 from nightlab.tracking.content import describe_trial
 from nightlab.tracking.failures import explain
 from nightlab.tracking.origin import Origin
 from nightlab.tracking.pairs import incumbent_of
+from nightlab.tracking.runs import Written
 from nightlab.tracking.store import Store, TrialRuns
 from nightlab.tracking.study_run import describe_study
 
@@ -43,11 +51,13 @@ class SyncResult(Frozen):
     """What a synchronisation did."""
 
     trials: int
-    """Trials in the ledger; MLflow has them all now."""
+    """Trials in the ledger; MLflow has them all now, but those that it refused."""
     changed: int
     """Trials whose runs were missing, incomplete or wrong."""
     experiment: str
     """MLflow's identifier of the study."""
+    refused: tuple[str, ...] = ()
+    """What MLflow would not take, a sentence each."""
 
 
 def synchronise(
@@ -78,7 +88,7 @@ def synchronise(
         TrackingError: MLflow did not answer, or refused.
     """
     records = ledger.records()
-    changed = 0
+    changed, refused = 0, list[str]()
     import_mlflow()
     try:
         store = Store(tracking_uri, mlruns, ledger.study, origin)
@@ -95,15 +105,20 @@ def synchronise(
                 dataset,
             )
             there = runs.get(record.number, TrialRuns())
-            changed += store.write_trial(content, there).changed
+            write = partial(store.write_trial, content, there)
+            changed += _is_taken(write, f"trial {record.number}", refused)
             if on_progress is not None:
                 on_progress(done, len(records))
         for confirmation in confirmed:
             if confirmation.finished_at is not None:
-                store.write_alone(describe_confirmation(confirmation), NUMBER_TAG)
+                shown = describe_confirmation(confirmation)
+                _is_taken(partial(store.write_alone, shown, NUMBER_TAG), "a confirmation", refused)
         for consolidation in consolidated:
             if consolidation.finished_at is not None:
-                store.write_alone(describe_consolidation(consolidation), CONSOLIDATION_TAG)
+                shown = describe_consolidation(consolidation)
+                _is_taken(
+                    partial(store.write_alone, shown, CONSOLIDATION_TAG), "a consolidation", refused
+                )
         if records:
             store.write_alone(describe_study(records, gain, dataset))
         if not at_work:
@@ -114,4 +129,20 @@ def synchronise(
             f"MLflow at {shown_address(tracking_uri)} {failure.what}: {failure.remedy}; then run "
             f"`nightlab sync {ledger.study}` again: git has everything."
         ) from error
-    return SyncResult(trials=len(records), changed=changed, experiment=store.experiment_id)
+    return SyncResult(
+        trials=len(records),
+        changed=changed,
+        experiment=store.experiment_id,
+        refused=tuple(refused),
+    )
+
+
+def _is_taken(write: Callable[[], Written], what: str, refused: list[str]) -> bool:
+    """Write, and say whether that changed anything; one that MLflow refuses stops no other."""
+    try:
+        return write().changed
+    except failures() as error:
+        if not is_refusal(error):
+            raise
+        refused.append(f"MLflow does not take {what}, so its pages lack it: {cause(error)}")
+        return False

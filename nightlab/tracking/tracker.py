@@ -20,7 +20,13 @@ from nightlab.ledger.consolidations import ConsolidationRecord
 from nightlab.records import CurvePoint, Evidence, InFlight, KeptModel, Replicate, TrialRecord
 from nightlab.tracking.champion import show_model
 from nightlab.tracking.confirmations import NUMBER_TAG, describe_confirmation
-from nightlab.tracking.connection import import_mlflow, shown_address
+from nightlab.tracking.connection import (
+    cause,
+    failures,
+    import_mlflow,
+    is_refusal,
+    shown_address,
+)
 from nightlab.tracking.consolidations import CONSOLIDATION_TAG, describe_consolidation
 from nightlab.tracking.content import TrialContent, TrialFacts, describe_trial, trial_params
 from nightlab.tracking.failures import explain
@@ -66,6 +72,7 @@ class Tracker:
         self._started_ms: dict[int, int] = {}
         self._curves: dict[tuple[int, int, str], LiveCurve] = {}
         self._given_up: set[int] = set()
+        self._refused: set[int] = set()
         self._begun: set[int] = set()
         """Trials that have begun and have not ended."""
         self._ended: set[int] = set()
@@ -271,7 +278,12 @@ class Tracker:
     def _write_unwritten(self) -> None:
         store = self._open()
         for number, content in sorted(self._unwritten.items()):
-            self._runs[number] = store.write_trial(content, store.trial(number)).run_id
+            try:
+                self._runs[number] = store.write_trial(content, store.trial(number)).run_id
+            except failures() as error:
+                if not is_refusal(error):
+                    raise
+                self._say_refused(number, error)
             del self._unwritten[number]
         if self.away is not None:
             self.away = None
@@ -315,7 +327,9 @@ class Tracker:
         if error is not None:
             if number is not None:
                 self._given_up.add(number)
-            if self.away is None:
+            if number is not None and is_refusal(error):
+                self._say_refused(number, error)
+            elif self.away is None:
                 failure = explain(error, self._uri)
                 self._say_away(failure.what, failure.remedy)
         with self._settled:
@@ -332,6 +346,12 @@ class Tracker:
         # Waiting for a future tells of time only: its failure was dealt with above.
         wait([self._submit(write, number)], timeout=RUN_WAIT_SECONDS)
         return self._runs.get(number)
+
+    def _say_refused(self, number: int, error: BaseException) -> None:
+        if number not in self._refused:
+            self._refused.add(number)
+            text = f"MLflow does not take trial {number}, so its pages lack it: {cause(error)}"
+            events.publish(events.Notice(text=text))
 
     def _say_away(self, what: str, remedy: str = "") -> None:
         known = self.away is not None

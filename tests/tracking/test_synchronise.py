@@ -6,6 +6,7 @@ from mlflow.entities import Run
 
 from nightlab.errors import TrackingError
 from nightlab.tracking import Origin, Tracker, synchronise
+from nightlab.tracking.content import TrialFacts
 from nightlab.tracking.runs import milliseconds
 from tests.tracking.samples import (
     DIFF,
@@ -233,3 +234,43 @@ def test_an_experiment_that_was_deleted_is_an_error_that_says_how_to_restore_it(
     client.delete_experiment(experiment.experiment_id)
     with pytest.raises(TrackingError, match="experiments restore"):
         synchronise(ledger, local_uri, mlruns)
+
+
+KNOBS = {
+    "A" * 251: 1,
+    "A" * 251 + "B": 2,
+    "ΣΊΓΜΑ": "é" * 7_000,
+    "A·B": 3,
+    "\u2118": 4,
+    "TEXT": "a\0b\ud800\n",
+    **{f"K{index}": index for index in range(300)},
+}
+
+
+def test_any_constants_of_a_candidate_are_taken_and_stay_as_they_are(
+    local_uri: str, mlruns: Path, ledger: FixedRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = tuple(each.model_copy(update={"knobs": KNOBS}) for each in ledger.records())
+    monkeypatch.setattr(FixedRecords, "records", lambda self: given)
+    first = synchronise(ledger, local_uri, mlruns)
+    assert (first.changed, first.refused) == (3, ())
+    second = synchronise(ledger, local_uri, mlruns)
+    assert (second.changed, second.refused) == (0, ())
+    shown = runs(MlflowClient(tracking_uri=local_uri), ledger.study, "trial")["1"].data.params
+    assert {"1", "2", "3", "4"} <= set(shown.values())
+    assert shown["ΣΊΓΜΑ"] == "é" * 500
+
+
+def test_a_trial_that_mlflow_refuses_stops_no_other(
+    local_uri: str, mlruns: Path, ledger: FixedRecords, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused_params(number: int, facts: TrialFacts) -> dict[str, str]:
+        return {"no / such // key!": "1"} if number == 1 else {"trial": str(number)}
+
+    monkeypatch.setattr("nightlab.tracking.content.trial_params", refused_params)
+    result = synchronise(ledger, local_uri, mlruns)
+    assert [sentence[:36] for sentence in result.refused] == [
+        "MLflow does not take trial 1, so its"
+    ]
+    found = runs(MlflowClient(tracking_uri=local_uri), ledger.study, "trial")
+    assert [found[number].data.params for number in ("0", "2")] == [{"trial": "0"}, {"trial": "2"}]

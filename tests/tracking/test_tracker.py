@@ -19,6 +19,7 @@ from nightlab import events
 from nightlab.errors import ModelError
 from nightlab.models.endpoint import Endpoint
 from nightlab.tracking import Tracker
+from nightlab.tracking.content import TrialFacts
 from nightlab.tracking.runs import milliseconds
 from tests.tracking.samples import (
     DIFF,
@@ -462,3 +463,25 @@ def test_the_machine_is_watched_while_it_trains(
         run.data.metrics
     )
     assert run.info.status == "FINISHED"
+
+
+def test_a_trial_that_mlflow_refuses_is_told_once_and_the_next_one_is_shown(
+    local_uri: str,
+    mlruns: Path,
+    study: str,
+    notices: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused_params(number: int, facts: TrialFacts) -> dict[str, str]:
+        return {"no / such // key!": "1"} if number == 3 else {"trial": str(number)}
+
+    for module in ("tracker", "content"):
+        monkeypatch.setattr(f"nightlab.tracking.{module}.trial_params", refused_params)
+    with tracking(local_uri, mlruns, study) as tracker:
+        for number in (3, 4):
+            begin(tracker, study, number)
+            end(tracker, study, number)
+        assert tracker.flush(SECONDS)
+        assert tracker.away is None
+    assert [text[:36] for text in notices] == ["MLflow does not take trial 3, so its"]
+    assert {"trial": "4"} in [run.data.params for run in runs(local_uri, study)]
