@@ -172,7 +172,7 @@ def _read(path: Path, plumbing: Plumbing) -> Iterator[Bundle]:
     result = plumbing.attempt("bundle", "list-heads", str(path))
     if result.status != 0:
         return
-    refs = [line.split(" ", 1)[1] for line in result.stdout.decode().splitlines()]
+    refs = [line.split(" ", 1)[1] for line in result.stdout.decode().split("\n") if line]
     yield Bundle(
         path=path,
         study=study,

@@ -95,7 +95,7 @@ class Exchange:
         result = self.run("ls-remote", self.where, *patterns)
         if result.status != 0:
             raise self.silent(result)
-        lines = (line.split("\t", 1) for line in result.stdout.decode().splitlines())
+        lines = (line.split("\t", 1) for line in result.stdout.decode().split("\n") if line)
         # What a tag stands on comes after it, as `REF^{}`.
         return {ref: oid for oid, ref in lines if not ref.endswith("^{}")}
 

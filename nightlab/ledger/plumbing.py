@@ -172,7 +172,7 @@ class Plumbing:
     def refs(self, *prefixes: str) -> dict[str, str]:
         """Return the object of every ref that is, or lies under, one of ``prefixes``."""
         answer = self.run("for-each-ref", "--format=%(objectname) %(refname)", *prefixes)
-        pairs = (line.split(" ", 1) for line in answer.decode().splitlines())
+        pairs = (line.split(" ", 1) for line in answer.decode().split("\n") if line)
         return {ref: name for name, ref in pairs}
 
     def is_ancestor(self, ancestor: str, descendant: str) -> bool | None:

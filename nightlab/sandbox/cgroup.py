@@ -180,15 +180,16 @@ def _candidates() -> list[Path]:
 
 
 def _mounted_at() -> Path | None:
-    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
-        fields = line.split()
+    # At newlines and blanks only: a path may hold whatever else there is.
+    for line in filter(None, os.fsdecode(Path("/proc/self/mountinfo").read_bytes()).split("\n")):
+        fields = line.split(" ")
         if fields[fields.index("-") + 1] == "cgroup2":
             return Path(fields[4])
     return None
 
 
 def _own_path() -> str | None:
-    for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+    for line in os.fsdecode(Path("/proc/self/cgroup").read_bytes()).split("\n"):
         if line.startswith("0::"):
             return line.removeprefix("0::").lstrip("/")
     return None

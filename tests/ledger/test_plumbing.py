@@ -341,3 +341,12 @@ def test_a_lock_of_this_moment_is_not_stale(ledger, root, monkeypatch):
     with hold_session(Ledger(root, "another"), None, "x") as session:  # not in the way of others
         assert session.recovery.locks == ()
     assert lock.exists()
+
+
+def test_a_refs_name_may_hold_what_other_programs_take_for_the_end_of_a_line(tmp_path):
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    plumbing = Plumbing(tmp_path)
+    blob = plumbing.run("hash-object", "-w", "--stdin", stdin=b"text").decode().strip()
+    name = "refs/nightlab/a\u2028b\x85c/trials/0001"
+    plumbing.run("update-ref", name, blob)
+    assert plumbing.refs("refs/nightlab") == {name: blob}
