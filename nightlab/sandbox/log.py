@@ -6,8 +6,11 @@ import select
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from typing import Protocol
+
+from nightlab.sandbox.vital_thread import VitalThread
 
 LOG_HEAD_BYTES = 16 * 1024
 LOG_TAIL_BYTES = 48 * 1024
@@ -72,17 +75,27 @@ def reading_pair() -> tuple[socket.socket, socket.socket]:
 
 
 class LogReader:
-    """Reads output to its end in a thread of its own, and closes it."""
+    """Reads output to its end in a thread of its own, and closes it.
 
-    def __init__(self, output: Stream) -> None:
+    Args:
+        output: what is printed.
+        end_job: ends who prints, should the reading break down.
+    """
+
+    def __init__(self, output: Stream, end_job: Callable[[], None] = lambda: None) -> None:
         self._output = output
         # Never waited for with the lock in hand: somebody else may have read what came.
         os.set_blocking(output.fileno(), False)
         self._log = CappedLog()
         self._ended = False
         self._reading = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="nightlab-log", daemon=True)
+        self._thread = VitalThread("nightlab-log", self._run, end_job)
         self._thread.start()
+
+    @property
+    def broken(self) -> BaseException | None:
+        """What ended the reading before the end."""
+        return self._thread.broken
 
     @property
     def text(self) -> str:

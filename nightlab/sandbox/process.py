@@ -155,7 +155,7 @@ class SandboxedProcess:
         self._killing = threading.Lock()
         self._ran_out = False
         self._released = False
-        self._log = LogReader(process.output)
+        self._log = LogReader(process.output, self._end_tree)
         self._watch = Watch(
             pid=process.pid,
             scratch=folder.scratch,
@@ -207,7 +207,19 @@ class SandboxedProcess:
 
     @property
     def exceeded(self) -> Failure | None:
-        """The limit that ended the job, if one did: ask this before reading its exit code."""
+        """The limit that ended the job, if one did: ask this before reading its exit code.
+
+        Raises:
+            SandboxError: what watches the job broke down, which ended the job.
+        """
+        broken = self._watch.broken or self._log.broken
+        if broken is not None:
+            raise SandboxError(
+                f"What watches a job broke down ({type(broken).__name__}: {broken}), so the job "
+                "was ended before it could pass a limit unseen: it can be tried again; should the "
+                "same candidate end so once more, it does that on purpose, and docs/security.md "
+                "says how to report it."
+            ) from broken
         return self._watch.exceeded or self._out_of_cgroup()
 
     @property
@@ -280,9 +292,11 @@ class SandboxedProcess:
         # The watch and the engine may both come to this at the same time.
         with self._killing:
             self._killed = True
-            if self._process.cgroup is not None:
-                self._process.cgroup.kill()
-            self._tree.kill()
+            try:
+                if self._process.cgroup is not None:
+                    self._process.cgroup.kill()
+            finally:
+                self._tree.kill()
 
     def _release(self) -> None:
         """Give back what outlives the processes: the cgroup, the GPU."""

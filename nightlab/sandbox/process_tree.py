@@ -1,30 +1,32 @@
 """The processes of a job and the memory that they hold, read from /proc.
 
+Names in there are others' to choose, of files and processes: what has lines is split at
+newlines and nowhere else (those of a name the kernel writes in digits), what follows a name is
+counted from its end, and what cannot be read so raises, which ends the job (see ``watch``).
+
 What memory costs is counted so that nothing counts twice and little hides:
 
 * private and file pages by their proportional share (``smaps_rollup``), so that pages
-  which processes share count once in the sum;
+  which processes share count once in the sum; what of them is in swap; and page tables;
 * shared memory (memory files, shared anonymous maps, files in temporary file systems) by
   what is *allocated*, since such pages stay when nobody maps them: a written memory file
   that is not mapped is in no process's resident size.
 
-Not seen: a memory file that only travels in a socket's queue; without root, a shared map
-whose pages the candidate dropped from its tables; and the kernel's own buffers. Those
+Not seen: a file that only travels in a socket's queue; without root, what of a shared map is
+in no table, and a file without a name that only a map holds; and the kernel's own buffers. Those
 meet the machine's reserve (see ``watch``), and a cgroup's limit where there is one.
 """
 
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from stat import S_ISREG
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 BLOCK_BYTES = 512
 """The unit of ``st_blocks``, whatever the file system."""
-
-_ROLLUP_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +37,9 @@ class Held:
     """Allocated in memory files and shared anonymous maps."""
     deleted_bytes: int
     """Allocated on the work folder's disk in files that have no name any more."""
+    shut: frozenset[int]
+    """Processes that do not let us look at their files and memory: as all are for a moment when
+    they start a program, and those for good that make themselves so. Root is never told."""
 
 
 def tree_of(pid: int) -> list[int]:
@@ -83,12 +88,11 @@ def memory_bytes(pids: Iterable[int], held_bytes: int) -> int:
     """
     total = shared = 0
     for pid in pids:
-        for line in read_file(f"/proc/{pid}/smaps_rollup", _ROLLUP_BYTES).splitlines():
-            name, _, value = line.partition(b":")
-            if name == b"Pss":
-                total += int(value.split()[0]) * 1024
-            elif name == b"Pss_Shmem":
-                shared += int(value.split()[0]) * 1024
+        status, sizes = _sizes(f"/proc/{pid}/status"), _sizes(f"/proc/{pid}/smaps_rollup")
+        # Where we may not look it up, what it shares with others counts as its own.
+        total += sizes.get(b"Pss", status.get(b"VmRSS", 0))
+        total += sizes.get(b"SwapPss", status.get(b"VmSwap", 0)) + status.get(b"VmPTE", 0)
+        shared += sizes.get(b"Pss_Shmem", 0)
     return total - shared + max(shared, held_bytes)
 
 
@@ -102,8 +106,11 @@ def held_by(pids: Iterable[int], work_device: int | None) -> Held:
     memory_device = _memory_device()
     memory: dict[int, int] = {}
     deleted: dict[int, int] = {}
+    shut = set()
     for pid in pids:
-        for state in _open_files(pid, memory_device):
+        if os.geteuid() != 0 and not _may_look_at(pid):
+            shut.add(pid)
+        for state in _open_files(pid):
             if not S_ISREG(state.st_mode):
                 continue
             if state.st_dev == memory_device:
@@ -113,15 +120,13 @@ def held_by(pids: Iterable[int], work_device: int | None) -> Held:
     return Held(
         shared_memory_bytes=sum(memory.values()),
         deleted_bytes=sum(deleted.values()),
+        shut=frozenset(shut),
     )
 
 
 def available_bytes() -> int:
     """Memory that the machine could still give out without swapping."""
-    for line in read_file("/proc/meminfo").splitlines():
-        if line.startswith(b"MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return 0
+    return _sizes("/proc/meminfo").get(b"MemAvailable", 0)
 
 
 def _listed_children(pid: int) -> list[int]:
@@ -140,29 +145,27 @@ def _searched_children() -> Callable[[int], list[int]]:
     return lambda pid: children.get(pid, [])
 
 
-def _open_files(pid: int, memory_device: int) -> Iterator[os.stat_result]:
-    names = [f"/proc/{pid}/fd/{name}" for name in _names(f"/proc/{pid}/fd")]
-    for name in [*names, *_shared_maps(pid, memory_device)]:
-        try:
-            yield os.stat(name)
-        except OSError:
-            continue
+def _may_look_at(pid: int) -> bool:
+    try:
+        os.close(os.open(f"/proc/{pid}/fd", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+    except PermissionError:
+        return False
+    except OSError:  # it is gone
+        return True
+    return True
 
 
-def _shared_maps(pid: int, memory_device: int) -> Iterator[str]:
-    """Files that stand for the shared anonymous maps of a process; only root can ask them."""
-    if os.geteuid() != 0:
-        return
-    device = f"{os.major(memory_device):02x}:{os.minor(memory_device):02x}".encode()
-    for line in _read_all(f"/proc/{pid}/maps").splitlines():
-        fields = line.split(maxsplit=5)
-        if fields[1].endswith(b"s") and fields[3] == device:
-            yield f"/proc/{pid}/map_files/{_plain(fields[0])}"
-
-
-def _plain(span: bytes) -> str:
-    start, _, end = span.decode().partition("-")
-    return f"{int(start, 16):x}-{int(end, 16):x}"
+def _open_files(pid: int) -> Iterator[os.stat_result]:
+    for name in _names(f"/proc/{pid}/fd"):
+        with suppress(OSError):
+            yield os.stat(f"/proc/{pid}/fd/{name}")
+    # Files of maps are only root's to ask. Lost without a map are those alone that have no name
+    # any more: shared anonymous memory too, which the kernel takes for such a file.
+    for line in _lines(f"/proc/{pid}/maps") if os.geteuid() == 0 else ():
+        if line.endswith(b" (deleted)"):
+            first, last = line.partition(b" ")[0].split(b"-")
+            with suppress(OSError):
+                yield os.stat(f"/proc/{pid}/map_files/{int(first, 16):x}-{int(last, 16):x}")
 
 
 def _memory_device() -> int:
@@ -195,8 +198,19 @@ def read_file(path: str, size: int = 1 << 16) -> bytes:
         os.close(descriptor)
 
 
-def _read_all(path: str) -> bytes:
-    try:
-        return Path(path).read_bytes()
-    except OSError:
-        return b""
+def _sizes(path: str) -> dict[bytes, int]:
+    """What a file of lines like ``Pss: 12 kB`` says, in bytes, by name."""
+    sizes = {}
+    for line in read_file(path).split(b"\n"):
+        name, _, value = line.partition(b":")
+        number, _, unit = value.strip().partition(b" ")
+        if unit == b"kB":
+            sizes.setdefault(name, int(number) * 1024)
+    return sizes
+
+
+def _lines(path: str) -> Iterator[bytes]:
+    """The lines of a file of the kernel's, however many; none where it cannot be read."""
+    with suppress(OSError), open(path, "rb") as file:
+        for line in file:
+            yield line.removesuffix(b"\n")

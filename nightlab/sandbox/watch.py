@@ -6,7 +6,11 @@ disk space) cost more, so they are taken once a second, at once where a cheap nu
 points past a limit or to growth, and never for more than a set share of the time.
 
 A limit that is passed is remembered as a failure with one sentence *before* the tree is
-killed, so that anyone who sees the job end can already ask why.
+killed, so that anyone who sees the job end can already ask why. Should the watch itself break
+down, the job ends too, by no fault of the candidate's (see ``vital_thread``).
+
+A look costs what the candidate makes it cost: its processes, their mappings and open files. So a
+look may take so much processor time, and the job that it would not suffice for is ended.
 
 Last of all stand the machine's reserves. Some memory no count finds without a cgroup
 (see ``process_tree``), and a disk can fill between two looks: when the machine itself
@@ -17,7 +21,7 @@ certain, and the sentence says what was measured.
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from nightlab.records import Reason
@@ -25,15 +29,27 @@ from nightlab.sandbox import process_tree
 from nightlab.sandbox.environment import Limits
 from nightlab.sandbox.failure import Failure
 from nightlab.sandbox.scratch import MAX_DEPTH, Scratch, ScratchUse
+from nightlab.sandbox.vital_thread import VitalThread
 
 POLL_SECONDS = 0.1
 EXACT_SECONDS = 1.0
 EXACT_SHARE = 0.03
 PRESSING_SHARE = 0.25
 """Shares of the time that exact measurements may take: as a rule, and past a cheap limit."""
+LOOK_SECONDS = 0.5
+LOOK_SECONDS_A_CORE = 0.02
+"""Processor time that one look may take. Honest ones take 0.01 s, and where torch compiles with a
+process on each of 64 cores, half a second."""
 
 _GROWTH = 1.02
 """Growth of the resident size that calls for an exact measurement at once."""
+
+_SHUT_SECONDS = 3.0
+"""How long a process may not let us look at it: for a moment none does that starts a program."""
+
+_FALL = 0.25
+"""Share of the limit on memory by which the machine's free memory falls before the next exact
+measurement is pressing: all memory of the job's is in it, what no cheap number shows too."""
 
 _PRESSING_USE = 0.25
 """Share of a limit on files from which they are looked at more often: a walk over many takes
@@ -70,8 +86,12 @@ class Reserve:
         )
 
 
+class _TooDear(Exception):  # noqa: N818 - a state of the job, not an error of ours
+    """A look costs more than one may."""
+
+
 class _Pace:
-    """When an exact measurement is due again."""
+    """When an exact measurement is due again: their costs are processor time of the watch's."""
 
     def __init__(self) -> None:
         self._ended = time.monotonic()
@@ -84,9 +104,9 @@ class _Pace:
         return time.monotonic() >= self._ended + max(usual, self._cost / share)
 
     def took(self, began: float) -> None:
-        """Note one that has just ended."""
+        """Note one that has just ended and began when this thread had used so many seconds."""
         self._ended = time.monotonic()
-        self._cost = self._ended - began
+        self._cost = time.thread_time() - began
 
 
 class Watch:
@@ -117,7 +137,7 @@ class Watch:
         """Every process that was ever seen."""
         self.polls = 0
         self.seconds = 0.0
-        """What all polls took."""
+        """Processor time that all polls took."""
         self._pid = pid
         self._scratch = scratch
         self._disk_device = os.stat(scratch.disk).st_dev if scratch.disk else None
@@ -128,10 +148,19 @@ class Watch:
         self._memory_pace = _Pace()
         self._scratch_pace = _Pace()
         self._resident_bytes = 0
+        self._available_bytes = process_tree.available_bytes()
+        self._shut: dict[int, float] = {}
+        self._look_seconds = LOOK_SECONDS + LOOK_SECONDS_A_CORE * len(limits.cpus)
+        self._look_ends = 0.0
         self._scratch_pressing = False
         self._deleted_bytes = 0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nightlab-watch", daemon=True)
+        self._thread = VitalThread("nightlab-watch", self._run, kill)
+
+    @property
+    def broken(self) -> BaseException | None:
+        """What ended the watch, where that was no decision of its own."""
+        return self._thread.broken
 
     def start(self) -> None:
         """Begin."""
@@ -153,18 +182,23 @@ class Watch:
 
     def _run(self) -> None:
         while not self._ended.is_set() and self._alive():
-            began = time.monotonic()
+            began, began_wall = time.thread_time(), time.monotonic()
+            self._look_ends = began + self._look_seconds
             try:
                 failure = self._look()
-            except OSError as error:
-                failure = _resources(f"The candidate could not be watched any more ({error}).")
+            except _TooDear:
+                failure = _resources(
+                    "The candidate's processes have so many mappings, open files or threads that "
+                    f"looking at them once takes more than {self._look_seconds:.1f} s."
+                )
             self.polls += 1
-            self.seconds += time.monotonic() - began
+            self.seconds += time.thread_time() - began
             if failure is not None:
                 self.exceeded = failure
                 self._kill()
                 return
-            self._ended.wait(POLL_SECONDS)
+            # Not more than half of the time, whatever a look takes.
+            self._ended.wait(max(POLL_SECONDS, time.monotonic() - began_wall))
 
     def _look(self) -> Failure | None:
         pids = process_tree.tree_of(self._pid)
@@ -176,8 +210,15 @@ class Watch:
             or self._look_at_machine()
         )
 
+    def _affordable(self, pids: Iterable[int]) -> Iterator[int]:
+        """The same, as long as the look has not cost too much."""
+        for pid in pids:
+            if time.thread_time() > self._look_ends:
+                raise _TooDear
+            yield pid
+
     def _look_at_processes(self, pids: list[int]) -> Failure | None:
-        tasks = process_tree.count_tasks(pids)
+        tasks = process_tree.count_tasks(self._affordable(pids))
         if tasks <= self._limits.processes + _SANDBOX_TASKS:
             return None
         return _resources(
@@ -187,13 +228,15 @@ class Watch:
 
     def _look_at_memory(self, pids: list[int]) -> Failure | None:
         limit = self._limits.memory_bytes
-        resident = process_tree.resident_bytes(pids)
-        past = limit is not None and resident > limit
+        resident = process_tree.resident_bytes(self._affordable(pids))
+        available = process_tree.available_bytes()
+        fallen = self._available_bytes - available
+        pressing = limit is not None and (resident > limit or fallen > _FALL * limit)
         grown = resident > _GROWTH * self._resident_bytes
-        if not self._memory_pace.due(urgent=grown, pressing=past):
+        if not self._memory_pace.due(urgent=grown, pressing=pressing):
             return None
-        began = time.monotonic()
-        self._resident_bytes = resident
+        began = time.thread_time()
+        self._resident_bytes, self._available_bytes = resident, available
         used = self._measure_memory(pids)
         if limit is not None and used > limit:
             # A process that ends between two readings leaves its shares to the others,
@@ -201,6 +244,8 @@ class Watch:
             used = min(used, self._measure_memory(process_tree.tree_of(self._pid)))
         self._memory_pace.took(began)
         self.peak_bytes = max(self.peak_bytes, used)
+        if self._is_shut():
+            return _resources("The candidate shut a process of its own against the engine.")
         if limit is None or used <= limit:
             return None
         return Failure(
@@ -210,15 +255,20 @@ class Watch:
         )
 
     def _measure_memory(self, pids: list[int]) -> int:
-        held = process_tree.held_by(pids, self._disk_device)
+        held = process_tree.held_by(self._affordable(pids), self._disk_device)
         self._deleted_bytes = held.deleted_bytes
+        now = time.monotonic()
+        self._shut = {pid: self._shut.get(pid, now) for pid in held.shut}
         written = 0 if self._scratch.disk else self._scratch.use(0).used_bytes
-        return process_tree.memory_bytes(pids, held.shared_memory_bytes + written)
+        return process_tree.memory_bytes(self._affordable(pids), held.shared_memory_bytes + written)
+
+    def _is_shut(self) -> bool:
+        return any(time.monotonic() - since > _SHUT_SECONDS for since in self._shut.values())
 
     def _look_at_scratch(self) -> Failure | None:
         if not self._scratch_pace.due(pressing=self._scratch_pressing):
             return None
-        began = time.monotonic()
+        began = time.thread_time()
         try:
             use = self._scratch.use(self._limits.scratch_files)
         except OSError:

@@ -4,6 +4,7 @@ Each hog has a twin that does the same just under the limit. Sizes are small: wh
 tested is what gets counted, not how much of it there is.
 """
 
+import dataclasses
 import os
 import subprocess
 import textwrap
@@ -12,6 +13,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from nightlab.errors import SandboxError
 from nightlab.records import Reason
 from nightlab.sandbox import Job
 from nightlab.sandbox.device import Device
@@ -340,19 +342,129 @@ def test_the_usual_reserve_never_asks_for_more_than_there_is(tmp_path):
     assert 0 < reserve.disk_bytes <= free.f_bavail * free.f_frsize
 
 
-def test_a_folder_that_vanishes_ends_the_job_and_not_the_watch(quiet, tmp_path):
-    work = tmp_path / "work"
-    work.mkdir()
+LOOKS = {
+    "the tree": ("nightlab.sandbox.process_tree.tree_of", IndexError("list index out of range")),
+    "threads": ("nightlab.sandbox.process_tree.count_tasks", ValueError("no number")),
+    "resident": ("nightlab.sandbox.process_tree.resident_bytes", KeyError("VmRSS")),
+    "memory": ("nightlab.sandbox.process_tree.memory_bytes", MemoryError()),
+    "files": ("nightlab.sandbox.process_tree.held_by", UnicodeDecodeError("utf-8", b"", 0, 1, "")),
+    "the disk": ("nightlab.sandbox.watch._free_bytes", OSError(24, "Too many open files")),
+    "the end": ("nightlab.sandbox.watch._resources", SystemExit(1)),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_whatever_breaks_the_watch_ends_the_job(quiet, tmp_path, monkeypatch, look):
+    place, error = LOOKS[look]
     killed = []
+
+    def breaks(*arguments):
+        raise error
+
+    limits = Limits.of(Job(program="train", source="", device=CPU))
+    if look == "the end":
+        limits = dataclasses.replace(limits, processes=-100)
     watch = Watch(
         pid=quiet,
-        scratch=FolderScratch(str(work)),
-        limits=Limits.of(Job(program="train", source="", device=CPU)),
-        alive=lambda: not killed,
+        scratch=FolderScratch(str(tmp_path)),
+        limits=limits,
+        alive=lambda: True,
         kill=lambda: killed.append(1),
     )
-    work.rmdir()
+    monkeypatch.setattr(place, breaks)
     watch.start()
     assert wait_until(lambda: killed, 20)
     watch.stop()
-    assert "could not be watched" in watch.exceeded.message
+    assert killed == [1]
+    assert watch.broken is error
+
+
+def test_a_watch_that_breaks_down_is_the_machinerys_fault(bubblewrap, monkeypatch):
+    source = "import time; print('began', flush=True); time.sleep(600)"
+    with bubblewrap.start(Job(program="train", source=source, device=CPU)) as process:
+        assert wait_until(lambda: "began" in process.log, 30)
+        monkeypatch.setattr("nightlab.sandbox.process_tree.tree_of", lambda pid: [][pid])
+        assert process.wait(60) == 137
+        monkeypatch.undo()
+        with pytest.raises(SandboxError, match="broke down") as raised:
+            assert process.exceeded
+        assert isinstance(raised.value.__cause__, IndexError)
+
+
+def test_a_job_whose_output_nobody_reads_any_more_is_ended(bubblewrap, monkeypatch):
+    monkeypatch.setattr("nightlab.sandbox.log.CappedLog.add", lambda log, data: data["first"])
+    source = "import time; print('began', flush=True); time.sleep(600)"
+    with bubblewrap.start(Job(program="train", source=source, device=CPU)) as process:
+        assert process.wait(60) == 137
+        with pytest.raises(SandboxError, match="TypeError"):
+            assert process.exceeded
+
+
+def test_a_process_that_shuts_itself_is_ended(bubblewrap, unconfined):
+    if os.geteuid() == 0:
+        pytest.skip("nothing is shut against root")
+    source = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); time.sleep(60)"
+    with unconfined.start(Job(program="train", source=source, device=CPU)) as process:
+        assert process.wait(50) == 137
+        assert "shut a process" in process.exceeded.message
+
+
+def test_names_of_others_do_not_blind_the_watch(run):
+    (process,) = run("""
+        import ctypes
+        names = ["a\\rb", "a b", "a\\nb", "rw-s 00:01 (deleted)", "\\x85\\u2028\\x0b"]
+        held = []
+        for name in names:
+            write(name, 1)
+            held.append(mmap.mmap(os.open(name, os.O_RDWR), MB))
+        ctypes.CDLL(None).prctl(15, b") R 1 \\rVmRSS: 1 kB\\n", 0, 0, 0)
+        time.sleep(1.2)
+        for _ in range(20):
+            held.append(mmap.mmap(-1, 20 * MB))
+            fill(held[-1], 20 * MB)
+        stay()
+    """)
+    assert process.exceeded is not None
+    assert process.exceeded.reason is Reason.OOM
+
+
+MAPPINGS = """
+    import ctypes
+    libc = ctypes.CDLL(None)
+    libc.mmap.restype = ctypes.c_void_p
+    def mapped(size):
+        return ctypes.c_void_p(libc.mmap(None, ctypes.c_size_t(size), 1, 0x4022, -1, 0))
+"""
+
+
+def test_page_tables_are_memory(run):
+    source = textwrap.dedent(MAPPINGS) + textwrap.dedent("""
+        start = mapped(SIZE << 30).value
+        for place in range(start, start + (SIZE << 30), 2 * MB):
+            ctypes.string_at(place, 1)
+        stay()
+    """)
+    jobs = [source.replace("SIZE", size) for size in ("100", "20")]
+    hog, twin = run(*jobs, memory_mb=120)
+    assert hog.exceeded is not None, hog.log
+    assert hog.exceeded.reason is Reason.OOM
+    assert twin.exceeded is None
+    assert "filled" in twin.log
+
+
+def test_a_job_that_makes_looks_dear_is_ended(run, monkeypatch):
+    monkeypatch.setattr("nightlab.sandbox.watch.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("nightlab.sandbox.watch.LOOK_SECONDS_A_CORE", 0.0)
+    source = textwrap.dedent(MAPPINGS) + textwrap.dedent("""
+        start = mapped(COUNT * 8192).value
+        for place in range(start, start + COUNT * 8192, 8192):
+            libc.mprotect(ctypes.c_void_p(place), 4096, 0)
+        for _ in range(4):
+            if os.fork() == 0:
+                break
+        stay()
+    """)
+    hog, twin = run(source.replace("COUNT", "30000"), source.replace("COUNT", "100"))
+    assert hog.exceeded is not None, hog.log
+    assert "so many mappings" in hog.exceeded.message
+    assert twin.exceeded is None
