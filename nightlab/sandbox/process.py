@@ -72,9 +72,9 @@ class Spawner:
                 return OuterProcess(
                     entering(command, cgroup),
                     # Not the machine's /dev/null, whose times every job would see.
-                    stdin=streams,
-                    stdout=streams,
-                    stderr=streams,
+                    stdin=streams.fileno(),
+                    stdout=streams.fileno(),
+                    stderr=streams.fileno(),
                     **options,
                 )
             finally:

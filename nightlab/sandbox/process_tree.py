@@ -200,7 +200,7 @@ def read_file(path: str, size: int = 1 << 16) -> bytes:
 
 def _sizes(path: str) -> dict[bytes, int]:
     """What a file of lines like ``Pss: 12 kB`` says, in bytes, by name."""
-    sizes = {}
+    sizes: dict[bytes, int] = {}
     for line in read_file(path).split(b"\n"):
         name, _, value = line.partition(b":")
         number, _, unit = value.strip().partition(b" ")

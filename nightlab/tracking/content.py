@@ -7,6 +7,7 @@ that is missing, or not finite, is left out; it is never 0.
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
