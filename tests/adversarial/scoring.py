@@ -5,6 +5,7 @@ better, so an attack gains if and only if its score lies below that of the table
 """
 
 import math
+import uuid
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,7 +125,7 @@ def run_evaluation(
     checkpoint = folder / "checkpoint.pt"
     save_weights(attack.weights if function == "attack" else twin_weights(attack), checkpoint)
     return evaluate(
-        attack.candidate(function, {"variant": variant}),
+        attack.candidate(function, {"variant": variant, "run": uuid.uuid4().hex}),
         checkpoint,
         chain,
         "val",
