@@ -221,6 +221,11 @@ class Confinement(Frozen):
     missing: tuple[str, ...] = ()
 
     @property
+    def jobs_share_files(self) -> bool:
+        """Whether jobs see the same files on a disk, in which one can leave word for the next."""
+        return self.rung not in ("1", "1n")
+
+    @property
     def label(self) -> str:
         """Rung and name, such as ``1 bubblewrap``."""
         return self.rung if self.name in ("", self.rung) else f"{self.rung} {self.name}"

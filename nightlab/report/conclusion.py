@@ -3,6 +3,7 @@
 from nightlab.judging.score_text import false_keeps_sentence, waiting_sentence
 from nightlab.judging.verdict_sentence import percent
 from nightlab.proposers.arms import gain_bpb
+from nightlab.records import TrialRecord
 from nightlab.report.study import Study
 
 
@@ -32,6 +33,22 @@ def certainty_sentences(study: Study) -> list[str]:
     said.append(false_keeps_sentence(study.name, study.records))
     said.append(waiting_sentence(study.name, study.records))
     return list(filter(None, said))
+
+
+def sandbox_sentence(study: Study) -> str:
+    """That one job could tell the next what it saw; empty where every trial's sandbox kept it."""
+    rungs = sorted({each.confinement.rung for each in study.records if _is_leaky(each)})
+    if not rungs:
+        return ""
+    return (
+        f"Trials ran on rung {' and '.join(rungs)} of the sandbox, where a job that scores can "
+        "leave word for the one that audits it: publish scores of sessions with "
+        "`--require-rung 1`."
+    )
+
+
+def _is_leaky(record: TrialRecord) -> bool:
+    return record.confinement.jobs_share_files and bool(record.replicates)
 
 
 def largest_change_sentence(study: Study) -> str:

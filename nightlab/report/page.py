@@ -25,6 +25,7 @@ from nightlab.report.conclusion import (
     gain_sentence,
     largest_change_sentence,
     noise_sentence,
+    sandbox_sentence,
 )
 from nightlab.report.live import UnderWay, difference_bar
 from nightlab.report.next_steps import next_steps
@@ -74,6 +75,7 @@ def render_page(study: Study, diffs: Mapping[int, str], under_way: UnderWay | No
             sentences=[
                 *(certainty_sentences(study) if under_way is None else ()),
                 largest_change_sentence(study),
+                sandbox_sentence(study),
             ],
             tiles=study_tiles(study),
             noise=noise_sentence(study),

@@ -4,10 +4,11 @@ For machines that refuse user namespaces, most containers among them. The kernel
 job only the paths that are listed, no network, no signals to anyone outside, and none of
 the system calls that ``seccomp`` names.
 
-Not covered, beyond what no rung covers: names and attributes of files outside can be
-seen, though no content. Processes of a job cannot share memory by name, since /dev/shm is
-the whole machine's, so a DataLoader has no workers. Nothing ends the job if the warden
-itself is killed, other than by the engine's user or root.
+Not covered, beyond what no rung covers: all jobs see the same files on disk, so one can leave
+word for the next in what the kernel remembers of them (missing names, times). Names and
+attributes of files outside can be seen, though no content. Processes of a job cannot share memory
+by name, since /dev/shm is the whole machine's, so a DataLoader has no workers. Nothing ends the
+job if the warden itself is killed, other than by the engine's user or root.
 """
 
 import os
@@ -30,6 +31,10 @@ from nightlab.sandbox.seccomp import filter_program
 
 # How many cores there are, and how they are connected: what thread pools ask for.
 _TOPOLOGY = ("/sys/devices/system/cpu", "/sys/devices/system/node")
+SHARED_FILES = (
+    "files that no other job sees (what the kernel remembers of missing names and of times can "
+    "carry word from one job to the next)"
+)
 _DRIVER = (
     *("/proc/driver/nvidia", "/proc/driver/nvidia-uvm", "/proc/devices"),
     *("/sys/devices", "/sys/bus/pci", "/sys/module"),
@@ -65,7 +70,8 @@ class LandlockSandbox:
                 *("system-call filter", "signals kept inside", "dies with the engine"),
             ),
             missing=(
-                *("no shared memory",),
+                "no shared memory",
+                SHARED_FILES,
                 *(() if self._as_root else ("user id shared with the engine",)),
             ),
         )

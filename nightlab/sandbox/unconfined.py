@@ -21,7 +21,13 @@ CONFINEMENT = Confinement(
     rung="none",
     name="none",
     features=("clean environment", "resource limits", "dies with the engine"),
-    missing=("file system", "network", "processes", "system-call filter"),
+    missing=(
+        "file system",
+        "files that no other job sees",
+        "network",
+        "processes",
+        "system-call filter",
+    ),
 )
 
 

@@ -1,11 +1,12 @@
 """What came out of a study, in sentences."""
 
-from nightlab.records import TrialRecord, Verdict
+from nightlab.records import Confinement, TrialRecord, Verdict
 from nightlab.report.conclusion import (
     certainty_sentences,
     gain_sentence,
     largest_change_sentence,
     noise_sentence,
+    sandbox_sentence,
 )
 from nightlab.report.study import Study, read_study
 from tests.report.samples import FixedStudy, baseline, trial
@@ -53,6 +54,16 @@ def test_how_sure_it_is_names_the_command_that_finds_out() -> None:
     assert "nightlab confirm first-light" in first
     assert "nightlab consolidate first-light" in second
     assert certainty_sentences(study(baseline(), trial(1, scores=(2.1,)))) == []
+
+
+def test_scores_of_a_sandbox_that_jobs_can_talk_through_say_so() -> None:
+    assert sandbox_sentence(study(baseline(), trial(1, scores=(2.1,)))) == ""
+    weak = trial(1, scores=(2.1,)).model_copy(update={"confinement": Confinement(rung="2")})
+    said = sandbox_sentence(study(baseline(), weak))
+    assert said.startswith("Trials ran on rung 2 of the sandbox")
+    assert "--require-rung 1" in said
+    unscored = weak.model_copy(update={"replicates": ()})
+    assert sandbox_sentence(study(baseline(), unscored)) == ""
 
 
 def test_the_noise_is_of_pairs_where_there_are_some() -> None:

@@ -1,5 +1,7 @@
 """A job's file system, made in the real room of this process."""
 
+import contextlib
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +59,53 @@ def test_the_library_is_whole_and_its_own(made: JobFileSystem, room: Room) -> No
         assert paths[0].stat().st_dev != (folder / "work").stat().st_dev
     finally:
         another.remove()
+
+
+def test_what_one_job_does_no_other_sees(made: JobFileSystem, room: Room) -> None:
+    name = os.path.relpath(room.library.python, room.library.folder)
+    inside = ("library/" + name, "large/" + room.large[0], "weights", "trainer", "work")
+
+    def seen(each: JobFileSystem) -> list[object]:
+        states = []
+        for path in inside:
+            found, system = (
+                (reached(each, room) / path).stat(),
+                os.statvfs(reached(each, room) / path),
+            )
+            states.append((found.st_ino, found.st_atime_ns, system.f_bfree, system.f_ffree))
+        return states
+
+    other = JobFileSystem.create(room, job(), owner=None)
+    try:
+        before = [seen(other), seen(other)]
+        assert before[0] == before[1]
+        folder = reached(made, room)
+        (folder / "work" / "file").write_bytes(bytes(4 << 20))
+        with contextlib.ExitStack() as held:
+            for path in inside[:2]:
+                mine = held.enter_context(open(folder / path, "rb"))
+                mine.read(1)
+                fcntl.flock(mine, fcntl.LOCK_EX)
+            assert not (folder / "library" / "home" / "nowhere").exists()
+            for path in inside[:2]:
+                with open(reached(other, room) / path, "rb") as theirs:
+                    fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            assert seen(other) == before[0]
+    finally:
+        other.remove()
+
+
+def test_jobs_begin_with_the_same_inode_numbers(room: Room) -> None:
+    numbers = []
+    for _ in range(2):
+        made = JobFileSystem.create(room, job(), owner=None)
+        place = reached(made, room) / "work" / "file"
+        place.touch()
+        numbers.append(place.stat().st_ino)
+        for count in range(100):
+            (place.parent / str(count)).touch()
+        made.remove()
+    assert numbers[0] == numbers[1]
 
 
 def test_what_is_written_counts_by_name_and_without(made: JobFileSystem, room: Room) -> None:
