@@ -1,9 +1,11 @@
 """What containment costs, and whether it holds when the engine is killed.
 
     .venv/bin/python bench/containment.py               # everything
-    .venv/bin/python bench/containment.py --only start  # or: audit, kill
+    .venv/bin/python bench/containment.py --only start  # or: memory, audit, kill
 
 *start*: a process that does nothing, bare and in each rung's sandbox, in turn; medians.
+*memory*: what file systems in memory take on the machine while jobs with weights to read
+each write as much again: during ten in a row and during two at once, and afterwards.
 *audit*: one evaluation of the trainer as it stands, at a preset's own sizes: the seconds
 that the audit added against those of the claims, for a screen and for a keep.
 *kill*: an engine with a misbehaving candidate (double forks, ignored signals, chains of
@@ -29,7 +31,7 @@ from nightlab.errors import SandboxUnavailable
 from nightlab.evaluation.evaluation import evaluate
 from nightlab.presets import PRESETS
 from nightlab.records import Evaluation
-from nightlab.sandbox import Job, Sandbox, choose_sandbox
+from nightlab.sandbox import Job, Sandbox, SandboxedProcess, choose_sandbox
 from nightlab.sandbox.device import Device, detect_device
 from nightlab.settings import Places
 from nightlab.training.token_file import TokenFile
@@ -38,6 +40,7 @@ from nightlab.training.training import TrainingOrder, train_replicate
 RUNGS = ("1", "1n", "2")
 STARTS = 30
 KILLS = 20
+IN_A_ROW, WRITTEN_MB = 10, 100
 SURVIVAL_SECONDS = 2.0
 CPU = Device(name="cpu", description="bench", threads=1)
 
@@ -91,12 +94,14 @@ with box.start(Job(program="train", source=sys.stdin.read(), device=device)) as 
 def main() -> None:
     """Print what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("start", "audit", "kill"))
+    parser.add_argument("--only", choices=("start", "memory", "audit", "kill"))
     parser.add_argument("--preset", choices=tuple(PRESETS), default="quick")
     arguments = parser.parse_args()
     boxes = available()
     if arguments.only in (None, "start"):
         measure_start(boxes)
+    if arguments.only in (None, "memory"):
+        measure_memory(boxes)
     if arguments.only in (None, "kill"):
         measure_kills(boxes)
     if arguments.only in (None, "audit"):
@@ -135,6 +140,52 @@ def measure_start(boxes: dict[str, Sandbox]) -> None:
             f"  rung {rung:2}: {1000 * taken:6.1f} ms, {taken / bare:.1f} times bare, "
             f"{1000 * (taken - bare):.1f} ms more"
         )
+
+
+def measure_memory(boxes: dict[str, Sandbox]) -> None:
+    """Run jobs that write, one after the other and side by side."""
+    source = (
+        f"open('file', 'wb').write(bytes({WRITTEN_MB} << 20)); print('written', flush=True)\n"
+        "import time; time.sleep(600)"
+    )
+    with tempfile.NamedTemporaryFile() as weights:
+        weights.write(bytes(WRITTEN_MB << 20))
+        weights.flush()
+        job = Job(program="train", source=source, device=CPU, weights=Path(weights.name))
+        for rung, box in boxes.items():
+            with box.start(Job(program="train", source="", device=CPU)) as process:
+                process.wait(60)  # What is there once for all jobs is there now.
+            before, during = shared_memory_mb(), []
+            for _ in range(IN_A_ROW):
+                with box.start(job) as process:
+                    wait_for_word(process)
+                    during.append(shared_memory_mb() - before)
+            after = shared_memory_mb() - before
+            with box.start(job) as first, box.start(job) as second:
+                wait_for_word(first)
+                wait_for_word(second)
+                both = shared_memory_mb() - before
+            print(
+                f"memory, rung {rung:2}: weights of {WRITTEN_MB} MB, {WRITTEN_MB} MB written: "
+                f"{during[0]:.0f} MB in the first of {IN_A_ROW} jobs in a row, {during[-1]:.0f} in "
+                f"the last, {after:.0f} after them; {both:.0f} in two at once, "
+                f"{shared_memory_mb() - before:.0f} after them"
+            )
+
+
+def wait_for_word(process: SandboxedProcess) -> None:
+    """Return once a job has printed something."""
+    while not process.log:
+        if process.wait(0.01) is not None:
+            sys.exit(f"containment: a job that writes failed: {process.exceeded or process.log}")
+
+
+def shared_memory_mb() -> float:
+    """What the machine's file systems in memory take."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("Shmem:"):
+            return int(line.split()[1]) / 1024
+    raise RuntimeError("the kernel does not tell what its file systems in memory take")
 
 
 def measure_kills(boxes: dict[str, Sandbox]) -> None:
