@@ -37,6 +37,7 @@ WEIGHTS = "model.safetensors"
 
 ENGINE_FILES = ("runtime.py", "score.py", "weights.py", "generate.py", "sample.py")
 _COPY_BYTES = 16 * 2**20
+_USED_UP = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,8 @@ class JobFolder:
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_DIRECTORY
         try:
             work = os.open(self.path / "work", flags)
-        except OSError:
+        except OSError as error:
+            _require_candidates_fault(error)
             return "the working folder is gone"
         try:
             return take_file(work, name, destination)
@@ -226,18 +228,27 @@ def take_file(work: int, name: str, destination: Path) -> str | None:
         else a sentence that says why there is none.
 
     Raises:
-        SandboxError: the copy cannot be written.
+        SandboxError: the machine has no room to open it, or the copy cannot be written.
     """
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
     try:
         # Non-blocking, or a named pipe in the file's place would hold us forever.
         source = os.open(name, flags | os.O_NONBLOCK, dir_fd=work)
     except OSError as error:
+        _require_candidates_fault(error)
         return f"there is no {name} ({os.strerror(error.errno or 0)})"
     try:
         return _copy_weights(source, name, destination)
     finally:
         os.close(source)
+
+
+def _require_candidates_fault(error: OSError) -> None:
+    if error.errno in _USED_UP:
+        raise SandboxError(
+            f"The weights cannot be opened ({error}): other work on this machine, or of this user, "
+            "holds what it takes; end that, and it is tried again."
+        ) from error
 
 
 def _copy_weights(source: int, name: str, destination: Path) -> str | None:

@@ -1,6 +1,9 @@
 import os
+import resource
+import textwrap
 from dataclasses import asdict
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +49,25 @@ def test_limits_are_plain_numbers_that_a_launcher_can_read():
     assert all(
         value is None or isinstance(value, int | str | tuple) for value in asdict(limits()).values()
     )
+
+
+def test_what_is_counted_for_the_user_or_the_machine_is_limited(sandbox):
+    found = limits()
+    machine = int(Path("/proc/sys/fs/file-max").read_text())
+    assert found.open_files * found.processes <= machine / 4
+    assert 256 <= found.open_files <= resource.getrlimit(resource.RLIMIT_NOFILE)[1] / 2
+    source = """
+        import resource
+        names = ("NOFILE", "SIGPENDING", "RTPRIO", "NICE")
+        print([resource.getrlimit(getattr(resource, "RLIMIT_" + name)) for name in names])
+    """
+    job = Job(program="train", source=textwrap.dedent(source), device=CPU)
+    with sandbox.start(job) as process:
+        assert process.wait(20) == 0
+        assert process.log.strip() == str(
+            [(most, most) for most in (found.open_files, found.pending_signals, 0, 0)]
+        )
+    assert found.pending_signals == 1024
 
 
 @pytest.mark.parametrize("threads", [1, 10_000])

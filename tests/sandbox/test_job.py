@@ -1,4 +1,5 @@
 import os
+import resource
 import tempfile
 from pathlib import Path
 
@@ -147,6 +148,21 @@ def test_a_copy_that_fails_is_the_machinerys_fault(folder, tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give ids")
+def test_a_machine_without_a_descriptor_left_is_not_the_candidates_fault(folder, tmp_path):
+    (folder.path / "work" / CHECKPOINT).write_bytes(b"weights")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    for free in (0, 1):  # for the folder, and then for the file in it
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest + free, hard))
+        try:
+            with pytest.raises(SandboxError, match="Too many open files"):
+                folder.take_checkpoint(tmp_path / "taken")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert folder.take_checkpoint(tmp_path / "taken") is None
+
+
 def test_a_folder_for_another_id_can_be_crossed_by_only_its_id(temporary_folder):
     owner = 60578
     made = JobFolder.create(JOB, owner=owner)

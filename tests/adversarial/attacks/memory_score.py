@@ -8,7 +8,6 @@ from bare import refused, train_honestly, won
 KIND = "resources"
 LAYER = "a read-only /proc (2: Landlock)"
 CONTROL = "unconfined"
-OPEN = ("1",)
 
 
 def attack() -> None:
