@@ -6,7 +6,7 @@ import pytest
 
 from nightlab import events
 from nightlab.errors import UsageError
-from nightlab.evaluation.allowance import FACTOR, allowance
+from nightlab.evaluation.allowance import FACTORS, allowance
 from nightlab.records import Answering, Evaluation, Pair, Reason, TrialRecord
 from nightlab.sandbox.device import Device
 from nightlab.settings import SessionSettings
@@ -182,7 +182,7 @@ def test_what_an_evaluation_is_allowed_rests_on_the_baseline_here_or_else_elsewh
     for place, longest in ((HERE, 2.0), (ELSEWHERE, 9.0), ("a third", 9.0)):
         found = allowed_answering((both, slow_trial), place, CPU)
         assert found is not None
-        assert found.claims == FACTOR * longest + 1
+        assert found.claims == FACTORS["claims"] * longest + 1
     assert allowed_answering((), HERE, CPU) is None
     assert allowed_answering((begun(),), HERE, CPU) is allowance([], "processor") is None
     gpu = Device(name="cuda:0", description="a GPU", threads=1)
