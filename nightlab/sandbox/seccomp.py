@@ -87,6 +87,9 @@ _COUNTED_FOR_ALL = (
 )
 # Python takes poll where it is refused this. Whether a GPU's driver does is not known.
 _EPOLL = ("epoll_create", "epoll_create1")
+# Nobody sees a memory file that only waits in a socket's queue; torch takes /dev/shm, which counts
+# itself. Whether a GPU's driver does is not known.
+_MEMORY_FILES = ("memfd_create",)
 _SHARED_BY_NAME = (
     *("shmget", "shmat", "shmctl", "shmdt", "semget", "semop", "semctl", "semtimedop"),
     *("msgget", "msgsnd", "msgrcv", "msgctl", "mq_open", "mq_unlink", "mq_timedsend"),
@@ -97,6 +100,8 @@ _SHARED_BY_NAME = (
 # Only on rung 2, whose processes share namespaces and maybe the user id with the engine.
 _SOCKETS = ("connect",)
 _MAKING_SOCKETS = ("socket", "bind")
+# What passes files on, which nobody sees on the way: not removed ones on the disk, nor how many.
+_PASSING_FILES = ("sendmsg", "sendmmsg")
 # Landlock does not rule on these, and they act on every file of the user by its name.
 _METADATA = (
     *("chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "fchown", "lchown", "fchownat"),
@@ -219,9 +224,9 @@ def filter_program(*, local_sockets: bool, gpu: bool = False, machine: str | Non
         local_sockets: allow sockets of the machine's own (AF_UNIX), for rungs that show no
             foreign ones. Without, no socket can be made but a connected pair, and files'
             modes, owners and times are left alone: the rules of rung 2.
-        gpu: allow what a GPU's driver may need: epoll, and where sockets are refused the one that
-            it binds for its unified memory, of a kind that reaches nobody before it is connected,
-            which stays refused.
+        gpu: allow what a GPU's driver may need: epoll, memory files, to pass files on, and where
+            sockets are refused the one that it binds for its unified memory, of a kind that
+            reaches nobody before it is connected, which stays refused.
         machine: as ``platform.machine()`` names it; None for this one.
 
     Returns:
@@ -235,7 +240,7 @@ def filter_program(*, local_sockets: bool, gpu: bool = False, machine: str | Non
         program.answer(calls, EPERM)
     program.answer((*_SHARED_BY_NAME, *_COUNTED_FOR_ALL), EPERM)
     if not gpu:
-        program.answer(_EPOLL, EPERM)
+        program.answer((*_EPOLL, *_MEMORY_FILES), EPERM)
     program.answer(("clone3",), ENOSYS)
     program.only("clone", Argument(0, 0, mask=NAMESPACE_FLAGS))
     program.only("personality", Argument(0, _PERSONALITY_QUERY))
@@ -267,7 +272,7 @@ def _refuse_what_is_shared(program: Program, *, driver_socket: bool) -> None:
         kind = Argument(1, _SOCK_SEQPACKET, mask=_SOCK_TYPE_MASK)
         program.only("socket", Argument(0, _AF_UNIX), kind)
     else:
-        program.answer(_MAKING_SOCKETS, EPERM)
+        program.answer((*_MAKING_SOCKETS, *_PASSING_FILES), EPERM)
     # A datagram pair is no pair: each message may name another receiver.
     types = Argument(1, _SOCK_STREAM, _SOCK_SEQPACKET, mask=_SOCK_TYPE_MASK)
     program.only("socketpair", Argument(0, _AF_UNIX), types)

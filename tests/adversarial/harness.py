@@ -13,9 +13,10 @@ success would be; its constants, read here without importing the file:
     EXPECTED  reasons that its trial may end with, of which one must apply; may be left out
     VARIANTS  ways to try it, each in a run of its own: ``scene["variant"]``
 
-and, where the defaults do not do, BUDGET and STARTUP (seconds), MEMORY (MiB),
+and, where the defaults do not do, BUDGET and STARTUP (seconds), MEMORY and SCRATCH (MiB),
 LINGER (seconds until traces are looked for), SCENARIO (see ``run_training``),
-for an audit WEIGHTS and SECONDS, and OPEN: rungs on which it is known to get through.
+for an audit WEIGHTS and SECONDS, and OPEN: rungs on which it is known to get through;
+OPEN_TO_USERS: where it does unless the engine is root's.
 """
 
 import ast
@@ -71,10 +72,16 @@ class Attack:
     budget_seconds: float
     startup_seconds: float
     memory_mb: int
+    scratch_mb: int
     linger_seconds: float
     weights: str
     evaluation_seconds: float
     open: tuple[str, ...]
+    open_to_users: tuple[str, ...]
+
+    def is_open(self, rung: str) -> bool:
+        """Whether it is known to get through there, for who we are."""
+        return rung in self.open or (os.geteuid() != 0 and rung in self.open_to_users)
 
     @classmethod
     def read(cls, path: Path) -> "Attack":
@@ -100,10 +107,12 @@ class Attack:
             budget_seconds=constants.get("BUDGET", 5.0),
             startup_seconds=constants.get("STARTUP", 20.0),
             memory_mb=constants.get("MEMORY", 0),
+            scratch_mb=constants.get("SCRATCH", 4096),
             linger_seconds=constants.get("LINGER", 0.0),
             weights=constants.get("WEIGHTS", "trained"),
             evaluation_seconds=constants.get("SECONDS", 120.0),
             open=constants.get("OPEN", ()),
+            open_to_users=constants.get("OPEN_TO_USERS", ()),
         )
 
     def candidate(self, function: str, facts: dict[str, Any]) -> str:
@@ -130,10 +139,12 @@ _HEADER = {
     "BUDGET",
     "STARTUP",
     "MEMORY",
+    "SCRATCH",
     "LINGER",
     "WEIGHTS",
     "SECONDS",
     "OPEN",
+    "OPEN_TO_USERS",
 }
 
 
@@ -208,6 +219,7 @@ def order_for(attack: Attack) -> TrainingOrder:
         budget_seconds=attack.budget_seconds,
         startup_seconds=attack.startup_seconds,
         memory_mb=attack.memory_mb,
+        scratch_mb=attack.scratch_mb,
     )
 
 

@@ -32,10 +32,16 @@ def attack_table() -> str:
 
 
 def _row(attack: Attack) -> str:
-    verdicts = ["gets through" if rung in attack.open else "stopped" for rung in ("1", "2")]
+    verdicts = [_verdict(attack, rung) for rung in ("1", "2")]
     path = f"../tests/adversarial/attacks/{attack.name}.py"
     cells = [attack.summary, attack.layer, *verdicts, f"[{attack.name}]({path})"]
     return f"| {' | '.join(cells)} |"
+
+
+def _verdict(attack: Attack, rung: str) -> str:
+    if rung in attack.open:
+        return "gets through"
+    return "stopped as root" if rung in attack.open_to_users else "stopped"
 
 
 def split_document() -> tuple[str, str, str]:

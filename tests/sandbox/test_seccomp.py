@@ -167,7 +167,20 @@ def test_nobody_is_held_up_or_told_by_a_file_that_is_opened(ask):
 def test_a_gpus_driver_may_wait_as_it_likes(machine):
     for local_sockets in (True, False):
         program = filter_program(local_sockets=local_sockets, gpu=True, machine=machine)
-        assert verdict(program, "epoll_create1", machine=machine) == ALLOWED
+        for call in ("epoll_create1", "memfd_create", "sendmsg"):
+            assert verdict(program, call, machine=machine) == ALLOWED
+
+
+def test_no_file_is_out_of_everybodys_sight(machine):
+    for local_sockets in (True, False):
+        program = filter_program(local_sockets=local_sockets, machine=machine)
+        assert verdict(program, "memfd_create", machine=machine) == errno.EPERM
+        # Where there is shared memory, loaders of data pass it on, and it counts itself.
+        for call in ("sendmsg", "sendmmsg"):
+            passes = verdict(program, call, machine=machine)
+            assert passes == (ALLOWED if local_sockets else errno.EPERM)
+        for call in ("sendto", "recvmsg", "write"):
+            assert verdict(program, call, machine=machine) == ALLOWED
 
 
 def test_files_may_be_made_but_no_devices(ask):

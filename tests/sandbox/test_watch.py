@@ -94,11 +94,15 @@ MEMORY_HOGS = {
         fill(held, SIZE * MB)
         stay()
     """,
-    "a memory file that nobody maps": """
-        held = []
-        for _ in range(SIZE // 20):
-            held.append(os.memfd_create("held"))
-            os.write(held[-1], b"x" * (20 * MB))
+    "shared memory files that only travel": """
+        import socket
+        here, there = socket.socketpair()
+        for number in range(SIZE // 20):
+            write("/dev/shm/held", 20)
+            file = os.open("/dev/shm/held", os.O_RDONLY)
+            os.unlink("/dev/shm/held")
+            socket.send_fds(here, [b"x"], [file])
+            os.close(file)
         stay()
     """,
     "a temporary file system": """
