@@ -16,6 +16,7 @@ from flows.telling import tell_kept
 from nightlab import events
 from nightlab.records import Reason, Verdict
 from nightlab.records.counting import counted
+from nightlab.shown import for_markdown
 from nightlab.study.session import Session
 
 
@@ -59,6 +60,6 @@ def session_progress(session: Session) -> Iterator[None]:
 def _bar(study: str, wanted: int | None) -> UUID | None:
     if not wanted:
         return None
-    text = f"{counted(wanted, 'trial')} of study {study}"
+    text = for_markdown(f"{counted(wanted, 'trial')} of study {study}")
     made = best_effort(partial(create_progress_artifact, progress=0.0, description=text))
     return made if isinstance(made, UUID) else None

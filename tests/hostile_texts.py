@@ -15,14 +15,12 @@ HOSTILE = {
     "rich's markup": "[link=http://x.example]click[/link] [bold]x[/bold] [/] [@click=f()]y[/]",
     "a script": "<script>alert(1)</script><img src=http://x.example/a onerror=alert(1)>",
     "out of an attribute": "\"><svg onload=alert(1)><a href='javascript:alert(1)'>",
-    "a style and a base": "</style><style>@import url(http://x.example)</style>"
-    "<base href=//x.example>",
+    "a style and a base": "</style><style>@import url(http://x.example)</style><base href=//x>",
     "ends a script": "</script></title></textarea><iframe src=//x.example>",
     "a template": "{{ 7 * 7 }} {% raw %} ${7*7} {0.__class__} %s",
     "a picture in Markdown": "![x](http://x.example/p.png?data=1) ![y][z]",
     "links in Markdown": "[a](http://x.example) <http://x.example> [b]: http://x.example",
-    "addresses alone": "http://x.example https://x.example www.x.example "
-    "ftp://x.example a@x.example",
+    "addresses alone": "http://x.example https://x.example www.x.example ftp://x.example a@x.org",
     "ends a fence": "```\n![x](http://x.example/p.png)\n~~~~\n``````\n<b>bold</b>",
     "blocks": "# heading\n- list\n1. list\n> quote\n---\n\n    code\n===\n| a | b |\n|---|---|\n",
     "begins as a list": "12. list",
@@ -34,7 +32,7 @@ HOSTILE = {
     "a formula": '=HYPERLINK("http://x.example","x")',
     "a formula that calls": "@SUM(1+1)*cmd|' /C calc'!A0",
     "calls a channel": "<!channel> <!here|now> !channel> <@U123> @U123> <http://x.example|y>",
-    "a long line": "<b>" * 5_000 + "`" * 3_000 + "\x1b[" * 5_000,
+    "a long line": "<b>" * 30 + "`" * 200 + "\x1b[" * 60,
 }
 
 HONEST = (
