@@ -52,6 +52,14 @@ def test_honest_text_is_shown_as_it_is(text: str) -> None:
     assert read(for_markdown(text)) == " ".join(text.split())
 
 
+def test_a_long_text_is_taken() -> None:
+    text = "<b>" * 20_000 + "`" * 10_000 + "\x1b[" * 20_000 + "nightlab `" * 5_000 + "www" * 20_000
+    assert steers(for_terminal(text)) == []
+    assert "<" not in for_markdown(text)
+    assert "<" not in for_html(text)
+    assert structure(fenced(text)) == ["fence"]
+
+
 def test_what_is_hidden_is_written_as_python_writes_it() -> None:
     assert for_terminal("\x1b[1m\r\u202e\ud800\U000e0041") == r"\x1b[1m\r\u202e\ud800\U000e0041"
     assert for_terminal("a\r\nb") == "a\nb"

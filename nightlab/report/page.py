@@ -31,7 +31,7 @@ from nightlab.report.live import UnderWay, difference_bar
 from nightlab.report.next_steps import next_steps
 from nightlab.report.staircase import NARROW, draw_staircase, legend
 from nightlab.report.study import Study, trial_seconds
-from nightlab.shown import for_html
+from nightlab.shown import for_html, for_terminal
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -231,7 +231,7 @@ def audit_sentences(record: TrialRecord) -> list[str]:
 
 def diff_lines(diff: str) -> list[DiffLine]:
     """Split a unified diff into lines with their kinds."""
-    lines = diff.splitlines()
+    lines = for_terminal(diff).splitlines()
     shown = [DiffLine(kind=_kind(line), text=line) for line in lines[:LONGEST_DIFF_LINES]]
     if len(lines) > LONGEST_DIFF_LINES:
         rest = counted(len(lines) - LONGEST_DIFF_LINES, "more line")
