@@ -32,7 +32,7 @@ HOSTILE = {
     "a formula": '=HYPERLINK("http://x.example","x")',
     "a formula that calls": "@SUM(1+1)*cmd|' /C calc'!A0",
     "calls a channel": "<!channel> <!here|now> !channel> <@U123> @U123> <http://x.example|y>",
-    "a long line": "<b>" * 30 + "`" * 200 + "\x1b[" * 60,
+    "a long line": "<b>" * 30 + "`" * 100 + "\x1b[" * 20,
 }
 
 HONEST = (

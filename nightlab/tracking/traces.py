@@ -8,11 +8,15 @@ from typing import Any
 
 from nightlab.models.providers import import_litellm
 from nightlab.redaction import Redaction, redacted
+from nightlab.shown import fenced, for_terminal
 from nightlab.tracking.connection import import_mlflow
 from nightlab.tracking.tags import STUDY_TAG, TRIAL_TAG
 
 SOURCE_RUN = "mlflow.sourceRun"
 """The metadata by which MLflow shows a trace on a run's page."""
+
+
+_MESSAGES = ("content", "reasoning_content", "refusal")
 
 
 class CallFailedError(Exception):
@@ -49,6 +53,19 @@ def untraced() -> Iterator[None]:
         yield
 
 
+def as_code(value: Any) -> Any:
+    """A copy of plain data, in which what messages say stands as a block of code.
+
+    MLflow's pages render messages as Markdown, and fetch the pictures in it from anywhere.
+    """
+    if isinstance(value, dict):
+        return {
+            key: fenced(item) if key in _MESSAGES and isinstance(item, str) else as_code(item)
+            for key, item in value.items()
+        }
+    return [as_code(item) for item in value] if isinstance(value, list) else value
+
+
 def send_traces() -> None:
     """Wait until the traces so far are sent, or given up."""
     import_mlflow().flush_trace_async_logging()
@@ -73,8 +90,9 @@ def _trace_litellm() -> None:
             end_time: datetime,
         ) -> None:
             redaction = _redaction(kwargs)
-            answer = redacted(response_obj.model_dump(), redaction)
-            super().log_success_event(redacted(kwargs, redaction), answer, start_time, end_time)
+            answer = as_code(redacted(response_obj.model_dump(), redaction))
+            call = as_code(redacted(kwargs, redaction))
+            super().log_success_event(call, answer, start_time, end_time)
 
         def log_failure_event(
             self,
@@ -85,7 +103,8 @@ def _trace_litellm() -> None:
         ) -> None:
             redaction = _redaction(kwargs)
             said = redaction(str(kwargs.get("exception", "")))
-            kwargs = {**redacted(kwargs, redaction), "exception": CallFailedError(said)}
+            call = as_code(redacted(kwargs, redaction))
+            kwargs = {**call, "exception": CallFailedError(for_terminal(said))}
             super().log_failure_event(kwargs, None, start_time, end_time)
 
     logger = RedactingLogger()
