@@ -331,7 +331,8 @@ def test_calls_of_a_model_are_traces_of_their_trial_failed_ones_too(
         assert "secret-of-the-test" not in trace.to_json()
         assert "[redacted]" in trace.to_json()
     assert "this failed" in found["4"].to_json()
-    assert "```\\\\nimprove it\\\\n```" in found["3"].to_json()  # as code, and not as Markdown
+    (asked,) = found["3"].data.spans[0].inputs["messages"]
+    assert asked["content"] == "```\nimprove it\n```"  # as code, and not as Markdown
     assert found["3"].info.token_usage == {
         "input_tokens": 7,
         "output_tokens": 3,
