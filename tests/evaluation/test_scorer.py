@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nightlab.evaluation.answers import AnswerPositions
-from nightlab.evaluation.evaluation import evaluate
+from nightlab.evaluation.evaluation import REPEATED_POSITIONS, evaluate
 from nightlab.evaluation.scorer import Scorer
 from nightlab.sandbox.device import Device
 from nightlab.training.training import TrainingOrder
@@ -82,6 +82,13 @@ def happened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_those_that_audit_start_ahead(
     happened, tmp_path, device, keep_below_bpb, positions, expected
 ):
+    result = evaluated(tmp_path, device, Box(happened), keep_below_bpb)
+    assert result.failure is None, result
+    assert result.audited_positions == positions
+    assert " ".join(happened) == expected
+
+
+def evaluated(folder, device, box, keep_below_bpb):
     ids = np.random.default_rng(0).integers(0, VOCABULARY, 1000).astype(np.uint16)
     corpus = SimpleNamespace(
         token_bytes=lambda: np.ones(VOCABULARY, dtype=np.uint16), tokens=lambda split: ids
@@ -94,12 +101,28 @@ def test_those_that_audit_start_ahead(
         budget_seconds=1,
         startup_seconds=1,
     )
-    checkpoint = tmp_path / "checkpoint.pt"
+    checkpoint = folder / "checkpoint.pt"
     checkpoint.touch()
-    result = evaluate(
-        "", checkpoint, corpus, "val", order, ROWS * LENGTH, Box(happened),
+    return evaluate(
+        "", checkpoint, corpus, "val", order, ROWS * LENGTH, box,
         screen_positions=20, keep_below_bpb=keep_below_bpb,
     )  # fmt: skip
-    assert result.failure is None, result
-    assert result.audited_positions == positions
-    assert " ".join(happened) == expected
+
+
+def test_the_third_is_asked_some_of_the_same_in_another_order(happened, monkeypatch, tmp_path):
+    asked = []
+
+    class Noted(AnswerPositions):
+        def __init__(self, rows, draw, *sizes):
+            super().__init__(rows, draw, *sizes)
+            asked.append(list(zip(draw.rows, draw.positions, strict=True)))
+
+    monkeypatch.setattr("nightlab.evaluation.evaluation.AnswerPositions", Noted)
+    assert evaluated(tmp_path, "cpu", Box(happened), 9.0).failure is None
+    second, third = asked
+    assert len(second) == ROWS
+    assert len(set(third)) == REPEATED_POSITIONS
+    places = [second.index(position) for position in third]
+    assert places != sorted(places)
+    # Nor only those that came first, when a model that learns had seen nothing yet.
+    assert max(places) >= REPEATED_POSITIONS
