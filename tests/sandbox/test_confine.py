@@ -93,6 +93,21 @@ def test_roots_rights_go_with_its_id():
 ALLOW_ALL = b"\x06\x00\x00\x00\x00\x00\xff\x7f"
 
 
+@pytest.mark.parametrize("listed", ["readable", "writable"])
+def test_what_is_listed_to_be_read_cannot_be_written_by_its_owner_either(tmp_path, listed):
+    # Root's candidates have an id of their own, which would hide it.
+    wall = {"readable": ["/"], "writable": [], "devices": [], "filter": ALLOW_ALL}
+    wall |= {
+        "names_threads": False,
+        listed: [*([] if listed == "writable" else ["/"]), str(tmp_path)],
+    }
+    script = f"echo planted > {tmp_path}/planted"
+    _, done, said = confined(tmp_path, wall=wall, command=["/bin/sh", "-c", script])
+    assert said == BEGAN, done.stderr
+    assert (done.returncode == 0) == (listed == "writable")
+    assert (tmp_path / "planted").exists() == (listed == "writable")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -65,7 +65,7 @@ def test_an_answer_that_says_nothing_is_not_taken_for_nobody(driver, answer):
 
 
 def test_a_driver_that_refuses_is_quoted(driver):
-    (driver / "refusal").write_text("NVIDIA-SMI has failed: no driver\n")
+    (driver / "refusal").write_text("Of two lines\nNVIDIA-SMI has failed: no driver\n")
     with pytest.raises(SandboxError, match="no driver"):
         compute_processes("0")
 

@@ -84,3 +84,28 @@ def test_what_no_rule_allows_is_refused_and_would_be_done_without(tried):
 
 def test_the_version_is_the_kernels():
     assert landlock.abi() >= landlock.NEEDED_ABI
+
+
+# From the kernel's linux/landlock.h: the name of a right, and its bit.
+BITS = {
+    **{"EXECUTE": 0, "WRITE_FILE": 1, "READ_FILE": 2, "READ_DIR": 3, "REMOVE_DIR": 4},
+    **{"REMOVE_FILE": 5, "MAKE_DIR": 7, "MAKE_REG": 8, "MAKE_FIFO": 10, "MAKE_SYM": 12},
+    **{"REFER": 13, "TRUNCATE": 14, "IOCTL_DEV": 15},
+}
+
+
+def test_each_right_is_the_kernels_bit():
+    assert {name: getattr(landlock, name) for name in BITS} == {
+        name: 1 << bit for name, bit in BITS.items()
+    }
+
+
+def test_what_each_kind_of_path_allows_is_written_here_too():
+    def names(rights):
+        return {name for name, bit in BITS.items() if rights >> bit & 1}
+
+    assert names(landlock.READ) == {"READ_FILE", "READ_DIR", "EXECUTE"}
+    # All but device nodes and sockets, which have bits of their own (6, 9 and 11), and ioctls.
+    assert names(landlock.WORK) == set(BITS) - {"IOCTL_DEV"}
+    assert landlock.WORK >> 6 & 1 == landlock.WORK >> 9 & 1 == landlock.WORK >> 11 & 1 == 0
+    assert names(landlock.DEVICE) == {"READ_FILE", "WRITE_FILE", "IOCTL_DEV"}
