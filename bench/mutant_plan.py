@@ -15,6 +15,9 @@ class Plan:
     seed: int
     size: int
     least_killed: float
+    building_seconds: float
+    building: tuple[str, ...]
+    left_out: dict[str, str]
     tests: dict[str, list[str]]
     equivalent: dict[str, str]
     accepted: dict[str, str]
@@ -28,6 +31,9 @@ class Plan:
             seed=said["seed"],
             size=said["size"],
             least_killed=said["killed"],
+            building_seconds=said["building_seconds"],
+            building=tuple(said["building"]),
+            left_out=said["left_out"],
             tests=said["tests"],
             equivalent=said["equivalent"],
             accepted=said["accepted"],
@@ -36,7 +42,11 @@ class Plan:
     def modules(self) -> list[str]:
         """Every module that is drawn from."""
         found = (path for package in self.packages for path in (ROOT / package).glob("*.py"))
-        return sorted(str(path.relative_to(ROOT)) for path in found)
+        return sorted({str(path.relative_to(ROOT)) for path in found} - set(self.left_out))
+
+    def more_seconds(self, module: str) -> float:
+        """What a mutant of a module takes besides the tests themselves."""
+        return self.building_seconds if module in self.building else 0.0
 
     def tests_of(self, module: str) -> tuple[str, ...]:
         """The test files that must notice a fault in a module, in the order they are run."""

@@ -101,7 +101,9 @@ class Enclosed:
         """An account's cache."""
         return self.folder / f"cache-{account}"
 
-    def attempt(self, account: str, mutant: Mutant, tests: tuple[str, ...]) -> str:
+    def attempt(
+        self, account: str, mutant: Mutant, tests: tuple[str, ...], more_seconds: float
+    ) -> str:
         """Run the tests with a fault in place."""
         changed = self.folder / f"mutant-{next(self.numbers)}.py"
         changed.write_text(mutant.source, encoding="utf-8")
@@ -109,7 +111,7 @@ class Enclosed:
         over = f"{changed}={mutant.path}"
         end, _ = self.run(
             account,
-            usual * SLACK + MORE_SECONDS,
+            usual * SLACK + MORE_SECONDS + more_seconds,
             *("--cache", str(self.cache(account)), "--over", over, *tests),
         )
         return end
@@ -156,7 +158,8 @@ def try_all(plan: Plan, drawn: list[Mutant], jobs: int) -> dict[str, str]:
             tests, end = plan.tests_of(mutant.path), SURVIVED
             for account in accounts:
                 if end == SURVIVED and tests:
-                    end = place.attempt(account, mutant, tests)
+                    more = plan.more_seconds(mutant.path)
+                    end = place.attempt(account, mutant, tests, more)
             with lock:
                 ends[mutant.key] = end
                 print(f"{len(ends):4} {end:8} {mutant.kind:24} {mutant.key[:150]}", flush=True)

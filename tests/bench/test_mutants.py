@@ -24,6 +24,11 @@ def test_every_module_has_tests_that_must_notice(plan: Plan) -> None:
                 assert (ROOT / test).is_file(), f"{module}: {test}"
 
 
+def test_modules_that_are_named_are_there(plan: Plan) -> None:
+    for module in (*plan.left_out, *plan.building, *plan.tests):
+        assert (ROOT / module).is_file(), module
+
+
 def test_what_may_survive_names_a_module_and_says_why(plan: Plan) -> None:
     for key, reason in {**plan.equivalent, **plan.accepted}.items():
         assert key.partition(":")[0] in plan.modules(), key
