@@ -1,7 +1,7 @@
 import pytest
 
 from nightlab.records import Reason
-from nightlab.sandbox.failure import classify_crash, failed_import
+from nightlab.sandbox.failure import Failure, classify_crash, failed_import, silenced
 from tests.samples import UNREADABLE_TRITON
 
 
@@ -29,6 +29,35 @@ def test_crashes_are_told_apart(code, log, reason, message):
     assert failure.reason is reason
     assert message in failure.message
     assert len(failure.message) <= 300
+
+
+@pytest.mark.parametrize(
+    ("code", "log", "reason", "message"),
+    [
+        (139, "step 3", Reason.EXCEPTION, "ended by signal 11; last output: step 3"),
+        (129, "", Reason.EXCEPTION, "ended by signal 1; last output: no output"),
+        (128, "step 3", Reason.EXCEPTION, "step 3"),
+        (139, "ValueError: a", Reason.EXCEPTION, "ValueError: a"),
+        # It says itself what was wrong, and was ended for it later.
+        (137, "ValueError: a", Reason.EXCEPTION, "ValueError: a"),
+        (153, "ValueError: a\nstep", Reason.EXCEPTION, "ValueError: a"),
+        (1, "FloatingPointError: a loss", Reason.NONFINITE, "FloatingPointError: a loss"),
+        (1, "KeyError: 'a'\nValueError: b", Reason.EXCEPTION, "ValueError: b"),
+        (1, "first\n  last  \n\n", Reason.EXCEPTION, "last"),
+    ],
+)
+def test_a_crash_is_told_in_these_words(code, log, reason, message):
+    assert classify_crash(code, log) == Failure(reason=reason, message=message)
+
+
+def test_of_a_scorer_nothing_but_the_reason_is_told():
+    told = silenced(classify_crash(139, "text that was shown"))
+    assert told.reason is Reason.EXCEPTION
+    assert "(exception)" in told.message
+    assert "shown validation text" in told.message
+    assert "139" not in told.message
+    assert "11" not in told.message
+    assert "text that was shown" not in told.message
 
 
 def test_an_import_that_fails_inside_the_library_is_known_by_its_traceback():

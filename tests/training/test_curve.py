@@ -47,3 +47,36 @@ def test_losses_whose_sum_no_number_can_hold_make_no_profile():
         curve.add(CurvePoint(seconds=1.0, step=step, loss=1.5e308), 0.01)
     curve.add(CurvePoint(seconds=1.0, step=4, loss=2.0), 0.06)
     assert curve.profile() == (None, 2.0, *[None] * (PROFILE_BINS - 2))
+
+
+@pytest.mark.parametrize(
+    ("share", "at"),
+    [(-0.1, 0), (0.0, 0), (0.05, 0), (0.051, 1), (0.1, 1), (0.95, 18), (1.0, 19), (1.2, 19)],
+)
+def test_a_report_counts_where_its_training_was(share, at):
+    curve = Curve()
+    curve.add(CurvePoint(seconds=1.0, step=1, loss=2.0), share)
+    assert [place for place, loss in enumerate(curve.profile()) if loss is not None] == [at]
+
+
+@pytest.mark.parametrize(("loss", "counts"), [(1e6, True), (1e6 + 1, False), (-1e6, True)])
+def test_a_loss_counts_up_to_a_million(loss, counts):
+    curve = Curve()
+    curve.add(CurvePoint(seconds=1.0, step=1, loss=loss), 0.0)
+    assert (curve.profile() != ()) == counts
+
+
+def test_the_share_that_is_gone_never_goes_back_and_means_have_five_decimals():
+    curve = Curve()
+    assert curve.share == 0.0
+    for share, loss in ((0.02, 1.0), (0.04, 1.0), (0.01, 2.0)):
+        curve.add(CurvePoint(seconds=1.0, step=1, loss=loss), share)
+    assert curve.share == 0.04
+    assert curve.profile()[0] == 1.33333
+
+
+def test_a_curve_is_thinned_by_half_and_no_more():
+    curve = Curve()
+    for step in range(50 * CURVE_POINTS):
+        curve.add(CurvePoint(seconds=1.0, step=step, loss=1.0), 0.5)
+        assert step < CURVE_POINTS or len(curve.points()) >= CURVE_POINTS // 2

@@ -106,3 +106,49 @@ def test_a_whole_file_has_no_problem(tmp_path: Path) -> None:
     text = named(tensor(), tensor(data_offsets=[8, 16]))
     path.write_bytes(described(text, bytes(16)))
     assert problem_of(path) is None
+
+
+@pytest.mark.parametrize(
+    ("dtypes", "size"),
+    [("F64 I64", 8), ("F32 I32", 4), ("F16 BF16 I16", 2), ("I8 U8 BOOL", 1)],
+)
+def test_a_number_takes_what_its_type_says(tmp_path: Path, dtypes: str, size: int) -> None:
+    path = tmp_path / "model.safetensors"
+    for dtype in dtypes.split():
+        each = tensor(dtype=dtype, shape=[2, 3], data_offsets=[0, 6 * size])
+        path.write_bytes(described(named(each), bytes(6 * size)))
+        assert problem_of(path) is None, dtype
+        each["data_offsets"] = [0, 6 * size + 1]
+        path.write_bytes(described(named(each), bytes(6 * size + 1)))
+        assert "does not place" in str(problem_of(path)), dtype
+
+
+def test_the_smallest_the_empty_and_the_annotated_header_have_no_problem(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    nothing = tensor(shape=[0], data_offsets=[0, 0])
+    number = tensor(shape=[], data_offsets=[0, 4])
+    for content in (
+        described(b"{}"),
+        described(named(nothing)),
+        described(named(number), bytes(4)),
+        described(b'{"__metadata__": {"a": "b"}}'),
+    ):
+        path.write_bytes(content)
+        assert problem_of(path) is None, content
+    path.write_bytes(described(b"1"))
+    assert "no header" in str(problem_of(path))
+
+
+def test_a_header_is_read_up_to_eight_mebibytes(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    for length, said in ((8 * 2**20, None), (8 * 2**20 + 1, "no header")):
+        path.write_bytes(described(b"{}" + b" " * (length - 2)))
+        problem = problem_of(path)
+        assert problem is None if said is None else said in str(problem)
+
+
+def test_of_a_long_name_the_beginning_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(described(json.dumps({"n" * 500: tensor(shape=[3])}).encode(), bytes(8)))
+    problem = str(problem_of(path))
+    assert f"'{'n' * 80}'" in problem
