@@ -178,7 +178,8 @@ class Scorer:
         # A limit that ended the job is the cause of whatever else was seen of its end.
         if isinstance(outcome, Failure) and self._process.exceeded is not None:
             return self._told(self._process.exceeded)
-        return outcome if clock.end is None else self._told(_overrun(clock.end, clock.unit))
+        # It says nothing that the candidate chose, whatever text that was shown.
+        return outcome if clock.end is None else _overrun(clock.end, clock.unit)
 
     def _told(self, failure: Failure) -> Failure:
         """A failure as it may be said: what it saw, once text was shown, it does not say."""
