@@ -103,6 +103,17 @@ def test_it_gains_nothing(attack, variant, name, rung, chain, baseline, tmp_path
         assert result.claimed_bpb < honest - CLAIM_GAIN_BPB, (honest, result)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", [each for each in ATTACKS if "relay_by" in each.name])
+def test_of_twenty_relays_none_is_scored_below_the_best_honest_weights(
+    attack, rung, chain, tmp_path
+):
+    honest = chain.honest_bpb(twin_weights(attack))
+    for _ in range(20):
+        found = run_evaluation(attack, "attack", attack.variants[0], rung("1"), chain, tmp_path)
+        assert found.val_bpb is None or found.val_bpb >= honest - 1e-5, found
+
+
 @pytest.mark.parametrize("name", RUNGS)
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.name)
 def test_its_honest_twin_passes(attack, name, rung, chain, baseline, twins, tmp_path):
