@@ -134,7 +134,10 @@ def test_a_job_of_rung_2_dies_with_its_warden(sandboxes):
         job = psutil.Process(process.pid).children()
         assert len(job) == 1
         os.kill(process.pid, signal.SIGKILL)
-        assert psutil.wait_procs(job, timeout=20)[1] == []
+        left = psutil.wait_procs(job, timeout=20)[1]
+        for one in left:
+            one.kill()
+        assert left == []
 
 
 GIVEN = """

@@ -233,3 +233,13 @@ def test_descriptors_that_a_neighbour_has_under_way_are_not_the_candidates_fault
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (100, hard), "as it was"
 
     as_an_ordinary_user(send)
+
+
+def test_a_channel_that_is_closed_leaves_no_descriptor():
+    before = set(os.listdir("/proc/self/fd"))
+    for _ in range(3):
+        pair = Pair.open()
+        pair.close_candidate()
+        pair.channel.close()
+    # Others, of tests before this one, may go meanwhile.
+    assert set(os.listdir("/proc/self/fd")) <= before
