@@ -19,6 +19,7 @@ from nightlab.sandbox.protocol import (
     ContractBreach,
     Deadline,
     Losses,
+    Pair,
     PeerClosed,
     PeerError,
     PeerLate,
