@@ -79,7 +79,7 @@ def from_json(model: type[Model], content: bytes, where: str) -> Model:
     """
     try:
         values = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LedgerError(
             f"{where} needs to hold JSON and does not ({error}): it was not written by "
             f"Nightlab; look at it with `git show {where}`."

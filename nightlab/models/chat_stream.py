@@ -10,6 +10,8 @@ from nightlab.models.said import Said, error_in, json_in, said_of
 DONE = "[DONE]"
 LONGEST_LINE = 16 * 1024 * 1024
 """Bytes; no event of an answer has as many."""
+MOST_LINES = 100
+"""Of one event's data."""
 _FIELDS = (b"data:", b"event:", b"id:", b"retry:", b":")
 """How the lines of a stream of server-sent events begin."""
 
@@ -61,7 +63,7 @@ class Lines:
     some send a line of JSON by itself.
     """
 
-    _rest: bytes = b""
+    _rest: bytearray = field(default_factory=bytearray)
     _data: list[str] = field(default_factory=list)
     _event: str = ""
 
@@ -72,7 +74,11 @@ class Lines:
             UnicodeDecodeError: the bytes are no UTF-8.
             BrokenOffError: a line does not end.
         """
-        *whole, self._rest = (self._rest + received).split(b"\n")
+        self._rest += received
+        if b"\n" not in received:  # All of it is looked through once.
+            whole = []
+        else:
+            *whole, self._rest = self._rest.split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             raise BrokenOffError(f"a line of more than {LONGEST_LINE} bytes")
         for line in whole:
@@ -94,6 +100,8 @@ class Lines:
             self._event = value.strip()
         elif name == "data" and colon:
             self._data.append(value)
+            if len(self._data) > MOST_LINES:
+                raise BrokenOffError(f"an event of more than {MOST_LINES} lines")
             joined = "\n".join(self._data)
             if joined.strip() == DONE or json_in(joined) is not None:
                 yield self._take()
@@ -114,6 +122,8 @@ class ChatStream:
     num_characters: int = 0
     """Of all that was written, reasoning too."""
     _text: list[str] = field(default_factory=list)
+    _written: int = 0
+    """Characters of the text."""
     _finish_reason: str | None = None
     _usage: Any = None
     _head: dict[str, Any] = field(default_factory=dict)
@@ -149,16 +159,17 @@ class ChatStream:
         fields = delta if isinstance(delta, dict) else {}
         text = text_of_content(fields.get("content") or choice.get("text"))
         is_last = choice.get("finish_reason") and not choice.get("delta")
-        if is_last and text == "".join(self._text):
+        if is_last and len(text) == self._written and text == "".join(self._text):
             text = ""  # Some servers end with the whole message once more.
         self._text.append(text)
+        self._written += len(text)
         # What is thought is paid for too.
         thoughts = (value for name, value in fields.items() if "reasoning" in name)
         self.num_characters += len(self._text[-1])
         self.num_characters += sum(len(value) for value in thoughts if isinstance(value, str))
         reason = choice.get("finish_reason")
         if reason and reason != "null":  # In words, some servers say with each event.
-            self._finish_reason = reason
+            self._finish_reason = str(reason)
 
     def completion(self, finish_reason: str | None = None) -> dict[str, Any]:
         """The completion that the events make.

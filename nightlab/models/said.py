@@ -5,7 +5,7 @@ Servers put errors into many forms: the protocol's ``{"error": {…}}``, a strin
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,8 @@ _TEXT_NAMES = (
     *("message", "msg", "status_msg", "error_msg", "error_message"),
     *("detail", "details", "errors"),
 )
+DEEPEST = 100
+"""Levels of JSON; what reads it recurses."""
 SILENT_STATUS = 500
 """Of an error inside a 200 that does not say what kind it is: another try may help."""
 
@@ -151,8 +153,20 @@ def _status_of(fields: Mapping[str, Any], code: str, text: str) -> int:
 
 
 def json_in(text: str) -> Any:
-    """What a text holds as JSON; None where it holds none."""
+    """What a text holds as JSON; None where it holds none, or one nested as nothing honest is."""
     try:
-        return json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return None
+    within = [value]
+    for _ in range(DEEPEST):
+        within = [part for each in within for part in _parts(each)]
+        if not within:
+            return value
+    return None
+
+
+def _parts(value: Any) -> Collection[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

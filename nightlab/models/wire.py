@@ -20,7 +20,7 @@ import httpx
 
 from nightlab.models.chat_stream import BrokenOffError, whole_completion
 from nightlab.models.connection import OverdueError, Received, exchange
-from nightlab.models.said import FIRST_ERROR_STATUS, Said, error_in, said_in, said_of
+from nightlab.models.said import FIRST_ERROR_STATUS, Said, error_in, json_in, said_in, said_of
 from nightlab.models.terms import ANSWER_LIMITS, Terms
 
 CHAT_PATH = "/chat/completions"
@@ -134,16 +134,13 @@ def _read(received: Received) -> tuple[Said | None, bytes]:
         except BrokenOffError as error:
             raise httpx.RemoteProtocolError(str(error)) from None
         return None, json.dumps(made).encode()
-    try:
-        body = json.loads(received.body)
-    except ValueError:
-        return None, received.body  # litellm says what is wrong with it.
+    body = json_in(received.body.decode("utf-8", errors="replace"))
     told = error_in(body)
     if told is not None:
         return said_of(told, received.headers), b""
     if isinstance(body, dict):
         return None, json.dumps(whole_completion(body)).encode()
-    return None, received.body
+    return None, received.body  # litellm says what is wrong with it.
 
 
 def _handed_on(

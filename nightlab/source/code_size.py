@@ -26,7 +26,7 @@ def code_nodes(source: str) -> int:
         SyntaxError: the text does not parse.
     """
     count = 0
-    for node in ast.walk(_tree_without_docstrings(source)):
+    for node in ast.walk(without_docstrings(parse_tree(source))):
         # Whether a name is read or written is no code of its own.
         if not isinstance(node, ast.expr_context):
             count += 1
@@ -78,11 +78,11 @@ def canonical_code(source: str) -> str:
     Raises:
         SyntaxError: the text does not parse.
     """
-    return ast.unparse(_tree_without_docstrings(source))
+    return ast.unparse(without_docstrings(parse_tree(source)))
 
 
-def _tree_without_docstrings(source: str) -> ast.Module:
-    tree = parse_tree(source)
+def without_docstrings(tree: ast.Module) -> ast.Module:
+    """Take the docstrings out of a tree, and write numbers that are too large as texts."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             node.body = [each for each in node.body if not _is_text(each)] or [ast.Pass()]

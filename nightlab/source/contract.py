@@ -12,8 +12,8 @@ from collections.abc import Iterator
 
 from nightlab.settings import TRAINER_FILE
 from nightlab.source.candidate import oversized
-from nightlab.source.code_size import canonical_code
-from nightlab.source.knobs import read_knobs
+from nightlab.source.code_size import without_docstrings
+from nightlab.source.knobs import knobs_in
 from nightlab.source.source_tree import parse_source, parse_tree, tokens_of
 
 ALLOWED_PACKAGES = ("torch", "numpy", "runtime")
@@ -57,9 +57,9 @@ def _read(source: str) -> ast.Module | str:
 def _use(source: str, tree: ast.Module) -> None:
     """Do all that the engine does with an accepted source and that may fail for its sake."""
     ast.dump(tree)  # as is_same_program does
-    parse_tree(canonical_code(source))  # as touched_schedule does
+    knobs_in(tree, source)
     all(tokens_of(source))  # as is_clearly_less does
-    read_knobs(source)
+    parse_tree(ast.unparse(without_docstrings(tree)))  # as touched_schedule does
 
 
 def check_syntax(source: str) -> str | None:

@@ -97,7 +97,15 @@ class _Constant:
 
 def read_knobs(source: str) -> dict[str, Knob]:
     """Read the declared knobs, in the order of the file; a source that is no Python has none."""
-    constants = _constants(source)
+    try:
+        return knobs_in(parse_tree(source), source)
+    except UNREADABLE:
+        return {}
+
+
+def knobs_in(tree: ast.Module, source: str) -> dict[str, Knob]:
+    """The same of a text whose syntax tree is known."""
+    constants = _constants_in(tree)
     # Positions of nodes count bytes of UTF-8.
     lines = source.encode().splitlines() if constants else []
     knobs: dict[str, Knob] = {}
@@ -155,9 +163,12 @@ def _place(constant: _Constant) -> tuple[int, int]:
 def _constants(source: str) -> dict[str, _Constant]:
     """Top-level UPPERCASE names to which a literal is assigned, once."""
     try:
-        tree = parse_tree(source)
+        return _constants_in(parse_tree(source))
     except UNREADABLE:
         return {}
+
+
+def _constants_in(tree: ast.Module) -> dict[str, _Constant]:
     found: dict[str, list[_Constant]] = {}
     for node in tree.body:
         match node:

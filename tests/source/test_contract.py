@@ -87,7 +87,7 @@ def test_what_could_not_be_worked_with_later_is_refused_in_a_sentence(line: str)
 
 @pytest.mark.skipif(sys.version_info >= (3, 12), reason="later ones can write it out")
 def test_a_text_that_python_cannot_write_out_is_refused() -> None:
-    text = "x = f\"\"\"{'''\n'''}\"\"\"\n"
+    text = "x = f\"{'\x07'}\"\n"
     assert "write it plainly" in (check_source(SOURCE + text) or "")
 
 
