@@ -45,7 +45,7 @@ from tests.adversarial.scene import Scene
 
 FOLDER = Path(__file__).parent
 ATTACKS = FOLDER / "attacks"
-KINDS = ("containment", "gate", "protocol", "resources", "audit")
+KINDS = ("containment", "gate", "protocol", "text", "resources", "audit")
 CHEATED = b"cheated"
 """Weights that no rule allows: a checkpoint with these in it is an attack's success."""
 

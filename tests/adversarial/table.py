@@ -15,6 +15,7 @@ _TITLES = {
     "containment": "To get out: keys, files, network, survival",
     "gate": "To train more than others: the data gate and the clock",
     "protocol": "To confuse the engine: socket, log, weights",
+    "text": "To stop the engine, or mislead it, with text alone",
     "resources": "To take the machine down",
     "audit": "To score better than the model is",
 }

@@ -1,4 +1,4 @@
-"""Hostile texts, the same ones each time: nothing but what is declared, and nothing that takes long."""
+"""Hostile texts, the same ones each time: no exception but the declared ones, and none too slow."""
 
 import sys
 
