@@ -75,9 +75,8 @@ class Lines:
             BrokenOffError: a line does not end.
         """
         self._rest += received
-        if b"\n" not in received:  # All of it is looked through once.
-            whole = []
-        else:
+        whole: list[bytearray] = []
+        if b"\n" in received:  # What came before is not looked through again.
             *whole, self._rest = self._rest.split(b"\n")
         if len(self._rest) > LONGEST_LINE:
             raise BrokenOffError(f"a line of more than {LONGEST_LINE} bytes")

@@ -186,7 +186,7 @@ def _constants_in(tree: ast.Module) -> dict[str, _Constant]:
 def _value_of(node: ast.expr) -> Value | None:
     try:
         value = ast.literal_eval(node)
-    except (TypeError, *UNREADABLE):
+    except UNREADABLE:
         return None
     return value if isinstance(value, bool | int | float | str) else None
 
@@ -264,7 +264,7 @@ def _with_choices(constant: _Constant, rest: str) -> Knob | None:
         try:
             text = f"({';'.join(parts[:count]).strip()},)"
             choices = ast.literal_eval(parse_expression(text))
-        except (TypeError, *UNREADABLE):
+        except UNREADABLE:
             continue
         known = [choice for choice in choices if isinstance(choice, bool | int | float | str)]
         if len(known) < max(2, len(choices)) or not all(map(_is_searchable, (*known, value))):

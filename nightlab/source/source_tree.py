@@ -19,7 +19,7 @@ ATTEMPTS = 5
 """Libraries parse in threads of theirs, which the lock does not hold."""
 
 UNREADABLE = (
-    *(SyntaxError, ValueError, RecursionError, MemoryError, SystemError),
+    *(SyntaxError, ValueError, TypeError, RecursionError, MemoryError, SystemError),
     tokenize.TokenError,
 )
 """What reading a text may raise that did not pass the gate (``contract.check_source``)."""
