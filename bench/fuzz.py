@@ -68,6 +68,7 @@ data: [DONE]
 ERRORS = (
     '{"error": {"message": "Rate limit reached. Try again in 7m12.5s", "code": "rate_limit"}}',
     '{"detail": [{"loc": ["body", "stream"], "msg": "extra fields", "type": "value_error"}]}',
+    "retry at Dec 31, 2026 11:59 PM (America/Argentina), resets 0001-01-01 00:00:00+14:00",
     "context length exceeded: max_tokens 4096, at 2026-01-01 10:00:00 UTC, reset after 3 hours",
 )
 LOG = """Traceback (most recent call last):

@@ -162,7 +162,7 @@ def _clock_moment(found: re.Match[str], now: datetime) -> datetime | None:
             month = _MONTHS.index(found["month"].lower()) + 1
             year = int(found["year"] or there.year)
             return moment.replace(year=year, month=month, day=int(found["day"]))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment > now - JUST_PASSED else moment + timedelta(days=1)
 
@@ -180,7 +180,7 @@ def _zone(name: str | None) -> tzinfo | None:
         return timezone(-ahead if offset["sign"] == "-" else ahead)
     try:
         return ZoneInfo(_ZONES.get(name.upper(), name))
-    except ZoneInfoNotFoundError as error:
+    except (ZoneInfoNotFoundError, OSError) as error:  # "America/Argentina" is a folder
         raise ValueError(f"no zone {name}") from error
 
 
@@ -190,7 +190,7 @@ def _moment(text: str) -> datetime | None:
         (datetime.fromisoformat, plain),
         (email.utils.parsedate_to_datetime, text),
     ):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             return read(form).astimezone()  # the machine's own where no zone is named
     return None
 

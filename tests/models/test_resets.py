@@ -124,3 +124,18 @@ def test_a_moment_that_has_only_just_passed_is_now_and_not_a_day_ahead(text: str
 
 def test_the_time_of_day_of_a_limit_that_ended_long_ago_is_tomorrows() -> None:
     assert until("resets at 12:15 UTC") == 23.75 * 3_600
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "0001-01-01 00:00:00+14:00",
+        "Mon, 99 Jan 99999999999999999999 00:00:00 GMT",
+        "3pm (America/Argentina)",
+        "Dec 31 9999 11:59 PM (UTC-14:00)",
+        "9" * 5_000,
+        "9" * 5_000 + " days",
+    ],
+)
+def test_a_moment_that_is_none_says_nothing(said: str) -> None:
+    assert until(f"try again at {said}", retry_after=said) in (None, 0.0)
