@@ -187,7 +187,8 @@ def readers(records: tuple[str, ...]) -> tuple[Reader, ...]:
 
 def _with_lines(text: str) -> str:
     """An answer that quotes the trainer."""
-    return text.replace("        return self.norm(x)\n", TRAINER[: 400 + len(text) % 4_000])
+    quoted = text.replace("        return self.norm(x)\n", TRAINER[: 400 + len(text) % 4_000])
+    return quoted[:LONGEST_TEXT]
 
 
 def mutated(seed: str, draw: random.Random) -> str:

@@ -11,6 +11,8 @@ from nightlab.proposers.llm.reasoning import without_reasoning
 from nightlab.records import Edit
 from nightlab.source.contract import check_source
 
+MOST_CHARACTERS = 2**18
+"""Of an answer with its reasoning: twice what ``train.py`` may have."""
 _OF_AN_END = re.compile(
     r"stop(?:ped)?|end(?:ed)?|eo[st]|turn|of|sequence|string|token|text|message|completed?|done"
     r"|finish(?:ed)?|endoftext|im|s|normal|natural|matched|str|reason|success|ok|tools?|use|calls?|function|none|null|un(?:known|specified)",
@@ -40,6 +42,11 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
     A missing title is no reason to send an edit back: the hypothesis stands in for it. An answer
     that is none, because it was cut off or leaves code out, has no edits.
     """
+    if len(answer) > MOST_CHARACTERS:
+        error = (
+            f"The answer may have {MOST_CHARACTERS} characters and has {len(answer)}: shorten it."
+        )
+        return Draft(title="An answer that is too long", hypothesis="", error=error)
     text = without_reasoning(answer)
     idea = read_idea(text or "")
     edits: tuple[Edit, ...] = ()
@@ -66,7 +73,9 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
 
 
 def edits_of(answer: str) -> tuple[Edit, ...]:
-    """The blocks of an answer outside its reasoning; none where one is wrong."""
+    """The blocks of an answer outside its reasoning; none where one is wrong, or it is too long."""
+    if len(answer) > MOST_CHARACTERS:
+        return ()
     return parse_edits(without_reasoning(answer) or "").edits
 
 

@@ -22,6 +22,8 @@ _THOUGHT = re.compile(
 _CLOSES = re.compile(r"/|\bend\b", re.IGNORECASE)
 _MARK = re.compile(
     r"""
+    # Nothing else begins one, and most of a text is passed by at this.
+    (?=[`<\[◁a]|\A)(?:
     # Code between backquotes, in which a mark is quoted.
     `[^`<\[◁\n]*` | (?<!`)`[<\[◁][^`<>\[\]◁▷\n]{0,60}[>\]▷]`
     # A channel's name stands after its mark, and the one called final is for the reader. Servers
@@ -32,6 +34,7 @@ _MARK = re.compile(
     | (?:<[|｜]?|◁) (?P<name>(?:/\s?)?[^\W\d][\w:.\-▁ ]{0,40}?)
       (?:\s{1,9}\w+\s?=[^<>\n]{0,200})? (?:[|｜]?>|▷)
     | (?:(?<!\w)\[|\[(?=/))(?P<boxed>/?\w*(?:think|thought|reason)\w*)\](?!\()
+    )
     """,
     re.VERBOSE | re.IGNORECASE,
 )
