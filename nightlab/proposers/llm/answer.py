@@ -43,10 +43,10 @@ def read_answer(answer: str, finish_reason: str, source: str) -> Draft:
     that is none, because it was cut off or leaves code out, has no edits.
     """
     if len(answer) > MOST_CHARACTERS:
-        error = (
+        too_long = (
             f"The answer may have {MOST_CHARACTERS} characters and has {len(answer)}: shorten it."
         )
-        return Draft(title="An answer that is too long", hypothesis="", error=error)
+        return Draft(title="An answer that is too long", hypothesis="", error=too_long)
     text = without_reasoning(answer)
     idea = read_idea(text or "")
     edits: tuple[Edit, ...] = ()
