@@ -20,7 +20,7 @@ CONTROL = "claim"
 OPEN = ("2",)
 
 FOLDER = Path(torch.__file__).parent
-PLACES = range(8, 12)
+PLACES = range(8, 9)
 BITS, COPIES, REFERENCES, LISTENERS = 6, 5, 300, 2
 
 
