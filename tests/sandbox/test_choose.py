@@ -95,7 +95,7 @@ class Leaky(BubblewrapSandbox):
 
     def __init__(self) -> None:
         super().__init__()
-        self._filter = Program().assemble()
+        self._filters = dict.fromkeys(("cpu", "cuda"), Program().assemble())
 
 
 @pytest.fixture
