@@ -43,6 +43,6 @@ def fill() -> None:
 def honest() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        socket.send_fds(ours, [b"x"], [1] * 20)
-        assert len(socket.recv_fds(theirs, 1, 20)[1]) == 20
+        ours.sendall(b"x")
+        assert theirs.recv(1) == b"x"
     train_honestly()

@@ -29,7 +29,8 @@ def attack() -> None:
 
 
 def honest() -> None:
-    descriptor = os.memfd_create("mine")
-    os.write(descriptor, b"x")
-    assert os.pread(descriptor, 1, 0) == b"x"
+    with open("mine", "w+b") as file:
+        file.write(b"x")
+        file.flush()
+        assert os.pread(file.fileno(), 1, 0) == b"x"
     train_honestly()
