@@ -121,7 +121,8 @@ TELLTALE = MODEL.replace(
 def test_validation_text_does_not_come_out(score):
     result = score(TELLTALE)
     assert result.failure is Reason.EXCEPTION
-    assert "RuntimeError" in result.message
+    assert "RuntimeError" not in result.message, "the kind of an error is the candidate's choice"
+    assert "had been shown validation text" in result.message
     assert "filler seen" in result.log
     assert "text seen" not in result.model_dump_json()
 
