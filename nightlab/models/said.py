@@ -152,7 +152,7 @@ def _status_of(fields: Mapping[str, Any], code: str, text: str) -> int:
     return SILENT_STATUS
 
 
-def json_in(text: str) -> Any:
+def json_in(text: str | bytes) -> Any:
     """What a text holds as JSON; None where it holds none, or one nested as nothing honest is."""
     try:
         value = json.loads(text)

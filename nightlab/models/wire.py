@@ -134,7 +134,7 @@ def _read(received: Received) -> tuple[Said | None, bytes]:
         except BrokenOffError as error:
             raise httpx.RemoteProtocolError(str(error)) from None
         return None, json.dumps(made).encode()
-    body = json_in(received.body.decode("utf-8", errors="replace"))
+    body = json_in(received.body)
     told = error_in(body)
     if told is not None:
         return said_of(told, received.headers), b""

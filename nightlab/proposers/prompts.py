@@ -30,7 +30,7 @@ from nightlab.settings import TRAINER_FILE
 from nightlab.source.candidate import MAX_SOURCE_BYTES
 from nightlab.source.contract import ALLOWED_PACKAGES
 
-PROMPT_VERSION = "5"
+PROMPT_VERSION = "6"
 """Of all texts here: records and MLflow name it, so that versions compare by what they gained."""
 
 PROGRAM_CHARACTERS = 20_000

@@ -124,4 +124,4 @@ def test_another_text_is_another_version() -> None:
     ]
     text = "\n".join(message["content"] for message in messages)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-    assert (PROMPT_VERSION, digest) == ("5", "9346285a0a71")
+    assert (PROMPT_VERSION, digest) == ("6", "ed33c4562f69")

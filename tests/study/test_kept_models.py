@@ -82,7 +82,7 @@ def test_the_best_training_of_a_kept_trial_is_its_model(tmp_path: Path, sandbox:
     ((folder, told),) = session.told
     assert told == model
     assert (folder / SOURCE).read_text() == session.ledger.source(CANDIDATE)
-    assert f"`{CANDIDATE}`" in (folder / CARD).read_text()
+    assert f"| commit | {CANDIDATE} |" in (folder / CARD).read_text()
     weights = (folder / "model.safetensors").read_bytes()
     assert weights.endswith(torch.tensor([2.0]).numpy().tobytes())
     assert list(session.work.iterdir()) == [], "the disk is given back"

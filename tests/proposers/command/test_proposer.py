@@ -215,7 +215,7 @@ def test_a_cap_on_calls_counts_runs() -> None:
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("head -c 400000 /dev/zero > trainer/train.py", "more than the 262144 bytes"),
+        ("head -c 400000 /dev/zero > trainer/train.py", "more than the 131072 bytes"),
         ("printf '\\377\\376' >> trainer/train.py", "not UTF-8"),
         ('echo "# $AGENT_API_KEY" >> trainer/train.py', "wrote a key of its environment"),
         (
