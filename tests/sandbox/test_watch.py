@@ -463,7 +463,7 @@ def test_a_job_that_makes_looks_dear_is_ended(run, monkeypatch):
         start = mapped(COUNT * 8192).value
         for place in range(start, start + COUNT * 8192, 8192):
             libc.mprotect(ctypes.c_void_p(place), 4096, 0)
-        for _ in range(4):
+        for _ in range(11):
             if os.fork() == 0:
                 break
         stay()

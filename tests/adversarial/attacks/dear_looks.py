@@ -1,6 +1,6 @@
 """Makes each look at it take seconds: many processes, of which each has as many mappings as can be.
 
-Success: 32 processes with 60,000 mappings each stand for 20 seconds.
+Success: 80 processes with 60,000 mappings each stand for 20 seconds.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ def attack() -> None:
     gate()
     with refused():
         split_mappings(60_000)
-        for _ in range(31):
+        for _ in range(79):
             in_child(lambda: time.sleep(60))
         time.sleep(20)
         won("it stands")
