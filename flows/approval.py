@@ -138,7 +138,7 @@ def _ask(
         name=for_terminal(redact(f"approve {study} {record.number}: {record.title}")),
         idempotency_key=f"{TAG} {study} {record.commit}",
     )
-    question = Answer.with_initial_data(description=redact(_question(session.ledger, record)))
+    question = Answer.with_initial_data(description=str(redact(_question(session.ledger, record))))
     try:
         question.save(KEYS, flow_run_id=run.id)
     except httpx.HTTPStatusError as error:

@@ -60,6 +60,6 @@ def session_progress(session: Session) -> Iterator[None]:
 def _bar(study: str, wanted: int | None) -> UUID | None:
     if not wanted:
         return None
-    text = for_markdown(f"{counted(wanted, 'trial')} of study {study}")
+    text = str(for_markdown(f"{counted(wanted, 'trial')} of study {study}"))
     made = best_effort(partial(create_progress_artifact, progress=0.0, description=text))
     return made if isinstance(made, UUID) else None

@@ -97,7 +97,7 @@ def _shown(records: Sequence[TrialRecord]) -> Sequence[TrialRecord]:
 
 
 def _put(page: Markdown) -> None:
-    text = redact(page)
+    text = str(redact(page))
     run, name = UUID(flow_run.get_id()), str(flow_run.get_name())
     # Prefect's keys take lower-case letters, digits and dashes only.
     key = re.sub("[^a-z0-9]+", "-", name.lower()).strip("-")

@@ -60,7 +60,8 @@ def as_code(value: Any) -> Any:
     """
     if isinstance(value, dict):
         return {
-            key: fenced(item) if key in _MESSAGES and isinstance(item, str) else as_code(item)
+            # A plain text: MLflow drops a trace that holds any other kind.
+            key: str(fenced(item)) if key in _MESSAGES and isinstance(item, str) else as_code(item)
             for key, item in value.items()
         }
     return [as_code(item) for item in value] if isinstance(value, list) else value

@@ -15,4 +15,5 @@ def test_what_messages_say_is_code_and_all_else_stays() -> None:
         assert structure(asked) == structure(answer["content"]) == ["fence"]
         assert structure(answer["reasoning_content"]) == ["fence"]
         assert (answer["role"], answer["refusal"], shown["ids"]) == ("assistant", None, (1, 2))
+        assert type(asked) is str
     assert as_code({"content": None}) == {"content": None}
