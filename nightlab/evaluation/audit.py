@@ -116,10 +116,6 @@ class Tolerances:
 
 
 TOLERANCES = Tolerances()
-NO_TOLERANCES = Tolerances(
-    largest_nats=math.inf, large_nats=math.inf, large_share=1.0, mean_nats=math.inf
-)
-"""For measurements of the estimate itself."""
 
 
 def secret_generator() -> np.random.Generator:
